@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CApus
+import CApusIntrinsics
+import Synchronization
+
+// What every function of the C boundary checks first, and how a failure becomes an error code and a text.
+
+/// Make one control call: find the dataplane, keep a second caller out, remember why it failed.
+func control(_ pointer: OpaquePointer?, _ body: (Ref<Dataplane>) -> Failure?) -> Int32 {
+    if unsafe pointer == nil { return APUS_ERR_NULL.rawValue }
+    guard let dataplane = unsafe dataplane(of: pointer) else { return APUS_ERR_STALE.rawValue }
+    let (taken, _) = dataplane.value.busy.compareExchange(expected: 0, desired: 1, ordering: .acquiring)
+    if !taken { return APUS_ERR_BUSY.rawValue }
+    let failure = body(dataplane)
+    let code = failure?.code ?? APUS_OK.rawValue
+    write(failure, to: dataplane.value.errorText, size: Dataplane.errorTextSize)
+    dataplane.value.busy.store(0, ordering: .releasing)
+    return code
+}
+
+/// The same for iterations, whose success is 1 or 0.
+func iteration(_ pointer: OpaquePointer?, _ body: (Ref<Dataplane>) -> (Failure?, Bool)) -> Int32 {
+    var found = false
+    let code = unsafe control(pointer) {
+        let (failure, isFound) = body($0)
+        found = isFound
+        return failure
+    }
+    return code == APUS_OK.rawValue && found ? 1 : code
+}
+
+func nullFailure(_ object: Words, _ field: Words) -> Failure {
+    Failure(APUS_ERR_NULL, object, field, .none, "is NULL")
+}
+
+/// A struct that begins with `size`: copy what the caller has of it over defaults of zero.
+///
+/// A caller built against an older header passes less, at least `minimum`; one built against a newer header more, of
+/// which the part that is unknown here must be zero.
+func readStruct<Value: BitwiseCopyable>(
+    _ pointer: UnsafePointer<Value>?, into copy: inout Value, minimum: Int, _ object: Words
+) -> Failure? {
+    guard let pointer = unsafe pointer else { return nullFailure(object, "pointer") }
+    let size = unsafe apus_load64(pointer).int
+    if let failure = checkSize(size, minimum, object) { return failure }
+    let known = MemoryLayout<Value>.size
+    let raw = unsafe UnsafeRawPointer(pointer)
+    var offset = known
+    while offset < size {
+        if unsafe raw.load(fromByteOffset: offset, as: UInt8.self) != 0 {
+            return Failure(
+                APUS_ERR_UNKNOWN_FIELD, object, "size", .number(size.u64),
+                "bytes contain a field that this version does not know")
+        }
+        offset &+= 1
+    }
+    unsafe withUnsafeMutablePointer(to: &copy) {
+        unsafe apus_zero($0, known)
+        unsafe apus_copy($0, raw, min(size, known))
+    }
+    return nil
+}
+
+/// Write a struct that begins with `size` to a caller who may have less of it, or more. Its `size` stays the caller's.
+func writeStruct<Value: BitwiseCopyable>(
+    _ value: Value, to pointer: UnsafeMutablePointer<Value>, size: Int
+) {
+    let known = MemoryLayout<Value>.size
+    let raw = UnsafeMutableRawPointer(pointer)
+    unsafe withUnsafePointer(to: value) {
+        unsafe apus_copy(raw + 8, UnsafeRawPointer($0) + 8, min(size, known) &- 8)
+    }
+    if size > known { unsafe apus_zero(raw + known, size &- known) }
+}
+
+/// The size that the caller's struct says it has.
+func sizeOfStruct<Value>(
+    _ pointer: UnsafeMutablePointer<Value>?, minimum: Int, _ object: Words
+) -> (Failure?, Int) {
+    guard let pointer = unsafe pointer else { return (nullFailure(object, "pointer"), 0) }
+    let size = unsafe apus_load64(pointer).int
+    return (checkSize(size, minimum, object), size)
+}
+
+private func checkSize(_ size: Int, _ minimum: Int, _ object: Words) -> Failure? {
+    if size >= minimum, size <= 65536 { return nil }
+    return Failure(
+        APUS_ERR_SIZE, object, "size", .number(size.u64), "is not the size of this struct; use APUS_INIT() or sizeof")
+}
+
+// MARK: - Fields
+
+/// A field that has to be zero in this version.
+func checkZero(_ value: UInt64, _ object: Words, _ field: Words) -> Failure? {
+    value == 0 ? nil : Failure(APUS_ERR_UNKNOWN_FIELD, object, field, .number(value), "is reserved and must be 0")
+}
+
+func checkFlags(_ flags: UInt32, _ known: UInt32, _ object: Words) -> Failure? {
+    flags & ~known == 0
+        ? nil : Failure(APUS_ERR_UNKNOWN_FIELD, object, "flags", .number(flags.u64), "has bits that mean nothing here")
+}
+
+func checkVSID(_ vsid: UInt32, _ settings: Settings, _ object: Words) -> Failure? {
+    if settings.acceptsReservedVSIDs {
+        if vsid != 0, vsid <= 0xFF_FFFF { return nil }
+        return Failure(APUS_ERR_VSID, object, "virtual_subnet_id", .number(vsid.u64), "is outside 1-16777215")
+    }
+    if vsid >= APUS_VSID_MIN, vsid <= APUS_VSID_MAX { return nil }
+    return Failure(APUS_ERR_VSID, object, "virtual_subnet_id", .number(vsid.u64), "is outside 4096-16777214")
+}
+
+func checkMAC(_ mac: MACAddress, _ object: Words, _ field: Words = "mac") -> Failure? {
+    if mac.isUsable { return nil }
+    return Failure(
+        APUS_ERR_MAC, object, field, .mac(mac),
+        mac.value == 0
+            ? "is zero; a unicast address is needed"
+            : "is a group address (lowest bit of the first byte); a unicast address is needed")
+}
+
+/// An address of either family in the form of the tables. IPv6 is for a later version.
+func readAddress(
+    _ address: apus_address, _ object: Words, _ field: Words
+) -> (failure: Failure?, value: IPAddress) {
+    let value = IPAddress(address)
+    if address.family.u32 == APUS_IPV6 {
+        return (
+            Failure(
+                APUS_ERR_UNSUPPORTED, object, field, .address(value), "is IPv6, which this version does not process"),
+            value
+        )
+    }
+    if address.family.u32 != APUS_IPV4 {
+        return (
+            Failure(
+                APUS_ERR_FAMILY, object, field, .number(address.family.u64), "is the address family; it must be 4"),
+            value
+        )
+    }
+    let rest = checkZero(
+        address.reserved.0.u64 | address.reserved.1.u64 | address.reserved.2.u64 | address.hasStrayBytes, object, field)
+    return (rest, value)
+}
+
+func readUnicast(
+    _ address: apus_address, _ object: Words, _ field: Words
+) -> (failure: Failure?, value: IPAddress) {
+    let (failure, value) = readAddress(address, object, field)
+    if let failure { return (failure, value) }
+    if value.v4.isUnicastIPv4 { return (nil, value) }
+    return (Failure(APUS_ERR_ADDRESS, object, field, .address(value), "is not a unicast address"), value)
+}
+
+/// A prefix: the length in bits of the 128-bit form.
+func readPrefix(
+    _ prefix: apus_prefix, _ object: Words, _ field: Words
+) -> (failure: Failure?, value: IPAddress, length: UInt8) {
+    let (failure, value) = readAddress(prefix.address, object, field)
+    if let failure { return (failure, value, 0) }
+    if prefix.length > 32 {
+        return (
+            Failure(APUS_ERR_PREFIX, object, field, .number(prefix.length.u64), "is the prefix length; it must be 0-32"),
+            value, 0
+        )
+    }
+    let reserved = prefix.reserved.0.u64 | prefix.reserved.1.u64 | prefix.reserved.2.u64
+    if let failure = checkZero(reserved, object, field) { return (failure, value, 0) }
+    let length = prefix.length &+ IPAddress.v4PrefixOffset
+    if value.masked(length) != value {
+        return (
+            Failure(APUS_ERR_PREFIX, object, field, .prefix(value, length), "has bits set behind its length"), value, 0
+        )
+    }
+    return (nil, value, length)
+}

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CApus
+import CApusIntrinsics
+
+// policy.h
+
+// MARK: - Lookup records
+
+private let recordObject: Words = "lookup record"
+private let recordMinimum = MemoryLayout<apus_lookup_record>.size
+
+/// The key fields of a record.
+private func readKey(_ record: apus_lookup_record, _ settings: Settings) -> (Failure?, UInt32, IPAddress) {
+    let vsid = record.virtual_subnet_id
+    let (failure, ca) = readUnicast(record.customer_address, recordObject, "customer_address")
+    return (checkVSID(vsid, settings, recordObject) ?? failure, vsid, ca)
+}
+
+private func readRecord(
+    _ pointer: UnsafePointer<apus_lookup_record>?, _ settings: Settings
+) -> (Failure?, LookupRecord, RecordTexts?) {
+    var copy = apus_lookup_record()
+    var texts: RecordTexts?
+    var record = LookupRecord(
+        vsid: 0, ca: IPAddress(v4: 0), mac: MACAddress(0), pa: IPAddress(v4: 0), rule: 0, type: 0, texts: 0)
+    if let failure = unsafe readStruct(pointer, into: &copy, minimum: recordMinimum, recordObject) {
+        return (failure, record, nil)
+    }
+    let (keyFailure, vsid, ca) = readKey(copy, settings)
+    let (addressFailure, pa) = readUnicast(copy.provider_address, recordObject, "provider_address")
+    let mac = MACAddress(copy.mac)
+    let rule = copy.rule == 0 ? APUS_RULE_ENCAP.rawValue : copy.rule.u32
+    let type = copy.type == 0 ? APUS_RECORD_STATIC.rawValue : copy.type.u32
+    let failure =
+        keyFailure ?? checkMAC(mac, recordObject) ?? checkRule(rule) ?? checkType(type) ?? addressFailure
+        ?? checkFlags(copy.flags, 0, recordObject) ?? readTexts(copy, &texts)
+    record = LookupRecord(vsid: vsid, ca: ca, mac: mac, pa: pa, rule: rule.u8, type: type.u8, texts: 0)
+    return (failure, record, texts)
+}
+
+private func checkRule(_ rule: UInt32) -> Failure? {
+    switch rule {
+    case APUS_RULE_ENCAP.rawValue, APUS_RULE_NONE.rawValue: return nil
+    case APUS_RULE_NAT.rawValue:
+        return Failure(
+            APUS_ERR_UNSUPPORTED, recordObject, "rule", .number(rule.u64), "(TranslationMethodNat) is not in this version")
+    default: return Failure(APUS_ERR_RULE, recordObject, "rule", .number(rule.u64), "is outside 1-3")
+    }
+}
+
+private func checkType(_ type: UInt32) -> Failure? {
+    switch type {
+    case APUS_RECORD_STATIC.rawValue, APUS_RECORD_DYNAMIC.rawValue: return nil
+    case APUS_RECORD_GATEWAY_WILDCARD.rawValue, APUS_RECORD_L2_ONLY.rawValue:
+        return Failure(APUS_ERR_UNSUPPORTED, recordObject, "type", .number(type.u64), "is not in this version")
+    default: return Failure(APUS_ERR_RULE, recordObject, "type", .number(type.u64), "is outside 1-4")
+    }
+}
+
+private func readTexts(_ record: apus_lookup_record, _ texts: inout RecordTexts?) -> Failure? {
+    var read = RecordTexts(
+        customerID: .init(repeating: 0), context: .init(repeating: 0), vmName: .init(repeating: 0), nextFree: 0)
+    func failure(_ field: Words) -> Failure {
+        Failure(APUS_ERR_RANGE, recordObject, field, .none, "is not NUL-terminated within 64 bytes")
+    }
+    let hasID = unsafe withUnsafePointer(to: record.customer_id) { unsafe readText($0, &read.customerID) }
+    if !hasID { return failure("customer_id") }
+    let hasContext = unsafe withUnsafePointer(to: record.context) { unsafe readText($0, &read.context) }
+    if !hasContext { return failure("context") }
+    let hasName = unsafe withUnsafePointer(to: record.vm_name) { unsafe readText($0, &read.vmName) }
+    if !hasName { return failure("vm_name") }
+    texts = isEmpty(read.customerID) && isEmpty(read.context) && isEmpty(read.vmName) ? nil : read
+    return nil
+}
+
+private func fill(_ record: LookupRecord, _ tables: Tables, _ out: UnsafeMutablePointer<apus_lookup_record>, size: Int) {
+    var c = apus_lookup_record()
+    c.customer_address = record.ca.c
+    c.virtual_subnet_id = record.vsid
+    c.mac = record.mac.c
+    c.rule = record.rule
+    c.type = record.type
+    c.provider_address = record.pa.c
+    if record.texts != 0 {
+        let texts = tables.texts[record.texts &- 1].value
+        unsafe withUnsafeMutablePointer(to: &c.customer_id) { to in
+            unsafe withUnsafePointer(to: texts.customerID) { unsafe apus_copy(to, $0, 64) }
+        }
+        unsafe withUnsafeMutablePointer(to: &c.context) { to in
+            unsafe withUnsafePointer(to: texts.context) { unsafe apus_copy(to, $0, 64) }
+        }
+        unsafe withUnsafeMutablePointer(to: &c.vm_name) { to in
+            unsafe withUnsafePointer(to: texts.vmName) { unsafe apus_copy(to, $0, 64) }
+        }
+    }
+    unsafe writeStruct(c, to: out, size: size)
+}
+
+@c @implementation
+public func apus_lookup_record_add(_ dataplane: OpaquePointer?, _ record: UnsafePointer<apus_lookup_record>?) -> Int32 {
+    unsafe control(dataplane) { dataplane in
+        let (failure, value, texts) = unsafe readRecord(record, dataplane.value.settings)
+        return failure ?? dataplane.value.store.addRecord(value, texts: texts)
+    }
+}
+
+@c @implementation
+public func apus_lookup_record_set(_ dataplane: OpaquePointer?, _ record: UnsafePointer<apus_lookup_record>?) -> Int32 {
+    unsafe control(dataplane) { dataplane in
+        let (failure, value, texts) = unsafe readRecord(record, dataplane.value.settings)
+        return failure ?? dataplane.value.store.setRecord(value, texts: texts)
+    }
+}
+
+@c @implementation
+public func apus_lookup_record_get(
+    _ dataplane: OpaquePointer?, _ record: UnsafeMutablePointer<apus_lookup_record>?
+) -> Int32 {
+    unsafe control(dataplane) { dataplane in
+        let (sizeFailure, size) = unsafe sizeOfStruct(record, minimum: recordMinimum, recordObject)
+        guard sizeFailure == nil, let record = unsafe record else { return sizeFailure }
+        let (failure, vsid, ca) = unsafe readKey(record.pointee, dataplane.value.settings)
+        if let failure { return failure }
+        guard let number = dataplane.value.store.record(vsid, ca) else { return Store.recordMissing(ca) }
+        let tables = dataplane.value.store.tables
+        unsafe fill(tables.records[number], tables, record, size: size)
+        return nil
+    }
+}
+
+@c @implementation
+public func apus_lookup_record_remove(
+    _ dataplane: OpaquePointer?, _ record: UnsafePointer<apus_lookup_record>?
+) -> Int32 {
+    unsafe control(dataplane) { dataplane in
+        var copy = apus_lookup_record()
+        if let failure = unsafe readStruct(record, into: &copy, minimum: recordMinimum, recordObject) { return failure }
+        let (failure, vsid, ca) = readKey(copy, dataplane.value.settings)
+        return failure ?? dataplane.value.store.removeRecord(vsid, ca)
+    }
+}
+
+@c @implementation
+public func apus_lookup_record_iterate(
+    _ dataplane: OpaquePointer?, _ cursor: UnsafeMutablePointer<UInt64>?,
+    _ out: UnsafeMutablePointer<apus_lookup_record>?
+) -> Int32 {
+    unsafe iteration(dataplane) { dataplane in
+        let (failure, size) = unsafe sizeOfStruct(out, minimum: recordMinimum, recordObject)
+        if let failure { return (failure, false) }
+        guard let out = unsafe out, let cursor = unsafe cursor else { return (nullFailure(recordObject, "cursor"), false) }
+        let tables = dataplane.value.store.tables
+        guard let number = unsafe advance(cursor, over: tables.records, at: dataplane.value.store.next) else {
+            return (nil, false)
+        }
+        unsafe fill(tables.records[number], tables, out, size: size)
+        return (nil, true)
+    }
+}
+
+// MARK: - Customer routes
+
+private let routeObject: Words = "customer route"
+private let routeMinimum = MemoryLayout<apus_customer_route>.size
+
+/// Check a route's fields; only metric and flags are not part of its key.
+private func readRoute(_ route: apus_customer_route, _ settings: Settings) -> (Failure?, GUID, CustomerRoute) {
+    let id = GUID(route.routing_domain_id)
+    let (prefixFailure, prefix, length) = readPrefix(route.destination_prefix, routeObject, "destination_prefix")
+    let (hopFailure, nextHop) = readAddress(route.next_hop, routeObject, "next_hop")
+    let value = CustomerRoute(
+        prefix: prefix, nextHop: nextHop, domain: none, vsid: route.virtual_subnet_id, metric: route.metric,
+        length: length)
+    var failure: Failure?
+    if id.isZero {
+        failure = Failure(APUS_ERR_CONFLICT, routeObject, "routing_domain_id", .guid(id), "is all zero")
+    }
+    failure =
+        failure ?? checkVSID(value.vsid, settings, routeObject) ?? prefixFailure ?? hopFailure
+        ?? checkFlags(route.flags, 0, routeObject)
+    if failure == nil, !nextHop.isUnspecified, !nextHop.v4.isUnicastIPv4 {
+        failure = Failure(APUS_ERR_ADDRESS, routeObject, "next_hop", .address(nextHop), "is not a unicast address")
+    }
+    return (failure, id, value)
+}
+
+private func readRoute(
+    _ pointer: UnsafePointer<apus_customer_route>?, _ settings: Settings
+) -> (Failure?, GUID, CustomerRoute) {
+    var copy = apus_customer_route()
+    let failure = unsafe readStruct(pointer, into: &copy, minimum: routeMinimum, routeObject)
+    let (fieldFailure, id, route) = readRoute(copy, settings)
+    return (failure ?? fieldFailure, id, route)
+}
+
+private func fill(_ route: CustomerRoute, _ tables: Tables, _ out: UnsafeMutablePointer<apus_customer_route>, size: Int) {
+    var c = apus_customer_route()
+    c.routing_domain_id = tables.domains[route.domain].value.id.c
+    c.virtual_subnet_id = route.vsid
+    c.destination_prefix = route.prefix.prefix(route.length)
+    c.next_hop = route.nextHop.c
+    c.metric = route.metric
+    unsafe writeStruct(c, to: out, size: size)
+}
+
+@c @implementation
+public func apus_customer_route_add(_ dataplane: OpaquePointer?, _ route: UnsafePointer<apus_customer_route>?) -> Int32 {
+    unsafe control(dataplane) { dataplane in
+        let (failure, id, value) = unsafe readRoute(route, dataplane.value.settings)
+        return failure ?? dataplane.value.store.addRoute(id, value)
+    }
+}
+
+@c @implementation
+public func apus_customer_route_set(_ dataplane: OpaquePointer?, _ route: UnsafePointer<apus_customer_route>?) -> Int32 {
+    unsafe control(dataplane) { dataplane in
+        let (failure, id, value) = unsafe readRoute(route, dataplane.value.settings)
+        return failure ?? dataplane.value.store.setRoute(id, value)
+    }
+}
+
+@c @implementation
+public func apus_customer_route_get(
+    _ dataplane: OpaquePointer?, _ route: UnsafeMutablePointer<apus_customer_route>?
+) -> Int32 {
+    unsafe control(dataplane) { dataplane in
+        let (sizeFailure, size) = unsafe sizeOfStruct(route, minimum: routeMinimum, routeObject)
+        guard sizeFailure == nil, let route = unsafe route else { return sizeFailure }
+        var key = unsafe route.pointee
+        key.flags = 0
+        let (failure, id, value) = readRoute(key, dataplane.value.settings)
+        if let failure { return failure }
+        guard let number = dataplane.value.store.route(id, value) else { return Store.routeMissing(value) }
+        let tables = dataplane.value.store.tables
+        unsafe fill(tables.routes[number], tables, route, size: size)
+        return nil
+    }
+}
+
+@c @implementation
+public func apus_customer_route_remove(
+    _ dataplane: OpaquePointer?, _ route: UnsafePointer<apus_customer_route>?
+) -> Int32 {
+    unsafe control(dataplane) { dataplane in
+        var copy = apus_customer_route()
+        if let failure = unsafe readStruct(route, into: &copy, minimum: routeMinimum, routeObject) { return failure }
+        copy.flags = 0
+        let (failure, id, value) = readRoute(copy, dataplane.value.settings)
+        return failure ?? dataplane.value.store.removeRoute(id, value)
+    }
+}
+
+@c @implementation
+public func apus_customer_route_iterate(
+    _ dataplane: OpaquePointer?, _ cursor: UnsafeMutablePointer<UInt64>?,
+    _ out: UnsafeMutablePointer<apus_customer_route>?
+) -> Int32 {
+    unsafe iteration(dataplane) { dataplane in
+        let (failure, size) = unsafe sizeOfStruct(out, minimum: routeMinimum, routeObject)
+        if let failure { return (failure, false) }
+        guard let out = unsafe out, let cursor = unsafe cursor else { return (nullFailure(routeObject, "cursor"), false) }
+        let tables = dataplane.value.store.tables
+        guard let number = unsafe advance(cursor, over: tables.routes, at: dataplane.value.store.next) else {
+            return (nil, false)
+        }
+        unsafe fill(tables.routes[number], tables, out, size: size)
+        return (nil, true)
+    }
+}

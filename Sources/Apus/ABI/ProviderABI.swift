@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CApus
+import CApusIntrinsics
+import Synchronization
+
+// provider.h
+
+// MARK: - Provider addresses
+
+private let addressObject: Words = "provider address"
+private let addressMinimum = MemoryLayout<apus_provider_address>.size
+
+private func readAddress(_ pointer: UnsafePointer<apus_provider_address>?) -> (Failure?, ProviderAddress) {
+    var copy = apus_provider_address()
+    let sizeFailure = unsafe readStruct(pointer, into: &copy, minimum: addressMinimum, addressObject)
+    let (addressFailure, address) = readUnicast(copy.provider_address, addressObject, "provider_address")
+    let value = ProviderAddress(
+        address: address, mac: MACAddress(copy.mac), port: copy.port, vlan: copy.vlan,
+        length: copy.prefix_length &+ IPAddress.v4PrefixOffset)
+    if let failure = sizeFailure ?? addressFailure { return (failure, value) }
+    if copy.prefix_length < 1 || copy.prefix_length > 32 {
+        return (
+            Failure(
+                APUS_ERR_PREFIX, addressObject, "prefix_length", .number(copy.prefix_length.u64), "is outside 1-32"),
+            value
+        )
+    }
+    if copy.vlan > 4094 {
+        return (Failure(APUS_ERR_RANGE, addressObject, "vlan", .number(copy.vlan.u64), "is outside 0-4094"), value)
+    }
+    let failure =
+        checkMAC(value.mac, addressObject) ?? checkZero(copy.state.u64, addressObject, "state")
+        ?? checkZero(copy.reserved.u64, addressObject, "reserved") ?? checkFlags(copy.flags, 0, addressObject)
+    return (failure, value)
+}
+
+private func fill(_ address: ProviderAddress, _ out: UnsafeMutablePointer<apus_provider_address>, size: Int) {
+    var c = apus_provider_address()
+    c.provider_address = address.address.c
+    c.port = address.port
+    c.prefix_length = address.length &- IPAddress.v4PrefixOffset
+    c.state = APUS_ADDRESS_PREFERRED.rawValue.u8
+    c.vlan = address.vlan
+    c.mac = address.mac.c
+    unsafe writeStruct(c, to: out, size: size)
+}
+
+@c @implementation
+public func apus_provider_address_add(
+    _ dataplane: OpaquePointer?, _ address: UnsafePointer<apus_provider_address>?
+) -> Int32 {
+    unsafe control(dataplane) { dataplane in
+        let (failure, value) = unsafe readAddress(address)
+        return failure ?? dataplane.value.store.addAddress(value)
+    }
+}
+
+@c @implementation
+public func apus_provider_address_set(
+    _ dataplane: OpaquePointer?, _ address: UnsafePointer<apus_provider_address>?
+) -> Int32 {
+    unsafe control(dataplane) { dataplane in
+        let (failure, value) = unsafe readAddress(address)
+        return failure ?? dataplane.value.store.setAddress(value)
+    }
+}
+
+@c @implementation
+public func apus_provider_address_get(
+    _ dataplane: OpaquePointer?, _ address: UnsafeMutablePointer<apus_provider_address>?
+) -> Int32 {
+    unsafe control(dataplane) { dataplane in
+        let (sizeFailure, size) = unsafe sizeOfStruct(address, minimum: addressMinimum, addressObject)
+        guard sizeFailure == nil, let address = unsafe address else { return sizeFailure }
+        let (failure, key) = unsafe readUnicast(address.pointee.provider_address, addressObject, "provider_address")
+        if let failure { return failure }
+        guard let number = dataplane.value.store.address(key) else { return Store.addressMissing(key) }
+        unsafe fill(dataplane.value.store.tables.addresses[number], address, size: size)
+        return nil
+    }
+}
+
+@c @implementation
+public func apus_provider_address_remove(
+    _ dataplane: OpaquePointer?, _ address: UnsafePointer<apus_provider_address>?
+) -> Int32 {
+    unsafe control(dataplane) { dataplane in
+        var copy = apus_provider_address()
+        if let failure = unsafe readStruct(address, into: &copy, minimum: addressMinimum, addressObject) {
+            return failure
+        }
+        let (failure, key) = readUnicast(copy.provider_address, addressObject, "provider_address")
+        return failure ?? dataplane.value.store.removeAddress(key)
+    }
+}
+
+@c @implementation
+public func apus_provider_address_iterate(
+    _ dataplane: OpaquePointer?, _ cursor: UnsafeMutablePointer<UInt64>?,
+    _ out: UnsafeMutablePointer<apus_provider_address>?
+) -> Int32 {
+    unsafe iteration(dataplane) { dataplane in
+        let (failure, size) = unsafe sizeOfStruct(out, minimum: addressMinimum, addressObject)
+        if let failure { return (failure, false) }
+        guard let out = unsafe out, let cursor = unsafe cursor else {
+            return (nullFailure(addressObject, "cursor"), false)
+        }
+        let addresses = dataplane.value.store.tables.addresses
+        guard let number = unsafe advance(cursor, over: addresses, at: dataplane.value.store.next) else {
+            return (nil, false)
+        }
+        unsafe fill(addresses[number], out, size: size)
+        return (nil, true)
+    }
+}
+
+// MARK: - Provider routes
+
+private let routeObject: Words = "provider route"
+private let routeMinimum = MemoryLayout<apus_provider_route>.size
+
+private func readRoute(_ route: apus_provider_route) -> (Failure?, ProviderRoute) {
+    let (prefixFailure, prefix, length) = readPrefix(route.destination_prefix, routeObject, "destination_prefix")
+    let (hopFailure, nextHop) = readAddress(route.next_hop, routeObject, "next_hop")
+    let value = ProviderRoute(
+        prefix: prefix, nextHop: nextHop, port: route.port, metric: route.metric, length: length, isConnected: 0)
+    var failure = prefixFailure ?? hopFailure ?? checkFlags(route.flags, 0, routeObject)
+    if failure == nil, !nextHop.isUnspecified, !nextHop.v4.isUnicastIPv4 {
+        failure = Failure(APUS_ERR_ADDRESS, routeObject, "next_hop", .address(nextHop), "is not a unicast address")
+    }
+    return (failure, value)
+}
+
+private func readRoute(_ pointer: UnsafePointer<apus_provider_route>?) -> (Failure?, ProviderRoute) {
+    var copy = apus_provider_route()
+    let failure = unsafe readStruct(pointer, into: &copy, minimum: routeMinimum, routeObject)
+    let (fieldFailure, route) = readRoute(copy)
+    return (failure ?? fieldFailure, route)
+}
+
+private func fill(_ route: ProviderRoute, _ out: UnsafeMutablePointer<apus_provider_route>, size: Int) {
+    var c = apus_provider_route()
+    c.destination_prefix = route.prefix.prefix(route.length)
+    c.next_hop = route.nextHop.c
+    c.port = route.port
+    c.metric = route.metric
+    unsafe writeStruct(c, to: out, size: size)
+}
+
+@c @implementation
+public func apus_provider_route_add(_ dataplane: OpaquePointer?, _ route: UnsafePointer<apus_provider_route>?) -> Int32 {
+    unsafe control(dataplane) { dataplane in
+        let (failure, value) = unsafe readRoute(route)
+        return failure ?? dataplane.value.store.addProviderRoute(value)
+    }
+}
+
+@c @implementation
+public func apus_provider_route_set(_ dataplane: OpaquePointer?, _ route: UnsafePointer<apus_provider_route>?) -> Int32 {
+    unsafe control(dataplane) { dataplane in
+        let (failure, value) = unsafe readRoute(route)
+        return failure ?? dataplane.value.store.setProviderRoute(value)
+    }
+}
+
+@c @implementation
+public func apus_provider_route_get(
+    _ dataplane: OpaquePointer?, _ route: UnsafeMutablePointer<apus_provider_route>?
+) -> Int32 {
+    unsafe control(dataplane) { dataplane in
+        let (sizeFailure, size) = unsafe sizeOfStruct(route, minimum: routeMinimum, routeObject)
+        guard sizeFailure == nil, let route = unsafe route else { return sizeFailure }
+        var key = unsafe route.pointee
+        key.flags = 0
+        let (failure, value) = readRoute(key)
+        if let failure { return failure }
+        guard let number = dataplane.value.store.providerRoute(value) else { return Store.providerRouteMissing(value) }
+        unsafe fill(dataplane.value.store.tables.providerRoutes[number], route, size: size)
+        return nil
+    }
+}
+
+@c @implementation
+public func apus_provider_route_remove(
+    _ dataplane: OpaquePointer?, _ route: UnsafePointer<apus_provider_route>?
+) -> Int32 {
+    unsafe control(dataplane) { dataplane in
+        var copy = apus_provider_route()
+        if let failure = unsafe readStruct(route, into: &copy, minimum: routeMinimum, routeObject) { return failure }
+        copy.flags = 0
+        let (failure, value) = readRoute(copy)
+        return failure ?? dataplane.value.store.removeProviderRoute(value)
+    }
+}
+
+@c @implementation
+public func apus_provider_route_iterate(
+    _ dataplane: OpaquePointer?, _ cursor: UnsafeMutablePointer<UInt64>?,
+    _ out: UnsafeMutablePointer<apus_provider_route>?
+) -> Int32 {
+    unsafe iteration(dataplane) { dataplane in
+        let (failure, size) = unsafe sizeOfStruct(out, minimum: routeMinimum, routeObject)
+        if let failure { return (failure, false) }
+        guard let out = unsafe out, let cursor = unsafe cursor else { return (nullFailure(routeObject, "cursor"), false) }
+        let routes = dataplane.value.store.tables.providerRoutes
+        // The prefixes of provider addresses stand in the same table; they are not the caller's.
+        let number = unsafe advance(cursor, over: routes, at: dataplane.value.store.next) { routes[$0].isConnected == 0 }
+        guard let number else { return (nil, false) }
+        unsafe fill(routes[number], out, size: size)
+        return (nil, true)
+    }
+}
+
+// MARK: - Provider neighbours
+
+private let neighborObject: Words = "provider neighbour"
+private let neighborMinimum = MemoryLayout<apus_provider_neighbor>.size
+
+private func readNeighbor(_ pointer: UnsafePointer<apus_provider_neighbor>?) -> (Failure?, IPAddress, MACAddress) {
+    var copy = apus_provider_neighbor()
+    let sizeFailure = unsafe readStruct(pointer, into: &copy, minimum: neighborMinimum, neighborObject)
+    let (addressFailure, address) = readUnicast(copy.address, neighborObject, "address")
+    let mac = MACAddress(copy.mac)
+    let failure =
+        sizeFailure ?? addressFailure ?? checkMAC(mac, neighborObject)
+        ?? checkZero(copy.state.u64, neighborObject, "state") ?? checkZero(copy.reserved.u64, neighborObject, "reserved")
+        ?? checkFlags(copy.flags, 0, neighborObject)
+    return (failure, address, mac)
+}
+
+private func fill(
+    _ neighbor: Neighbor, _ cell: Ref<NeighborCell>, _ out: UnsafeMutablePointer<apus_provider_neighbor>, size: Int
+) {
+    var c = apus_provider_neighbor()
+    c.address = neighbor.address.c
+    if neighbor.isStatic != 0 {
+        c.mac = neighbor.mac.c
+        c.state = APUS_NEIGHBOR_STATIC.rawValue.u8
+    } else if let mac = cell.value.mac {
+        c.mac = mac.c
+        let isAsked = cell.value.requests.load(ordering: .relaxed) != 0
+        c.state = (isAsked ? APUS_NEIGHBOR_PROBE : APUS_NEIGHBOR_REACHABLE).rawValue.u8
+    } else {
+        let isFailed = cell.value.failed.load(ordering: .relaxed) != 0
+        c.state = (isFailed ? APUS_NEIGHBOR_FAILED : APUS_NEIGHBOR_INCOMPLETE).rawValue.u8
+    }
+    unsafe writeStruct(c, to: out, size: size)
+}
+
+@c @implementation
+public func apus_provider_neighbor_add(
+    _ dataplane: OpaquePointer?, _ neighbor: UnsafePointer<apus_provider_neighbor>?
+) -> Int32 {
+    unsafe control(dataplane) { dataplane in
+        let (failure, address, mac) = unsafe readNeighbor(neighbor)
+        return failure ?? dataplane.value.store.addNeighbor(address, mac)
+    }
+}
+
+@c @implementation
+public func apus_provider_neighbor_set(
+    _ dataplane: OpaquePointer?, _ neighbor: UnsafePointer<apus_provider_neighbor>?
+) -> Int32 {
+    unsafe control(dataplane) { dataplane in
+        let (failure, address, mac) = unsafe readNeighbor(neighbor)
+        return failure ?? dataplane.value.store.setNeighbor(address, mac)
+    }
+}
+
+@c @implementation
+public func apus_provider_neighbor_get(
+    _ dataplane: OpaquePointer?, _ neighbor: UnsafeMutablePointer<apus_provider_neighbor>?
+) -> Int32 {
+    unsafe control(dataplane) { dataplane in
+        let (sizeFailure, size) = unsafe sizeOfStruct(neighbor, minimum: neighborMinimum, neighborObject)
+        guard sizeFailure == nil, let neighbor = unsafe neighbor else { return sizeFailure }
+        let (failure, address) = unsafe readUnicast(neighbor.pointee.address, neighborObject, "address")
+        if let failure { return failure }
+        guard let number = dataplane.value.store.neighbor(address) else { return Store.neighborMissing(address) }
+        let tables = dataplane.value.store.tables
+        let found = tables.neighbors[number]
+        unsafe fill(found, tables.cells[found.cell], neighbor, size: size)
+        return nil
+    }
+}
+
+@c @implementation
+public func apus_provider_neighbor_remove(
+    _ dataplane: OpaquePointer?, _ neighbor: UnsafePointer<apus_provider_neighbor>?
+) -> Int32 {
+    unsafe control(dataplane) { dataplane in
+        var copy = apus_provider_neighbor()
+        if let failure = unsafe readStruct(neighbor, into: &copy, minimum: neighborMinimum, neighborObject) {
+            return failure
+        }
+        let (failure, address) = readUnicast(copy.address, neighborObject, "address")
+        return failure ?? dataplane.value.store.removeNeighbor(address)
+    }
+}
+
+@c @implementation
+public func apus_provider_neighbor_iterate(
+    _ dataplane: OpaquePointer?, _ cursor: UnsafeMutablePointer<UInt64>?,
+    _ out: UnsafeMutablePointer<apus_provider_neighbor>?
+) -> Int32 {
+    unsafe iteration(dataplane) { dataplane in
+        let (failure, size) = unsafe sizeOfStruct(out, minimum: neighborMinimum, neighborObject)
+        if let failure { return (failure, false) }
+        guard let out = unsafe out, let cursor = unsafe cursor else {
+            return (nullFailure(neighborObject, "cursor"), false)
+        }
+        let tables = dataplane.value.store.tables
+        guard let number = unsafe advance(cursor, over: tables.neighbors, at: dataplane.value.store.next) else {
+            return (nil, false)
+        }
+        let found = tables.neighbors[number]
+        unsafe fill(found, tables.cells[found.cell], out, size: size)
+        return (nil, true)
+    }
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CApusIntrinsics
+
+/// One remembered flow: one cache line.
+struct FlowEntry {
+    var key: FlowKey
+    /// Low 32 bits of the policy version under which it was decided; see ``Scopes``.
+    var stamp: UInt32
+    /// Number + 1 of the ``Transposition`` in the upper 24 bits, FlowID in the lower 8. 0 = the entry is free.
+    var result: UInt32
+    var packets: UInt64
+    var bytes: UInt64
+
+    @inline(__always) var isFree: Bool { result == 0 }
+    @inline(__always) var transposition: Int { (result &>> 8).int &- 1 }
+    @inline(__always) var flowID: UInt8 { result.u8 }
+}
+
+/// The flow cache of one worker: bounded, exact match, touched by that worker alone.
+///
+/// A flow may stand in one of four neighbouring lines; the first is where the hash points. When all four are taken, a
+/// stale entry goes first. Otherwise tenants (scopes) compete by their share of the whole cache: an entry of the tenant
+/// that holds most makes room, unless that is the newcomer's own tenant and it has none in the set: then the newcomer
+/// is not remembered. So a tenant that sends only new flows displaces its own, not those of the others.
+struct FlowCache {
+    let entries: Ref<FlowEntry>
+    let mask: Int
+    /// Entries that each tenant holds, by the low bits of its scope.
+    private let shares: Ref<UInt32>
+    private static var shareCount: Int { 4096 }
+
+    private static var ways: Int { 4 }
+
+    init?(_ memory: Ref<Memory>, capacity: Int) {
+        guard let entries = memory.value.allocateZeroed(FlowEntry.self, count: capacity, alignment: 64) else { return nil }
+        guard let shares = memory.value.allocateZeroed(UInt32.self, count: Self.shareCount) else {
+            memory.value.release(entries, count: capacity)
+            return nil
+        }
+        self.entries = entries
+        self.shares = shares
+        mask = capacity &- 1
+    }
+
+    func destroy(_ memory: Ref<Memory>) {
+        memory.value.release(entries, count: mask &+ 1)
+        memory.value.release(shares, count: Self.shareCount)
+    }
+
+    @inline(__always)
+    func prefetch(_ hash: UInt64) { unsafe apus_prefetch(entries.advanced(by: hash.int & mask).raw) }
+
+    /// The entry with this key, or nil.
+    @inline(__always)
+    func find(_ hash: UInt64, _ key: FlowKey) -> Int? {
+        let home = hash.int & mask
+        if entries[home].key == key, !entries[home].isFree { return home }
+        var way = 1
+        while way < Self.ways {
+            let index = home ^ way
+            if entries[index].key == key, !entries[index].isFree { return index }
+            way &+= 1
+        }
+        return nil
+    }
+
+    /// What `place` decided.
+    enum Placement {
+        /// A free entry.
+        case free(Int)
+        /// Its present flow has to be forgotten first; it was stale.
+        case stale(Int)
+        /// The same; it was alive.
+        case evict(Int)
+        case suppressed
+    }
+
+    /// Where a new flow of tenant `scope` goes. `scopeOf` and `isStale` look at the entry's transposition.
+    func place(_ hash: UInt64, scope: UInt32, scopeOf: (Int) -> UInt32, isStale: (Int) -> Bool) -> Placement {
+        let home = hash.int & mask
+        var way = 0
+        while way < Self.ways {
+            if entries[home ^ way].isFree { return .free(home ^ way) }
+            way &+= 1
+        }
+        way = 0
+        while way < Self.ways {
+            if isStale(home ^ way) { return .stale(home ^ way) }
+            way &+= 1
+        }
+        // Start at a way that differs from flow to flow, so that equals are displaced evenly.
+        let first = (hash &>> 48).int & (Self.ways &- 1)
+        var victim = home ^ first
+        var largest = share(scopeOf(victim))
+        way = 1
+        while way < Self.ways {
+            let index = home ^ ((first &+ way) & (Self.ways &- 1))
+            let size = share(scopeOf(index))
+            if size > largest { (victim, largest) = (index, size) }
+            way &+= 1
+        }
+        if largest >= share(scope) { return .evict(victim) }
+        // The newcomer's tenant already holds more than any of these.
+        return .suppressed
+    }
+
+    private func share(_ scope: UInt32) -> UInt32 { shares[Self.bucket(scope)] }
+    private static func bucket(_ scope: UInt32) -> Int { scope.int & (shareCount &- 1) }
+
+    func gained(_ scope: UInt32) { shares[Self.bucket(scope)] &+= 1 }
+    func lost(_ scope: UInt32) { shares[Self.bucket(scope)] &-= 1 }
+}

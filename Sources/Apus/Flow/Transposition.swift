@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CApusIntrinsics
+
+/// What a flow does to its packets: the composed result of every layer that looked at the first one, ready to be
+/// applied without looking again. Two cache lines; flows with the same result share one.
+///
+/// Layers that come later (address translation, filters, meters) add fields and flags here; the hit path stays
+/// one compare and one application.
+struct Transposition {
+    enum Kind: UInt8 {
+        case drop
+        /// Leave through a vm port as it is.
+        case deliver
+        /// Put `header` before the frame and leave through a provider port.
+        case encapsulate
+        /// Remove the outer header and leave through a vm port.
+        case decapsulate
+        /// For a gateway address: each packet is looked at (echo requests are answered).
+        case gateway
+    }
+
+    /// Room for the outer header, right-aligned: the byte before the inner frame is the last one, so that whatever its
+    /// length it is written with the same three 16-byte stores.
+    static var headerRoom: Int { 48 }
+
+    var header: InlineArray<48, UInt8>
+    /// Sum of the outer IPv4 header with TOS, total length and checksum 0.
+    var headerSum: UInt32
+    var headerLength: UInt8
+    var kind: Kind
+    /// For `drop`.
+    var reason: UInt8
+    /// 1 = the packet changes its virtual subnet: TTL, destination MAC.
+    var isRouted: UInt8
+
+    var egress: UInt32
+    /// Largest customer IP packet.
+    var maximum: UInt32
+    /// The destination MAC of a routed packet, in memory order, in the lower 48 bits.
+    var destinationMAC: UInt64
+    /// The next hop as number of its ``Neighbor``, or `none` when its MAC needs no attention (static).
+    var neighbor: UInt32
+    /// The tenant; see ``Scopes``.
+    var scope: UInt32
+    /// On the provider side: outer destination MAC (memory order) and VLAN << 48 of the frames that this is for. The key
+    /// does not contain them, so each packet is compared. 0 from a vm port.
+    var outerIdentity: UInt64
+
+    // The rest is not part of the result: two transpositions that differ only here are the same.
+
+    /// The worker's neighbour epoch at which `header` was known to have the right destination MAC.
+    var neighborEpoch: UInt32
+    /// Flows that use this one.
+    var references: UInt32
+    /// Its hash in the table of transpositions.
+    var hash: UInt32
+    var nextFree: UInt32
+    private var padding: InlineArray<3, UInt64>
+
+    static var comparedBytes: Int { 88 }
+
+    init(_ kind: Kind, scope: UInt32) {
+        header = .init(repeating: 0)
+        headerSum = 0
+        headerLength = 0
+        self.kind = kind
+        reason = 0
+        isRouted = 0
+        egress = 0
+        maximum = .max
+        destinationMAC = 0
+        neighbor = none
+        self.scope = scope
+        outerIdentity = 0
+        neighborEpoch = 0
+        references = 0
+        hash = 0
+        nextFree = 0
+        padding = .init(repeating: 0)
+    }
+
+    init(drop reason: DropReason, scope: UInt32, isRouted: Bool = false) {
+        self.init(.drop, scope: scope)
+        self.reason = reason.value
+        self.isRouted = isRouted ? 1 : 0
+    }
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CApusIntrinsics
+
+/// The transpositions of one worker's flows, each stored once.
+///
+/// A flow that is classified builds its transposition and looks for an equal one here. A tenant with a million flows
+/// between a thousand machines needs a thousand transpositions, which stay in the nearest caches.
+struct TranspositionTable {
+    private let entries: Ref<Transposition>
+    /// Open addressing by hash: number + 1, 0 = empty, `removed`.
+    private let index: Ref<UInt32>
+    private let capacity: Int
+    private let indexMask: Int
+    private var firstFree: UInt32 = 0
+    private var used = 0
+    private var removedCount = 0
+    private let key: Ref<apus_hash_key>
+
+    private static var removed: UInt32 { .max }
+
+    init?(_ memory: Ref<Memory>, capacity: Int, key: Ref<apus_hash_key>) {
+        guard let entries = memory.value.allocateZeroed(Transposition.self, count: capacity, alignment: 64) else { return nil }
+        guard let index = memory.value.allocateZeroed(UInt32.self, count: capacity &* 2) else {
+            memory.value.release(entries, count: capacity)
+            return nil
+        }
+        self.entries = entries
+        self.index = index
+        self.capacity = capacity
+        self.key = key
+        indexMask = capacity &* 2 &- 1
+    }
+
+    func destroy(_ memory: Ref<Memory>) {
+        memory.value.release(entries, count: capacity)
+        memory.value.release(index, count: indexMask &+ 1)
+    }
+
+    @inline(__always)
+    subscript(number: Int) -> Transposition {
+        unsafeAddress { unsafe UnsafePointer(entries.pointer + number) }
+        nonmutating unsafeMutableAddress { unsafe entries.pointer + number }
+    }
+
+    @inline(__always)
+    func prefetch(_ number: Int) { unsafe apus_prefetch(entries.advanced(by: number).raw) }
+
+    /// The number of a transposition equal to `candidate`, with one more reference; nil when the table is full.
+    mutating func intern(_ candidate: Ref<Transposition>) -> Int? {
+        let hash = unsafe apus_hash_bytes(candidate.raw, Transposition.comparedBytes / 16, key.pointer).u32
+        var position = hash.int & indexMask
+        while true {
+            let link = index[position]
+            if link == 0 { break }
+            if link != Self.removed {
+                let number = link.int &- 1
+                if entries[number].hash == hash, isEqual(entries.advanced(by: number), candidate) {
+                    entries[number].references &+= 1
+                    return number
+                }
+            }
+            position = (position &+ 1) & indexMask
+        }
+        guard let number = take() else { return nil }
+        entries[number] = candidate.value
+        entries[number].hash = hash
+        entries[number].references = 1
+        place(number)
+        return number
+    }
+
+    /// One flow less uses it.
+    mutating func release(_ number: Int) {
+        entries[number].references &-= 1
+        if entries[number].references != 0 { return }
+        var position = entries[number].hash.int & indexMask
+        while index[position] != number.u32 &+ 1 { position = (position &+ 1) & indexMask }
+        index[position] = Self.removed
+        removedCount &+= 1
+        entries[number].nextFree = firstFree
+        firstFree = number.u32 &+ 1
+        // Removed marks lengthen searches: when there are many, place everything anew.
+        if removedCount > indexMask / 4 { rebuildIndex() }
+    }
+
+    private mutating func take() -> Int? {
+        if firstFree != 0 {
+            let number = firstFree.int &- 1
+            firstFree = entries[number].nextFree
+            return number
+        }
+        if used == capacity { return nil }
+        used &+= 1
+        return used &- 1
+    }
+
+    private mutating func place(_ number: Int) {
+        var position = entries[number].hash.int & indexMask
+        while index[position] != 0, index[position] != Self.removed { position = (position &+ 1) & indexMask }
+        if index[position] == Self.removed { removedCount &-= 1 }
+        index[position] = number.u32 &+ 1
+    }
+
+    private mutating func rebuildIndex() {
+        unsafe apus_zero(index.raw, 4 &* (indexMask &+ 1))
+        removedCount = 0
+        var number = 0
+        while number < used {
+            if entries[number].references != 0 { place(number) }
+            number &+= 1
+        }
+    }
+
+    private func isEqual(_ a: Ref<Transposition>, _ b: Ref<Transposition>) -> Bool {
+        let (a, b) = unsafe (UnsafeRawPointer(a.raw), UnsafeRawPointer(b.raw))
+        var difference: UInt64 = 0
+        var offset = 0
+        while offset < Transposition.comparedBytes {
+            difference |= unsafe apus_load64(a + offset) ^ apus_load64(b + offset)
+            offset &+= 8
+        }
+        return difference == 0
+    }
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// An Ethernet address as a number: the first byte on the wire is the most significant of 48 bits.
+struct MACAddress: BitwiseCopyable, Equatable {
+    let value: UInt64
+
+    @inline(__always)
+    init(_ value: UInt64) { self.value = value }
+
+    static var broadcast: MACAddress { MACAddress(0xFFFF_FFFF_FFFF) }
+
+    /// Multicast or broadcast: the lowest bit of the first byte (IEEE 802.3 section 3.2.3).
+    @inline(__always)
+    var isGroup: Bool { value & 0x0100_0000_0000 != 0 }
+
+    /// Can be the address of one interface.
+    @inline(__always)
+    var isUsable: Bool { value != 0 && !isGroup }
+}
+
+/// An IP address of either family as 128 bits; IPv4 in its mapped form ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2), so
+/// that one kind of table, prefix and comparison serves both.
+struct IPAddress: BitwiseCopyable, Equatable {
+    var high: UInt64
+    var low: UInt64
+
+    @inline(__always)
+    init(high: UInt64, low: UInt64) {
+        self.high = high
+        self.low = low
+    }
+
+    @inline(__always)
+    init(v4: UInt32) {
+        high = 0
+        low = 0xFFFF_0000_0000 | v4.u64
+    }
+
+    @inline(__always) var isV4: Bool { high == 0 && low &>> 32 == 0xFFFF }
+    @inline(__always) var v4: UInt32 { low.u32 }
+    @inline(__always) var isUnspecified: Bool { high == 0 && (low == 0 || low == 0xFFFF_0000_0000) }
+
+    /// Leading bits that an IPv4 prefix length does not count.
+    static var v4PrefixOffset: UInt8 { 96 }
+
+    @inline(__always)
+    func masked(_ length: UInt8) -> IPAddress {
+        if length >= 128 { return self }
+        if length > 64 { return IPAddress(high: high, low: low & ~(UInt64.max &>> (length &- 64).u64)) }
+        if length == 64 { return IPAddress(high: high, low: 0) }
+        return IPAddress(high: length == 0 ? 0 : high & ~(UInt64.max &>> length.u64), low: 0)
+    }
+
+    /// The lowest usable address of the prefix that starts here: the default gateway of an on-link prefix.
+    /// For prefixes of one or two addresses that is the first.
+    func gateway(prefixLength length: UInt8) -> IPAddress {
+        length >= 127 ? self : IPAddress(high: high, low: low | 1)
+    }
+
+    @inline(__always)
+    static func < (a: IPAddress, b: IPAddress) -> Bool { a.high < b.high || (a.high == b.high && a.low < b.low) }
+}
+
+/// How a customer packet's IPv4 address may be used.
+extension UInt32 {
+    /// 0.0.0.0/8 is "this host", 127/8 loopback, 224/4 multicast, 240/4 reserved with broadcast: none is one host's.
+    @inline(__always)
+    var isUnicastIPv4: Bool { self != 0 && self &>> 24 != 127 && self < 0xE000_0000 }
+}

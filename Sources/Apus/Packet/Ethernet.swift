@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Ethernet II: destination 6, source 6, EtherType 2.
+enum Ethernet {
+    static var headerLength: Int { 14 }
+    static var tagLength: Int { 4 }
+    static var destination: Int { 0 }
+    static var source: Int { 6 }
+    static var etherType: Int { 12 }
+
+    static var ipv4: UInt16 { 0x0800 }
+    static var arp: UInt16 { 0x0806 }
+
+    /// A customer or service tag. RFC 7637 section 3.3 says "802.1Q tag"; IEEE 802.1Q defines both.
+    @inline(__always)
+    static func isTag(_ etherType: UInt16) -> Bool { etherType == 0x8100 || etherType == 0x88A8 }
+}

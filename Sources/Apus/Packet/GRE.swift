@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CApus
+
+/// The GRE header as NVGRE uses it (RFC 7637 section 3.2): flags and version, protocol type, key.
+///
+///     20 00 65 58  VV VV VV FF        VV = VSID, FF = FlowID
+struct GREHeader: BitwiseCopyable {
+    let gre: Bytes
+
+    static var length: Int { 8 }
+    static var ipProtocol: UInt8 { 47 }
+    static var transparentEthernet: UInt16 { 0x6558 }
+    static var keyPresent: UInt16 { 0x2000 }
+
+    @inline(__always) init(_ gre: Bytes) { self.gre = gre }
+
+    @inline(__always) var flags: UInt16 { gre.u16(0) }
+    @inline(__always) var proto: UInt16 { gre.u16(2) }
+    /// The upper 24 bits of the key; the lower 8, the FlowID, never take part in a decision (RFC 7637 section 3.2).
+    @inline(__always) var vsid: UInt32 { gre.u32(4) &>> 8 }
+
+    /// Why a receiver has to refuse these flags, or 0. Bits 6-12 are ignored (RFC 2784 section 2.3): 128 of the
+    /// 65,536 words are accepted.
+    @inline(__always)
+    static func refusal(flags: UInt16) -> DropReason? {
+        if flags & 0x0007 != 0 { return .greVersion }
+        if flags & 0xDC00 != 0 { return .greFlags }
+        if flags & keyPresent == 0 { return .greNoKey }
+        return nil
+    }
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The IPv4 header (RFC 791 section 3.1). `ip` points at its first byte.
+struct IPv4Header: BitwiseCopyable {
+    let ip: Bytes
+
+    static var minimumLength: Int { 20 }
+    static var addressesOffset: Int { 12 }
+
+    @inline(__always) init(_ ip: Bytes) { self.ip = ip }
+
+    @inline(__always) var version: UInt8 { ip[0] &>> 4 }
+    @inline(__always) var headerLength: Int { (ip[0] & 15).int &* 4 }
+    @inline(__always) var typeOfService: UInt8 { ip[1] }
+    @inline(__always) var totalLength: Int { ip.u16(2).int }
+    /// More-fragments bit or offset: part of a fragmented packet.
+    @inline(__always) var isFragment: Bool { ip.u16(6) & 0x3FFF != 0 }
+    @inline(__always) var ttl: UInt8 { ip[8] }
+    @inline(__always) var proto: UInt8 { ip[9] }
+    @inline(__always) var checksum: UInt16 { ip.u16(10) }
+    @inline(__always) var source: UInt32 { ip.u32(12) }
+    @inline(__always) var destination: UInt32 { ip.u32(16) }
+
+    /// Version, header length and total length are possible within `available` bytes; more bytes are padding.
+    @inline(__always)
+    func isWellFormed(available: Int) -> Bool {
+        guard available >= Self.minimumLength, version == 4 else { return false }
+        let header = headerLength
+        let total = totalLength
+        return header >= Self.minimumLength && header <= total && total <= available
+    }
+
+    @inline(__always)
+    var hasCorrectChecksum: Bool { Checksum.fold(Checksum.sum(ip, headerLength)) == 0xFFFF }
+
+    /// RFC 791 and RFC 1624: the word that holds TTL and protocol changes by 0x0100.
+    @inline(__always)
+    func decrementTTL() {
+        let old = ip.u16(8)
+        ip[8] = ttl &- 1
+        ip.store(Checksum.updated(checksum, from: old, to: old &- 0x0100), at: 10)
+    }
+
+    /// Replace the two ECN bits (RFC 3168 section 5).
+    @inline(__always)
+    func setECN(_ ecn: UInt8) {
+        let old = ip.u16(0)
+        ip[1] = typeOfService & 0xFC | ecn
+        ip.store(Checksum.updated(checksum, from: old, to: ip.u16(0)), at: 10)
+    }
+
+    /// Source and destination port of an unfragmented TCP or UDP packet, in memory order; 0 for everything else,
+    /// and where the four bytes are not all inside `readable` bytes.
+    @inline(__always)
+    func rawPorts(readable: Int) -> UInt32 {
+        let proto = proto
+        guard proto == 6 || proto == 17, !isFragment else { return 0 }
+        let offset = headerLength
+        guard offset &+ 4 <= totalLength, offset &+ 4 <= readable else { return 0 }
+        return ip.raw32(offset)
+    }
+}

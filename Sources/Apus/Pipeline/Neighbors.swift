@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CApusIntrinsics
+import Synchronization
+
+// Next hops on the provider network: docs/pipeline.md section 5.
+
+extension Worker {
+    // MARK: - In use
+
+    /// Check the next hop of a transposition: called for its first packet in every neighbour epoch. Corrects the MAC in the
+    /// template, asks again for one that has grown old. False: the MAC is unknown now.
+    mutating func refresh(_ number: Int) -> Bool {
+        let neighborNumber = transpositions[number].neighbor
+        if neighborNumber != none {
+            let cell = tables.cells[tables.neighbors[neighborNumber].cell]
+            guard let mac = cell.value.mac else { return false }
+            let header = unsafe withUnsafeMutablePointer(to: &transpositions[number].header) {
+                unsafe Bytes(UnsafeMutableRawPointer($0).assumingMemoryBound(to: UInt8.self))
+            }
+            header.store(mac, at: Transposition.headerRoom &- transpositions[number].headerLength.int)
+            if elapsed(since: cell.value.confirmed.load(ordering: .relaxed)) >= settings.reachable,
+                elapsed(since: cell.value.requested.load(ordering: .relaxed)) >= settings.retry
+            {
+                if cell.value.requests.load(ordering: .relaxed) >= settings.retries {
+                    // It answered once and does not any more: the next packet starts from nothing.
+                    cell.value.requests.store(0, ordering: .relaxed)
+                    cell.value.resolution.store(0, ordering: .relaxed)
+                    announceNeighborChange()
+                    return false
+                }
+                ask(neighborNumber, as: transpositions[number], to: mac)
+            }
+        }
+        transpositions[number].neighborEpoch = neighborEpoch
+        return true
+    }
+
+    private func elapsed(since time: UInt64) -> UInt64 { now > time ? now &- time : 0 }
+
+    /// Every worker checks its headers at its next burst.
+    private func announceNeighborChange() {
+        let epoch = tables.shared.value.neighborEpoch.load(ordering: .relaxed)
+        tables.shared.value.neighborEpoch.store(epoch &+ 1, ordering: .releasing)
+    }
+
+    // MARK: - Waiting
+
+    /// The packet waits for the MAC of its next hop; `scratch` has the rest of its result.
+    mutating func hold(_ frame: Frame, for neighborNumber: UInt32) {
+        let cell = tables.cells[tables.neighbors[neighborNumber].cell]
+        if cell.value.failed.load(ordering: .relaxed) != 0 {
+            if elapsed(since: cell.value.requested.load(ordering: .relaxed)) < settings.retry &* 4 {
+                return drop(frame, .neighborFailed)
+            }
+            cell.value.failed.store(0, ordering: .relaxed)
+            cell.value.requests.store(0, ordering: .relaxed)
+        }
+        let present = held.find(neighborNumber)
+        if held.isFull || present.map({ held.waiting(at: $0).value.count >= HeldQueue.perNeighbor }) ?? false {
+            return drop(frame, .neighborQueueFull)
+        }
+        let index = present ?? held.begin(neighborNumber, scratch)
+        held.append(frame, to: index)
+        counters.add(.held)
+        if present == nil {
+            let waiting = held.waiting(at: index)
+            let requested = cell.value.requested.load(ordering: .relaxed)
+            if cell.value.requests.load(ordering: .relaxed) == 0 || elapsed(since: requested) >= settings.retry {
+                ask(neighborNumber, as: waiting.value.transposition, to: .broadcast)
+                waiting.value.requested = now
+            } else {
+                // Another worker, or this one before a change of the policy, has just asked.
+                waiting.value.requested = requested
+            }
+        }
+    }
+
+    /// At the begin of a burst: release what can go, ask again, give up.
+    mutating func serveHeld() {
+        isExtra = true
+        var index = 0
+        while index < held.waitingCount {
+            let waiting = held.waiting(at: index)
+            let number = waiting.value.neighbor
+            let cell = tables.cells[tables.neighbors[number].cell]
+            if cell.value.mac != nil {
+                releaseHeld(index)
+                continue
+            }
+            var isFailed = cell.value.failed.load(ordering: .relaxed) != 0
+            if !isFailed, elapsed(since: waiting.value.requested) >= settings.retry {
+                if cell.value.requests.load(ordering: .relaxed) >= settings.retries {
+                    cell.value.failed.store(1, ordering: .relaxed)
+                    cell.value.requested.store(now, ordering: .relaxed)
+                    isFailed = true
+                } else {
+                    ask(number, as: waiting.value.transposition, to: .broadcast)
+                    waiting.value.requested = now
+                }
+            }
+            if isFailed { dropHeld(index) } else { index &+= 1 }
+        }
+        isExtra = false
+    }
+
+    /// The policy changed on the provider side: every waiting packet is decided again.
+    mutating func reconsiderHeld() {
+        isExtra = true
+        var count = held.waitingCount
+        while count > 0 {
+            releaseHeld(0)
+            count &-= 1
+        }
+        isExtra = false
+        serveHeld()
+    }
+
+    private mutating func releaseHeld(_ index: Int) {
+        var link = held.end(index)
+        while let frame = held.next(&link) {
+            counters.subtract(.held)
+            processSlowly(frame)
+        }
+    }
+
+    private mutating func dropHeld(_ index: Int) {
+        var link = held.end(index)
+        while let frame = held.next(&link) {
+            counters.subtract(.held)
+            drop(frame, .neighborFailed)
+        }
+    }
+
+    // MARK: - Asking
+
+    /// Send an ARP request from the provider address of a transposition for its next hop.
+    private mutating func ask(_ neighborNumber: UInt32, as transposition: Transposition, to mac: MACAddress) {
+        let neighbor = tables.neighbors[neighborNumber]
+        let cell = tables.cells[neighbor.cell]
+        cell.value.requests.store(cell.value.requests.load(ordering: .relaxed) &+ 1, ordering: .relaxed)
+        cell.value.requested.store(now, ordering: .relaxed)
+        cell.value.port.store(transposition.egress, ordering: .relaxed)
+        counters.add(.generated)
+
+        let headerLength = transposition.headerLength.int
+        let link = headerLength &- 28
+        guard var frame = buffers.allocate(link &+ ARPPacket.length) else { return counters.addDrop(.noBuffer) }
+        let bytes = frame.bytes
+        unsafe withUnsafePointer(to: transposition.header) {
+            unsafe apus_copy(bytes.base, UnsafeRawPointer($0) + (Transposition.headerRoom &- headerLength), link)
+        }
+        bytes.store(mac, at: Ethernet.destination)
+        bytes.store(Ethernet.arp, at: link &- 2)
+        let source = unsafe withUnsafePointer(to: transposition.header) {
+            unsafe UInt32(bigEndian: apus_load32(UnsafeRawPointer($0) + (Transposition.headerRoom &- 16)))
+        }
+        let unknown = MACAddress(0)
+        ARPPacket(bytes.advanced(by: link)).write(
+            operation: ARPPacket.request, sender: (bytes.mac(Ethernet.source), source),
+            target: (unknown, neighbor.address.v4))
+        frame.port = none
+        counters.add(.arpRequests)
+        let wasExtra = isExtra
+        isExtra = true
+        emit(frame, to: transposition.egress, from: none)
+        isExtra = wasExtra
+    }
+
+    // MARK: - ARP from a provider port (section 5.1)
+
+    mutating func processProviderARP(_ frame: Frame, _ link: Int, _ vlan: UInt16) {
+        let bytes = frame.bytes
+        let arp = ARPPacket(bytes.advanced(by: link))
+        guard arp.isWellFormed(available: frame.length.int &- link), arp.senderMAC.isUsable,
+            arp.senderMAC == bytes.mac(Ethernet.source)
+        else { return drop(frame, .providerARPMalformed) }
+        let (sender, senderMAC) = (IPAddress(v4: arp.senderIP), arp.senderMAC)
+        let isReplyToUs = arp.operation == ARPPacket.reply && isOurs(bytes.mac(Ethernet.destination), on: frame.port)
+
+        let target = providerAddress(IPAddress(v4: arp.targetIP))
+        if arp.operation == ARPPacket.request, let target, tables.addresses[target].port == frame.port,
+            tables.addresses[target].vlan == vlan
+        {
+            answerARP(frame, link, with: tables.addresses[target].mac)
+        } else {
+            consume(frame)
+        }
+        learn(sender, senderMAC, on: frame.port, isReplyToUs)
+    }
+
+    private func isOurs(_ mac: MACAddress, on port: UInt32) -> Bool {
+        tables.addresses.findSecondary(ProviderAddress.hash(tables.key, port: port), at: version) {
+            tables.addresses[$0].port == port && tables.addresses[$0].mac == mac
+        } != nil
+    }
+
+    private mutating func learn(_ address: IPAddress, _ mac: MACAddress, on port: UInt32, _ isReplyToUs: Bool) {
+        guard let number = neighbor(address), tables.neighbors[number].isStatic == 0 else { return }
+        let cell = tables.cells[tables.neighbors[number].cell]
+        let known = cell.value.mac
+        let wasAsked = cell.value.requests.load(ordering: .relaxed) != 0
+        guard cell.value.port.load(ordering: .relaxed) == port, (wasAsked && isReplyToUs) || known != nil else { return }
+        if let known, known != mac {
+            // Two machines that claim one address may not turn every burst into a check of every header.
+            if elapsed(since: cell.value.confirmed.load(ordering: .relaxed)) < 1_000_000_000 { return }
+        }
+        cell.value.confirmed.store(now, ordering: .relaxed)
+        cell.value.requests.store(0, ordering: .relaxed)
+        cell.value.failed.store(0, ordering: .relaxed)
+        cell.value.resolution.store(mac.value &<< 1 | 1, ordering: .releasing)
+        if known != mac {
+            announceNeighborChange()
+            neighborEpoch &+= 1
+        }
+        if let index = held.find(number) {
+            let wasExtra = isExtra
+            isExtra = true
+            releaseHeld(index)
+            isExtra = wasExtra
+        }
+    }
+}

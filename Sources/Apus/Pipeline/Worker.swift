@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CApus
+import CApusIntrinsics
+import Synchronization
+
+/// Settings of the dataplane that workers use; fixed at creation.
+struct Settings {
+    var flags: UInt32
+    var gatewayMAC: MACAddress
+    var outerTTL: UInt8
+    var reachable: UInt64
+    var retry: UInt64
+    var retries: UInt32
+
+    var acceptsReservedVSIDs: Bool { flags & APUS_DATAPLANE_ACCEPT_RESERVED_VSIDS != 0 }
+    var sendsFlowID: Bool { flags & APUS_DATAPLANE_FLOW_ID_ZERO == 0 }
+    var validatesSource: Bool { flags & APUS_DATAPLANE_NO_SOURCE_VALIDATION == 0 }
+    var acceptsIPOptions: Bool { flags & APUS_DATAPLANE_ACCEPT_IP_OPTIONS != 0 }
+}
+
+/// What one thread needs to process packets. Nothing here is shared but the counters, which others may read.
+///
+/// The stages of a burst are in `Burst.swift`; how a first packet of a flow is decided in `VMSide.swift` and
+/// `ProviderSide.swift`; how decisions are applied in `Apply.swift`.
+struct Worker {
+    let tables: Tables
+    let settings: Settings
+    let grace: Grace
+    let index: Int
+    let counters: Counters
+    let portCounters: PortCounters
+    let buffers: Buffers
+    var cache: FlowCache
+    var transpositions: TranspositionTable
+    var held: HeldQueue
+    let stages: Ref<Stages>
+    /// Where a decision is put together before it is interned.
+    let scratch: Ref<Transposition>
+
+    // The burst in progress.
+
+    /// The policy version that this burst applies, and the last change that concerned everything.
+    var version: UInt64 = 0
+    var floor: UInt32 = 0
+    var now: UInt64 = 0
+    var output: Ref<Frame>
+    var outputCount = 0
+    var outputCapacity = 0
+    /// Input frames that may still need a place in the output.
+    var remaining = 0
+    /// The frame being processed did not come with this burst: it may not take the place of one that did.
+    var isExtra = false
+    /// Grows whenever a flow entry or a transposition is given to another flow.
+    var replacements: UInt32 = 0
+
+    // Neighbours.
+
+    /// Grows when a header may have to be checked: when some neighbour changed, and once every retry interval.
+    var neighborEpoch: UInt32 = 1
+    var seenNeighborEpoch: UInt32 = 0
+    var nextRefresh: UInt64 = 0
+
+    static var chunk: Int { 64 }
+}
+
+/// Stage arrays of one chunk of a burst.
+struct Stages {
+    var keys: InlineArray<64, FlowKey>
+    var hashes: InlineArray<64, UInt64>
+    /// Outer destination MAC and VLAN; see ``Transposition/outerIdentity``.
+    var outerIdentities: InlineArray<64, UInt64>
+    /// Flow entry, or one of the two below.
+    var entries: InlineArray<64, Int32>
+    /// Buffers to give back.
+    var releases: InlineArray<256, UInt>
+    var releaseCount: Int
+
+    /// Looked for and not found.
+    static var miss: Int32 { -1 }
+    /// Not a packet that the flow cache is for.
+    static var slow: Int32 { -2 }
+}
+
+extension Worker {
+    /// Create a worker's parts; nil when there is no memory, and then nothing is held.
+    init?(
+        _ memory: Ref<Memory>, tables: Tables, settings: Settings, grace: Grace, index: Int, buffers: Buffers,
+        flowCapacity: Int, heldCapacity: Int
+    ) {
+        let counters = Counters(memory)
+        let portCounters = PortCounters(memory)
+        let cache = FlowCache(memory, capacity: flowCapacity)
+        let transpositions = TranspositionTable(memory, capacity: max(64, min(flowCapacity, 65536)), key: tables.key)
+        let held = HeldQueue(memory, capacity: heldCapacity)
+        let stages = memory.value.allocateZeroed(Stages.self, count: 1, alignment: 64)
+        let scratch = memory.value.allocateZeroed(Transposition.self, count: 1, alignment: 64)
+        let nowhere = Ref<Frame>(address: 64)
+        guard let counters, let portCounters, let cache, let transpositions, let held, let stages, let scratch, let nowhere
+        else {
+            counters?.destroy(memory)
+            portCounters?.destroy(memory)
+            cache?.destroy(memory)
+            transpositions?.destroy(memory)
+            held?.destroy(memory)
+            if let stages { memory.value.release(stages, count: 1) }
+            if let scratch { memory.value.release(scratch, count: 1) }
+            return nil
+        }
+        self.tables = tables
+        self.settings = settings
+        self.grace = grace
+        self.index = index
+        self.counters = counters
+        self.portCounters = portCounters
+        self.buffers = buffers
+        self.cache = cache
+        self.transpositions = transpositions
+        self.held = held
+        self.stages = stages
+        self.scratch = scratch
+        output = nowhere
+    }
+
+    /// Release everything; packets that wait are dropped and counted, so read the counters after `dropHeld`.
+    mutating func destroy(_ memory: Ref<Memory>) {
+        counters.destroy(memory)
+        portCounters.destroy(memory)
+        cache.destroy(memory)
+        transpositions.destroy(memory)
+        held.destroy(memory)
+        memory.value.release(stages, count: 1)
+        memory.value.release(scratch, count: 1)
+    }
+
+    mutating func dropHeld() {
+        while let frame = held.removeAny() {
+            counters.subtract(.held)
+            drop(frame, .workerDestroyed)
+        }
+        flushReleases()
+    }
+}

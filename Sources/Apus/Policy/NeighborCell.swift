@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Synchronization
+
+/// What ARP knows of one provider neighbour. Any worker may write it: every field is one word that is replaced as a
+/// whole, and a lost race costs one superfluous request. Times are the host's `now_ns`.
+struct NeighborCell: ~Copyable {
+    /// MAC << 1 | 1 when it is known, 0 when not.
+    let resolution = Atomic<UInt64>(0)
+    /// When the MAC was last confirmed.
+    let confirmed = Atomic<UInt64>(0)
+    /// When a request was last sent.
+    let requested = Atomic<UInt64>(0)
+    /// Requests since it was last confirmed; 0 = never asked.
+    let requests = Atomic<UInt32>(0)
+    /// The port on which it was last asked; answers count only there.
+    let port = Atomic<UInt32>(none)
+    /// 1 = did not answer.
+    let failed = Atomic<UInt32>(0)
+    /// Free list of the writer: number + 1.
+    var nextFree: UInt32 = 0
+
+    @inline(__always)
+    var mac: MACAddress? {
+        let word = resolution.load(ordering: .relaxed)
+        return word == 0 ? nil : MACAddress(word &>> 1)
+    }
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CApus
+
+extension Store {
+    static var portName: Words { "port" }
+
+    func port(_ id: UInt32) -> UInt32? {
+        tables.ports.find(Port.hash(tables.key, id: id), at: next) { tables.ports[$0].id == id }
+    }
+
+    private func vmPort(_ vsid: UInt32, _ mac: MACAddress) -> UInt32? {
+        tables.ports.findSecondary(Port.hash(tables.key, vsid, mac), at: next) {
+            tables.ports[$0].vsid == vsid && tables.ports[$0].mac == mac && tables.ports[$0].kind == Port.vm
+        }
+    }
+
+    mutating func addPort(_ port: Port) -> (failure: Failure?, id: UInt32) {
+        var id: UInt32 = 0
+        let failure = change(Self.portName) { store in
+            if let failure = store.checkUnique(port, except: nil) { return failure }
+            guard let taken = store.tables.portSlots.take() else {
+                return Failure(
+                    APUS_ERR_LIMIT, Self.portName, "id", .number(APUS_PORTS_MAX.u64), "ports exist, which is the most")
+            }
+            var copy = port
+            copy.id = taken
+            guard store.insert(copy, .ports, store.tables.ports) != nil else {
+                store.tables.portSlots.giveBack(taken)
+                return .memory(Self.portName)
+            }
+            guard store.join(copy) else { return .memory(Self.portName) }
+            store.tables.portSlots.open(taken, kind: copy.kind)
+            store.invalidateEverything()
+            id = taken
+            return nil
+        }
+        return (failure, id)
+    }
+
+    mutating func setPort(_ id: UInt32, _ port: Port) -> Failure? {
+        change(Self.portName) { store in
+            guard let number = store.port(id) else { return Self.portMissing(id) }
+            let old = store.tables.ports[number]
+            if old.kind != port.kind {
+                return Failure(
+                    APUS_ERR_IMMUTABLE, Self.portName, "kind", .number(port.kind.u64), "differs from the port's")
+            }
+            if let failure = store.checkUnique(port, except: id) { return failure }
+            var copy = port
+            copy.id = id
+            guard store.replace(number, with: copy, .ports, store.tables.ports) != nil, store.join(copy) else {
+                return .memory(Self.portName)
+            }
+            store.leave(old)
+            store.invalidateEverything()
+            return nil
+        }
+    }
+
+    mutating func removePort(_ id: UInt32) -> Failure? {
+        change(Self.portName) { store in
+            guard let number = store.port(id) else { return Self.portMissing(id) }
+            if let failure = store.checkUnused(id) { return failure }
+            let old = store.tables.ports[number]
+            store.kill(number, .ports, store.tables.ports)
+            store.leave(old)
+            store.invalidateEverything()
+            return nil
+        }
+    }
+
+    static func portMissing(_ id: UInt32) -> Failure {
+        Failure(APUS_ERR_STALE, portName, "id", .number(id.u64), "is no port")
+    }
+
+    /// The id of the last version of a port is closed when nothing can refer to it any more.
+    mutating func recyclePort(_ number: UInt32) {
+        let id = tables.ports[number].id
+        tables.ports.recycle(number)
+        // `next` has not been published: a port that still exists, or will, is found.
+        if port(id) == nil {
+            tables.portSlots.close(id)
+            tables.portSlots.giveBack(id)
+        }
+    }
+
+    private mutating func join(_ port: Port) -> Bool {
+        guard port.kind == Port.vm else { return true }
+        return retainSubnet(port.vsid) != nil
+            && insert(Member(vsid: port.vsid, port: port.id), .members, tables.members) != nil
+    }
+
+    private mutating func leave(_ port: Port) {
+        guard port.kind == Port.vm else { return }
+        let number = tables.members.find(Member.hash(tables.key, port.vsid), at: next) {
+            tables.members[$0].vsid == port.vsid && tables.members[$0].port == port.id
+        }
+        if let number { kill(number, .members, tables.members) }
+        releaseSubnet(port.vsid)
+    }
+
+    private func checkUnique(_ port: Port, except id: UInt32?) -> Failure? {
+        guard port.kind == Port.vm, let other = vmPort(port.vsid, port.mac), tables.ports[other].id != id else {
+            return nil
+        }
+        return Failure(
+            APUS_ERR_DUPLICATE, Self.portName, "mac", .mac(port.mac), "belongs to another port of this virtual subnet")
+    }
+
+    private func checkUnused(_ id: UInt32) -> Failure? {
+        let hash = ProviderAddress.hash(tables.key, port: id)
+        if let user = tables.addresses.findSecondary(hash, at: next, { tables.addresses[$0].port == id }) {
+            return Failure(
+                APUS_ERR_IN_USE, Self.portName, "id", .address(tables.addresses[user].address),
+                "is a provider address on this port")
+        }
+        // Rare enough to look through all of them.
+        var number: UInt32 = 0
+        while number < tables.providerRoutes.numbers {
+            if tables.providerRoutes.exists(number, at: next), tables.providerRoutes[number].port == id {
+                let route = tables.providerRoutes[number]
+                return Failure(
+                    APUS_ERR_IN_USE, Self.portName, "id", .prefix(route.prefix, route.length),
+                    "has a provider route through this port")
+            }
+            number &+= 1
+        }
+        return nil
+    }
+
+    func checkProviderPort(_ id: UInt32, _ object: Words) -> Failure? {
+        guard let number = port(id) else {
+            return Failure(APUS_ERR_STALE, object, "port", .number(id.u64), "is no port")
+        }
+        if tables.ports[number].kind == Port.provider { return nil }
+        return Failure(APUS_ERR_PORT_KIND, object, "port", .number(id.u64), "is not a provider port")
+    }
+}

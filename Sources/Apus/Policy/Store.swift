@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CApus
+import CApusIntrinsics
+import Synchronization
+
+/// The writer's side of the policy: changes the tables, one transaction at a time.
+///
+/// Every public change has the form `change { … }`: room is reserved, the steps are made and written to the journal,
+/// a failure undoes them. Outside a transaction the change is then published by itself.
+@safe
+struct Store: ~Copyable {
+    let memory: Ref<Memory>
+    let tables: Tables
+    let grace: Grace
+    private var journal = Journal()
+    private var limbo = Journal()
+    private var isOpen = false
+    /// Free ``RecordTexts`` and ``NeighborCell``s: number + 1.
+    var firstFreeTexts: UInt32 = 0
+    var firstFreeCell: UInt32 = 0
+    /// Published, but a worker was still in an old burst when we stopped waiting.
+    private var isUnsettled = false
+    private var wait: (call: (@convention(c) (UnsafeMutableRawPointer?) -> Void)?, context: UnsafeMutableRawPointer?)
+
+    init(
+        memory: Ref<Memory>, tables: Tables, grace: Grace,
+        wait: (@convention(c) (UnsafeMutableRawPointer?) -> Void)?, waitContext: UnsafeMutableRawPointer?
+    ) {
+        self.memory = memory
+        self.tables = tables
+        self.grace = grace
+        unsafe self.wait = (wait, waitContext)
+    }
+
+    mutating func destroy() {
+        journal.destroy(memory)
+        limbo.destroy(memory)
+        grace.destroy(memory)
+        tables.destroy(memory)
+    }
+
+    /// The version that changes of now will get: what the writer itself sees.
+    var next: UInt64 { tables.shared.value.version.load(ordering: .relaxed) &+ 1 }
+
+    // MARK: - Transactions
+
+    mutating func begin() -> Failure? {
+        if isOpen { return Failure(APUS_ERR_TRANSACTION, "transaction", "", .none, "one is open already") }
+        if let failure = settle() { return failure }
+        isOpen = true
+        return nil
+    }
+
+    mutating func commit() -> Failure? {
+        if !isOpen { return Failure(APUS_ERR_TRANSACTION, "transaction", "", .none, "none is open") }
+        isOpen = false
+        return publish()
+    }
+
+    mutating func abort() -> Failure? {
+        if !isOpen { return Failure(APUS_ERR_TRANSACTION, "transaction", "", .none, "none is open") }
+        isOpen = false
+        undo(to: 0)
+        return nil
+    }
+
+    mutating func synchronize() -> Failure? { settle() }
+
+    /// Make one change: all of it or, when `body` returns a failure, nothing.
+    mutating func change(_ object: Words, _ body: (inout Store) -> Failure?) -> Failure? {
+        if let failure = settle() { return failure }
+        // Every journal entry may end in limbo, together with what waits there already.
+        guard journal.reserve(memory, Journal.stepsPerChange),
+            limbo.reserve(memory, journal.count &+ 2 &* Journal.stepsPerChange)
+        else { return .memory(object) }
+        let mark = journal.count
+        if let failure = body(&self) {
+            undo(to: mark)
+            return failure
+        }
+        return isOpen ? nil : publish()
+    }
+
+    private mutating func publish() -> Failure? {
+        if journal.count == 0 { return nil }
+        let version = next
+        var i = 0
+        while i < journal.count {
+            let entry = journal[i]
+            if entry.kind == .touched { touch(entry.number, version) }
+            i &+= 1
+        }
+        // The low half starts over: workers empty their caches, and every stamp has to lie in the new era.
+        if version.u32 == 0 { touchAll(version) }
+        tables.shared.value.version.store(version, ordering: .releasing)
+        isUnsettled = true
+        return settle()
+    }
+
+    /// Wait for the workers, then finish what was published: old entries leave the indexes, and those that left at the
+    /// previous change are free.
+    private mutating func settle() -> Failure? {
+        guard isUnsettled else { return nil }
+        let (call, context) = unsafe wait
+        let settled = grace.wait {
+            if let call = unsafe call { unsafe call(context) } else { apus_libc_yield() }
+        }
+        if !settled {
+            return Failure(
+                APUS_ERR_STALLED, "dataplane", "", .none,
+                "the change is published, but a worker did not leave its burst; call apus_dataplane_synchronize()")
+        }
+        isUnsettled = false
+        let recyclable = limbo.count
+        var i = 0
+        while i < journal.count {
+            let entry = journal[i]
+            if entry.kind == .killed { unlink(entry) }
+            i &+= 1
+        }
+        journal.truncate(to: 0)
+        i = 0
+        while i < recyclable {
+            recycle(limbo[i])
+            i &+= 1
+        }
+        limbo.removeFirst(recyclable)
+        tables.reclaim(memory)
+        return nil
+    }
+
+    private mutating func undo(to mark: Int) {
+        var i = journal.count
+        while i > mark {
+            i &-= 1
+            let entry = journal[i]
+            switch entry.kind {
+            case .inserted: unlink(entry)
+            case .killed: revive(entry)
+            case .referenced: adjustReferences(entry, -1)
+            case .dereferenced: adjustReferences(entry, 1)
+            case .bound: tables.subnets[entry.number].bindings &-= 1
+            case .unbound: tables.subnets[entry.number].bindings &+= 1
+            case .touched: break
+            }
+        }
+        journal.truncate(to: mark)
+    }
+
+    // MARK: - Steps
+
+    mutating func log(_ kind: JournalEntry.Kind, _ table: JournalEntry.Table, _ number: UInt32) {
+        journal.append(JournalEntry(kind: kind, table: table, number: number))
+    }
+
+    /// What was decided within this scope has to be decided again.
+    mutating func invalidate(scope: UInt32) { log(.touched, .scopes, scope) }
+
+    /// What was decided anywhere has to be decided again.
+    mutating func invalidateEverything() { log(.touched, .scopes, none) }
+
+    mutating func insert<Value>(
+        _ value: Value, _ table: JournalEntry.Table, _ entries: VersionedTable<Value>
+    ) -> UInt32? {
+        guard let number = entries.insert(memory, value, from: next) else { return nil }
+        log(.inserted, table, number)
+        return number
+    }
+
+    mutating func kill<Value>(_ number: UInt32, _ table: JournalEntry.Table, _ entries: VersionedTable<Value>) {
+        entries.kill(number, at: next)
+        log(.killed, table, number)
+    }
+
+    /// A new version of an entry: the old one dies where the new one is born.
+    mutating func replace<Value>(
+        _ number: UInt32, with value: Value, _ table: JournalEntry.Table, _ entries: VersionedTable<Value>
+    ) -> UInt32? {
+        guard let new = insert(value, table, entries) else { return nil }
+        kill(number, table, entries)
+        return new
+    }
+
+    private func touch(_ scope: UInt32, _ version: UInt64) {
+        if scope == none {
+            tables.shared.value.floor.store(version.u32, ordering: .relaxed)
+        } else {
+            tables.scopes.touch(scope, version)
+        }
+    }
+
+    private func touchAll(_ version: UInt64) {
+        tables.shared.value.floor.store(version.u32, ordering: .relaxed)
+        var scope: UInt32 = 0
+        while scope < 65536 {
+            tables.scopes.touch(scope, version)
+            scope &+= 1
+        }
+    }
+
+    private func adjustReferences(_ entry: JournalEntry, _ by: Int) {
+        let delta = UInt32(truncatingIfNeeded: by)
+        switch entry.table {
+        case .subnets: tables.subnets[entry.number].references &+= delta
+        case .remotes: tables.remotes[entry.number].references &+= delta
+        case .neighbors: tables.neighbors[entry.number].references &+= delta
+        default: break
+        }
+    }
+
+    private mutating func unlink(_ entry: JournalEntry) {
+        switch entry.table {
+        case .ports: tables.ports.unlink(entry.number)
+        case .members: tables.members.unlink(entry.number)
+        case .records: tables.records.unlink(entry.number)
+        case .routes: tables.routes.unlink(entry.number)
+        case .gateways: tables.gateways.unlink(entry.number)
+        case .subnets: tables.subnets.unlink(entry.number)
+        case .remotes: tables.remotes.unlink(entry.number)
+        case .addresses: tables.addresses.unlink(entry.number)
+        case .providerRoutes: tables.providerRoutes.unlink(entry.number)
+        case .neighbors: tables.neighbors.unlink(entry.number)
+        case .scopes: break
+        }
+        limbo.append(entry)
+    }
+
+    private func revive(_ entry: JournalEntry) {
+        switch entry.table {
+        case .ports: tables.ports.revive(entry.number)
+        case .members: tables.members.revive(entry.number)
+        case .records: tables.records.revive(entry.number)
+        case .routes: tables.routes.revive(entry.number)
+        case .gateways: tables.gateways.revive(entry.number)
+        case .subnets: tables.subnets.revive(entry.number)
+        case .remotes: tables.remotes.revive(entry.number)
+        case .addresses: tables.addresses.revive(entry.number)
+        case .providerRoutes: tables.providerRoutes.revive(entry.number)
+        case .neighbors: tables.neighbors.revive(entry.number)
+        case .scopes: break
+        }
+    }
+
+    /// No worker can be looking at the entry any more: its number is free, and so is what only it used.
+    private mutating func recycle(_ entry: JournalEntry) {
+        let number = entry.number
+        switch entry.table {
+        case .ports: recyclePort(number)
+        case .members: tables.members.recycle(number)
+        case .records: recycleRecord(number)
+        case .routes: recycleRoute(number)
+        case .gateways: tables.gateways.recycle(number)
+        case .subnets: tables.subnets.recycle(number)
+        case .remotes: tables.remotes.recycle(number)
+        case .addresses: tables.addresses.recycle(number)
+        case .providerRoutes: recycleProviderRoute(number)
+        case .neighbors: recycleNeighbor(number)
+        case .scopes: break
+        }
+    }
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CApusIntrinsics
+import Synchronization
+
+/// All tables of one dataplane, as handles. Workers read them; the ``Store`` changes them.
+struct Tables {
+    let ports: VersionedTable<Port>
+    let members: VersionedTable<Member>
+    let records: VersionedTable<LookupRecord>
+    let routes: VersionedTable<CustomerRoute>
+    let gateways: VersionedTable<Gateway>
+    let subnets: VersionedTable<VirtualSubnet>
+    let remotes: VersionedTable<RemoteAddress>
+    let addresses: VersionedTable<ProviderAddress>
+    let providerRoutes: VersionedTable<ProviderRoute>
+    let neighbors: VersionedTable<Neighbor>
+    let domains: Domains
+    let cells: Slab<NeighborCell>
+    let texts: Slab<RecordTexts>
+    let portSlots: PortSlots
+    let scopes: Scopes
+    let shared: Ref<Shared>
+    let key: Ref<apus_hash_key>
+
+    /// Words that workers and the writer share.
+    struct Shared: ~Copyable {
+        /// The published version of the policy.
+        let version = Atomic<UInt64>(1)
+        /// The last version that invalidated every flow: a change on the provider side, or of ports. Low 32 bits.
+        let floor = Atomic<UInt32>(0)
+        /// Grows when a neighbour's MAC changed or was lost.
+        let neighborEpoch = Atomic<UInt32>(0)
+        /// Prefix lengths of the provider routes.
+        var providerLengths = PrefixLengths()
+    }
+}
+
+extension Tables {
+    /// Create all tables; nil when there is no memory. What was created before the failure is released.
+    init?(_ memory: Ref<Memory>, key: Ref<apus_hash_key>, records expected: Int) {
+        guard let shared = memory.value.allocate(Shared.self, count: 1, alignment: 64) else { return nil }
+        shared.initialize(to: Shared())
+        let ports = VersionedTable<Port>(memory, key: key)
+        let members = VersionedTable<Member>(memory, key: key)
+        let records = VersionedTable<LookupRecord>(memory, key: key, capacity: expected)
+        let routes = VersionedTable<CustomerRoute>(memory, key: key)
+        let gateways = VersionedTable<Gateway>(memory, key: key)
+        let subnets = VersionedTable<VirtualSubnet>(memory, key: key)
+        let remotes = VersionedTable<RemoteAddress>(memory, key: key)
+        let addresses = VersionedTable<ProviderAddress>(memory, key: key)
+        let providerRoutes = VersionedTable<ProviderRoute>(memory, key: key)
+        let neighbors = VersionedTable<Neighbor>(memory, key: key)
+        let domains = Domains(memory, key: key)
+        let cells = Slab<NeighborCell>(memory)
+        let texts = Slab<RecordTexts>(memory)
+        let portSlots = PortSlots(memory)
+        let scopes = Scopes(memory)
+        guard let ports, let members, let records, let routes, let gateways, let subnets, let remotes, let addresses,
+            let providerRoutes, let neighbors, let domains, let cells, let texts, let portSlots, let scopes
+        else {
+            ports?.destroy(memory)
+            members?.destroy(memory)
+            records?.destroy(memory)
+            routes?.destroy(memory)
+            gateways?.destroy(memory)
+            subnets?.destroy(memory)
+            remotes?.destroy(memory)
+            addresses?.destroy(memory)
+            providerRoutes?.destroy(memory)
+            neighbors?.destroy(memory)
+            domains?.destroy(memory)
+            cells?.destroy(memory)
+            texts?.destroy(memory)
+            portSlots?.destroy(memory)
+            scopes?.destroy(memory)
+            memory.value.release(shared, count: 1)
+            return nil
+        }
+        self.ports = ports
+        self.members = members
+        self.records = records
+        self.routes = routes
+        self.gateways = gateways
+        self.subnets = subnets
+        self.remotes = remotes
+        self.addresses = addresses
+        self.providerRoutes = providerRoutes
+        self.neighbors = neighbors
+        self.domains = domains
+        self.cells = cells
+        self.texts = texts
+        self.portSlots = portSlots
+        self.scopes = scopes
+        self.shared = shared
+        self.key = key
+    }
+
+    func destroy(_ memory: Ref<Memory>) {
+        ports.destroy(memory)
+        members.destroy(memory)
+        records.destroy(memory)
+        routes.destroy(memory)
+        gateways.destroy(memory)
+        subnets.destroy(memory)
+        remotes.destroy(memory)
+        addresses.destroy(memory)
+        providerRoutes.destroy(memory)
+        neighbors.destroy(memory)
+        domains.destroy(memory)
+        cells.destroy(memory)
+        texts.destroy(memory)
+        portSlots.destroy(memory)
+        scopes.destroy(memory)
+        memory.value.release(shared, count: 1)
+    }
+
+    /// Give back index arrays that were replaced, after a grace period.
+    func reclaim(_ memory: Ref<Memory>) {
+        ports.reclaim(memory)
+        members.reclaim(memory)
+        records.reclaim(memory)
+        routes.reclaim(memory)
+        gateways.reclaim(memory)
+        subnets.reclaim(memory)
+        remotes.reclaim(memory)
+        addresses.reclaim(memory)
+        providerRoutes.reclaim(memory)
+        neighbors.reclaim(memory)
+        domains.reclaim(memory)
+    }
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CApusIntrinsics
+import Synchronization
+
+/// What a ``VersionedTable`` stores: a plain value that knows the hashes it is found by.
+protocol Versionable: BitwiseCopyable {
+    func primaryHash(_ key: Ref<apus_hash_key>) -> UInt64
+    /// 0 when the kind has one index only.
+    func secondaryHash(_ key: Ref<apus_hash_key>) -> UInt64
+    static var hasSecondaryIndex: Bool { get }
+}
+
+/// A table whose entries carry the policy versions between which they exist.
+///
+/// A change never modifies an entry that workers can see: the old entry gets a *death* version and a new one a *birth*
+/// version, both the next version to be published. Workers read the version once per burst and skip what does not
+/// exist in it. So any number of changes, in any number of tables, becomes visible with one store of the version
+/// number, or is forgotten without anybody having seen it.
+///
+/// One writer, lock-free readers. An entry's life: `insert` → (`kill` → `unlink`, after a grace period → `recycle`, after
+/// another one).
+struct VersionedTable<Value: Versionable>: BitwiseCopyable {
+    struct Node: ~Copyable {
+        /// First version in which the entry exists; in a free entry the next free one + 1.
+        let birth: Atomic<UInt64>
+        /// First version in which it does not exist any more.
+        let death: Atomic<UInt64>
+        var value: Value
+    }
+
+    private struct State {
+        var firstFree: UInt32  // number + 1, 0 = none
+    }
+
+    private let state: Ref<State>
+    private let nodes: Slab<Node>
+    private let primary: IndexTable
+    private let secondary: IndexTable
+    private let key: Ref<apus_hash_key>
+
+    init?(_ memory: Ref<Memory>, key: Ref<apus_hash_key>, capacity: Int = 0) {
+        guard let state = memory.value.allocateZeroed(State.self, count: 1) else { return nil }
+        guard let nodes = Slab<Node>(memory) else {
+            memory.value.release(state, count: 1)
+            return nil
+        }
+        guard let primary = IndexTable(memory, capacity: capacity) else {
+            nodes.destroy(memory)
+            memory.value.release(state, count: 1)
+            return nil
+        }
+        // A kind with one index shares the handle: it is never used, and never destroyed twice.
+        guard let secondary = Value.hasSecondaryIndex ? IndexTable(memory, capacity: capacity) : primary else {
+            primary.destroy(memory)
+            nodes.destroy(memory)
+            memory.value.release(state, count: 1)
+            return nil
+        }
+        self.state = state
+        self.nodes = nodes
+        self.primary = primary
+        self.secondary = secondary
+        self.key = key
+    }
+
+    func destroy(_ memory: Ref<Memory>) {
+        if Value.hasSecondaryIndex { secondary.destroy(memory) }
+        primary.destroy(memory)
+        nodes.destroy(memory)
+        memory.value.release(state, count: 1)
+    }
+
+    /// Entries in the index, of all versions.
+    var count: Int { primary.count }
+
+    /// Numbers that may be in use: 0 ..< numbers. For iteration.
+    var numbers: UInt32 { nodes.count.u32 }
+
+    @inline(__always)
+    subscript(number: UInt32) -> Value {
+        unsafeAddress { unsafe UnsafePointer(pointer(number)) }
+        nonmutating unsafeMutableAddress { unsafe pointer(number) }
+    }
+
+    @inline(__always)
+    private func pointer(_ number: UInt32) -> UnsafeMutablePointer<Value> {
+        unsafe (nodes[number].raw + 16).assumingMemoryBound(to: Value.self)
+    }
+
+    @inline(__always)
+    func exists(_ number: UInt32, at version: UInt64) -> Bool {
+        let node = nodes[number]
+        return node.value.birth.load(ordering: .relaxed) <= version
+            && version < node.value.death.load(ordering: .relaxed)
+    }
+
+    /// The entry of this version with this primary hash for which `matches` is true.
+    @inline(__always)
+    func find(_ hash: UInt64, at version: UInt64, _ matches: (UInt32) -> Bool) -> UInt32? {
+        primary.find(hash) { exists($0, at: version) && matches($0) }
+    }
+
+    /// The same by secondary hash.
+    @inline(__always)
+    func findSecondary(_ hash: UInt64, at version: UInt64, _ matches: (UInt32) -> Bool) -> UInt32? {
+        secondary.find(hash) { exists($0, at: version) && matches($0) }
+    }
+
+    // MARK: - Writer
+
+    /// Add an entry that exists from `version` on. nil: no memory; nothing changed.
+    func insert(_ memory: Ref<Memory>, _ value: Value, from version: UInt64) -> UInt32? {
+        guard primary.reserve(memory), !Value.hasSecondaryIndex || secondary.reserve(memory) else { return nil }
+        let number: UInt32
+        if state.value.firstFree != 0 {
+            number = state.value.firstFree &- 1
+            state.value.firstFree = nodes[number].value.birth.load(ordering: .relaxed).u32
+        } else {
+            guard let next = nodes.append(memory) else { return nil }
+            number = next
+        }
+        nodes[number].initialize(to: Node(birth: Atomic(version), death: Atomic(.max), value: value))
+        primary.insert(value.primaryHash(key), number)
+        if Value.hasSecondaryIndex { secondary.insert(value.secondaryHash(key), number) }
+        return number
+    }
+
+    /// The entry does not exist any more from `version` on.
+    func kill(_ number: UInt32, at version: UInt64) {
+        nodes[number].value.death.store(version, ordering: .relaxed)
+    }
+
+    /// Undo `kill`.
+    func revive(_ number: UInt32) {
+        nodes[number].value.death.store(.max, ordering: .relaxed)
+    }
+
+    /// Take an entry that no worker can need any more out of the indexes.
+    func unlink(_ number: UInt32) {
+        let value = self[number]
+        nodes[number].value.death.store(0, ordering: .relaxed)
+        primary.remove(value.primaryHash(key), number)
+        if Value.hasSecondaryIndex { secondary.remove(value.secondaryHash(key), number) }
+    }
+
+    /// Make the number of an unlinked entry, which no worker can be looking at any more, available again.
+    func recycle(_ number: UInt32) {
+        nodes[number].value.birth.store(state.value.firstFree.u64, ordering: .relaxed)
+        state.value.firstFree = number &+ 1
+    }
+
+    /// Give back replaced index arrays, after a grace period.
+    func reclaim(_ memory: Ref<Memory>) {
+        primary.reclaim(memory)
+        if Value.hasSecondaryIndex { secondary.reclaim(memory) }
+    }
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CApus
+
+extension PolicyFile {
+    /// Add everything in the file to a dataplane, in one transaction: all of it, or nothing.
+    ///
+    /// - Parameter dataplane: a `struct apus_dataplane *`
+    /// - Returns: the number of each port
+    /// - Throws: everything that the dataplane refused, with line and object
+    public func apply(to dataplane: OpaquePointer) throws(PolicyError) -> [String: UInt32] {
+        var application = unsafe Application(dataplane, file: self)
+        application.run()
+        if let error = application.error { throw error }
+        return application.ports
+    }
+}
+
+/// One attempt to put a file into a dataplane.
+@safe
+struct Application {
+    private let dataplane: OpaquePointer
+    private let file: PolicyFile
+    private let problems = Problems()
+
+    /// The number of each port that was added.
+    private(set) var ports: [String: UInt32] = [:]
+
+    init(_ dataplane: OpaquePointer, file: PolicyFile) {
+        unsafe self.dataplane = unsafe dataplane
+        self.file = file
+    }
+
+    /// What was refused; nil if the policy is in place. After APUS_ERR_STALLED it is in place all the same.
+    var error: PolicyError? { problems.isEmpty ? nil : problems.error(file: file.name) }
+
+    mutating func run() {
+        guard note(unsafe apus_transaction_begin(dataplane)) else { return }
+        addPorts()
+        addProviderSide()
+        addCustomerSide()
+        if problems.isEmpty {
+            _ = note(unsafe apus_transaction_commit(dataplane))
+        } else {
+            // A refused call has changed nothing, so the others could be tried: one run finds all mistakes.
+            _ = unsafe apus_transaction_abort(dataplane)
+        }
+    }
+
+    // MARK: - Objects
+
+    private mutating func addPorts() {
+        for (index, port) in file.ports.enumerated() {
+            var params = apus_port_params()
+            params.size = MemoryLayout<apus_port_params>.size
+            params.kind = port.kind.rawValue
+            params.flags = port.isTrusted ? APUS_PORT_TRUSTED : 0
+            params.virtual_subnet_id = port.virtualSubnetID
+            params.mac = port.mac
+            params.mtu = port.mtu
+            params.routing_domain_id = port.routingDomainID
+            fill(&params.name, port.name)
+            var id: UInt32 = 0
+            if note(unsafe apus_port_add(dataplane, &params, &id), "ports", index, port.lines) { ports[port.name] = id }
+        }
+    }
+
+    private func addProviderSide() {
+        for (index, address) in file.providerAddresses.enumerated() {
+            // A port that was refused has been reported; what needs it would only repeat that.
+            guard let port = ports[address.port] else { continue }
+            var object = apus_provider_address()
+            object.size = MemoryLayout<apus_provider_address>.size
+            object.provider_address = address.providerAddress
+            object.port = port
+            object.prefix_length = address.prefixLength
+            object.vlan = address.vlan
+            object.mac = address.mac
+            note(unsafe apus_provider_address_add(dataplane, &object), "provider_addresses", index, address.lines)
+        }
+        for (index, route) in file.providerRoutes.enumerated() {
+            guard let port = ports[route.port] else { continue }
+            var object = apus_provider_route()
+            object.size = MemoryLayout<apus_provider_route>.size
+            object.destination_prefix = route.destinationPrefix
+            object.next_hop = route.nextHop
+            object.port = port
+            object.metric = route.metric
+            note(unsafe apus_provider_route_add(dataplane, &object), "provider_routes", index, route.lines)
+        }
+        for (index, neighbor) in file.providerNeighbors.enumerated() {
+            var object = apus_provider_neighbor()
+            object.size = MemoryLayout<apus_provider_neighbor>.size
+            object.address = neighbor.address
+            object.mac = neighbor.mac
+            note(unsafe apus_provider_neighbor_add(dataplane, &object), "provider_neighbours", index, neighbor.lines)
+        }
+    }
+
+    private func addCustomerSide() {
+        for (index, route) in file.customerRoutes.enumerated() {
+            var object = apus_customer_route()
+            object.size = MemoryLayout<apus_customer_route>.size
+            object.routing_domain_id = route.routingDomainID
+            object.virtual_subnet_id = route.virtualSubnetID
+            object.destination_prefix = route.destinationPrefix
+            object.next_hop = route.nextHop
+            object.metric = route.metric
+            note(unsafe apus_customer_route_add(dataplane, &object), "customer_routes", index, route.lines)
+        }
+        for (index, record) in file.lookupRecords.enumerated() {
+            var object = apus_lookup_record()
+            object.size = MemoryLayout<apus_lookup_record>.size
+            object.customer_address = record.customerAddress
+            object.virtual_subnet_id = record.virtualSubnetID
+            object.mac = record.mac
+            object.rule = UInt8(truncatingIfNeeded: record.rule.rawValue)
+            object.type = UInt8(truncatingIfNeeded: record.type.rawValue)
+            object.provider_address = record.providerAddress
+            fill(&object.customer_id, record.customerID)
+            fill(&object.context, record.context)
+            fill(&object.vm_name, record.vmName)
+            note(unsafe apus_lookup_record_add(dataplane, &object), "lookup_records", index, record.lines)
+        }
+    }
+
+    // MARK: - Answers
+
+    /// Note what a call on one object answered.
+    @discardableResult
+    private func note(_ result: Int32, _ section: String, _ index: Int, _ lines: SourceLines) -> Bool {
+        if result >= 0 { return true }
+        // The dataplane says "lookup record: mac: 00:... is ...": the object is known better here, and the field has a line.
+        var text = errorText(result)[...]
+        _ = removeWord(&text) { _ in true }
+        var path = objectPath(section, index)
+        var line = lines.first
+        if let field = removeWord(&text, where: { !$0.contains(" ") }) {
+            path += ".\(field)"
+            line = lines[String(field)]
+        }
+        problems.add(line, path, String(text), code: result)
+        return false
+    }
+
+    /// Note what a call on the dataplane as a whole answered.
+    private func note(_ result: Int32) -> Bool {
+        if result >= 0 { return true }
+        problems.add(0, "", errorText(result), code: result)
+        return false
+    }
+
+    private func errorText(_ result: Int32) -> String {
+        let text = unsafe String(cString: apus_dataplane_error_text(dataplane))
+        return text.isEmpty ? unsafe String(cString: apus_strerror(result)) : text
+    }
+}
+
+/// Take "word: " off the front of a text, if it begins with one that satisfies the condition.
+private func removeWord(_ text: inout Substring, where condition: (Substring) -> Bool) -> Substring? {
+    guard let colon = text.firstIndex(of: ":"), condition(text[..<colon]) else { return nil }
+    let rest = text[text.index(after: colon)...]
+    guard rest.first == " " else { return nil }
+    defer { text = rest.dropFirst() }
+    return text[..<colon]
+}
+
+/// Copy a text into a `char[]` field that is longer than it, which leaves the final NUL.
+private func fill<Characters>(_ field: inout Characters, _ text: String) {
+    unsafe withUnsafeMutableBytes(of: &field) { bytes in
+        for (index, byte) in zip(bytes.indices.dropLast(), text.utf8) { unsafe bytes[index] = byte }
+    }
+}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import CApus
+
+// The objects of a policy file. The fields are those of the C structs of port.h, provider.h and policy.h; ports are
+// named instead of numbered. Each initializer is at the same time the list of the keys that the object has.
+
+/// An entry of `ports`.
+public struct Port: Sendable {
+    public var name: String
+    public var kind: apus_port_kind
+    /// What the host connects the port to; it alone knows what this means.
+    public var device: String?
+    public var virtualSubnetID: UInt32
+    public var mac: apus_mac
+    /// 0 = the default.
+    public var mtu: UInt16
+    public var isTrusted: Bool
+    public var routingDomainID: apus_guid
+    public let lines: SourceLines
+
+    /// The name must be the name of a file too: replay writes one for each port.
+    private static let nameCharacters = "letters, digits, '-', '_' and '.', not beginning with '.' or '-'"
+
+    init?(_ fields: inout FieldReader, _ references: inout References) {
+        let name = Self.name(&fields)
+        let kind = fields.word(
+            "kind", .required, of: ["vm": APUS_PORT_VM, "provider": APUS_PORT_PROVIDER, "external": APUS_PORT_EXTERNAL])
+        if let name { references.define(port: name, kind: kind, fields) }
+
+        let isVM = kind == APUS_PORT_VM, isExternal = kind == APUS_PORT_EXTERNAL
+        let device = fields.text("device", .optional, limit: 4096)
+        let subnet = references.virtualSubnet("virtual_subnet_id", isVM ? .required : .optional, &fields)
+        let mac = fields.mac("mac", isVM ? .required : .optional)
+        // Limits of port.h: an underlay may carry less than what every IPv4 host must accept.
+        let mtu = fields.number("mtu", .optional, in: (kind == APUS_PORT_PROVIDER ? 128 : 576)...UInt16.max)
+        let trusted = fields.flag("trusted")
+        let domain = fields.guid("routing_domain_id", isExternal ? .required : .optional)
+
+        if let kind {
+            let strangers =
+                (isVM ? [] : ["virtual_subnet_id", "mac", "trusted"]) + (isExternal ? [] : ["routing_domain_id"])
+            for key in strangers where fields.has(key) {
+                fields.refuse(key, "does not apply to a port of kind \(kind == APUS_PORT_VM ? "vm" : isExternal ? "external" : "provider")")
+            }
+        }
+        guard let name, let kind else { return nil }
+        self.name = name
+        self.kind = kind
+        self.device = device
+        virtualSubnetID = subnet ?? 0
+        self.mac = mac ?? apus_mac()
+        self.mtu = mtu ?? 0
+        isTrusted = trusted ?? false
+        routingDomainID = domain ?? apus_guid()
+        lines = fields.lines
+    }
+
+    private static func name(_ fields: inout FieldReader) -> String? {
+        // 32 bytes in apus_port_params, one of them for the NUL.
+        guard let name = fields.text("name", .required, limit: 31) else { return nil }
+        let fits = name.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."):
+                true
+            default: false
+            }
+        }
+        if fits, let first = name.first, first != ".", first != "-" { return name }
+        fields.refuse("name", "\(quoted(name)) is not a port name; accepted: \(nameCharacters)")
+        return nil
+    }
+}
+
+/// An entry of `provider_addresses`.
+public struct ProviderAddress: Sendable {
+    public var providerAddress: apus_address
+    public var prefixLength: UInt8
+    public var port: String
+    public var mac: apus_mac
+    public var vlan: UInt16
+    public let lines: SourceLines
+
+    init?(_ fields: inout FieldReader, _ references: inout References) {
+        let address = fields.address("provider_address", .required)
+        let length = fields.number("prefix_length", .required, in: 1...UInt8(32))
+        let port = references.providerPort("port", &fields)
+        let mac = fields.mac("mac", .required)
+        let vlan = fields.number("vlan", .optional, in: 0...UInt16(4094))
+        guard let address, let length, let port, let mac else { return nil }
+        providerAddress = address
+        prefixLength = length
+        self.port = port
+        self.mac = mac
+        self.vlan = vlan ?? 0
+        lines = fields.lines
+    }
+}
+
+/// An entry of `provider_routes`.
+public struct ProviderRoute: Sendable {
+    public var destinationPrefix: apus_prefix
+    public var nextHop: apus_address
+    public var port: String
+    public var metric: UInt32
+    public let lines: SourceLines
+
+    init?(_ fields: inout FieldReader, _ references: inout References) {
+        let prefix = fields.prefix("destination_prefix", .required)
+        let port = references.providerPort("port", &fields)
+        let nextHop = fields.address("next_hop", .optional)
+        let metric = fields.number("metric", .optional, in: 0...UInt32.max)
+        guard let prefix, let port else { return nil }
+        destinationPrefix = prefix
+        self.nextHop = nextHop ?? .unspecified(prefix.address.family)
+        self.port = port
+        self.metric = metric ?? 0
+        lines = fields.lines
+    }
+}
+
+/// An entry of `provider_neighbours`.
+public struct ProviderNeighbor: Sendable {
+    public var address: apus_address
+    public var mac: apus_mac
+    public let lines: SourceLines
+
+    init?(_ fields: inout FieldReader) {
+        let address = fields.address("address", .required)
+        let mac = fields.mac("mac", .required)
+        guard let address, let mac else { return nil }
+        self.address = address
+        self.mac = mac
+        lines = fields.lines
+    }
+}
+
+/// An entry of `customer_routes`.
+public struct CustomerRoute: Sendable {
+    public var routingDomainID: apus_guid
+    public var virtualSubnetID: UInt32
+    public var destinationPrefix: apus_prefix
+    public var nextHop: apus_address
+    public var metric: UInt32
+    public let lines: SourceLines
+
+    init?(_ fields: inout FieldReader, _ references: inout References) {
+        let domain = fields.guid("routing_domain_id", .required)
+        let subnet = references.virtualSubnet("virtual_subnet_id", .required, &fields)
+        let prefix = fields.prefix("destination_prefix", .required)
+        let nextHop = fields.address("next_hop", .optional)
+        let metric = fields.number("metric", .optional, in: 0...UInt32.max)
+        guard let domain, let subnet, let prefix else { return nil }
+        routingDomainID = domain
+        virtualSubnetID = subnet
+        destinationPrefix = prefix
+        self.nextHop = nextHop ?? .unspecified(prefix.address.family)
+        self.metric = metric ?? 0
+        lines = fields.lines
+    }
+}
+
+/// An entry of `lookup_records`.
+public struct LookupRecord: Sendable {
+    public var customerAddress: apus_address
+    public var virtualSubnetID: UInt32
+    public var mac: apus_mac
+    public var providerAddress: apus_address
+    public var rule: apus_rule
+    public var type: apus_record_type
+    public var vmName: String
+    public var customerID: String
+    public var context: String
+    public let lines: SourceLines
+
+    init?(_ fields: inout FieldReader, _ references: inout References) {
+        // Texts have APUS_RECORD_TEXT_SIZE bytes in the C struct, one of them for the NUL.
+        let textLimit = Int(APUS_RECORD_TEXT_SIZE) - 1
+        let customerAddress = fields.address("customer_address", .required)
+        let subnet = references.virtualSubnet("virtual_subnet_id", .required, &fields)
+        let mac = fields.mac("mac", .required)
+        let providerAddress = fields.address("provider_address", .required)
+        let rule = fields.word(
+            "rule", .optional,
+            of: [
+                "TranslationMethodEncap": APUS_RULE_ENCAP, "TranslationMethodNat": APUS_RULE_NAT,
+                "TranslationMethodNone": APUS_RULE_NONE,
+            ])
+        let type = fields.word(
+            "type", .optional,
+            of: [
+                "Static": APUS_RECORD_STATIC, "Dynamic": APUS_RECORD_DYNAMIC,
+                "GatewayWildcard": APUS_RECORD_GATEWAY_WILDCARD, "L2Only": APUS_RECORD_L2_ONLY,
+            ])
+        let vmName = fields.text("vm_name", .optional, limit: textLimit)
+        let customerID = fields.text("customer_id", .optional, limit: textLimit)
+        let context = fields.text("context", .optional, limit: textLimit)
+        guard let customerAddress, let subnet, let mac, let providerAddress else { return nil }
+        self.customerAddress = customerAddress
+        virtualSubnetID = subnet
+        self.mac = mac
+        self.providerAddress = providerAddress
+        self.rule = rule ?? APUS_RULE_ENCAP
+        self.type = type ?? APUS_RECORD_STATIC
+        self.vmName = vmName ?? ""
+        self.customerID = customerID ?? ""
+        self.context = context ?? ""
+        lines = fields.lines
+    }
+}

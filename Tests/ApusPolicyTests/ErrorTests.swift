@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ApusPolicy
+import CApus
+import Testing
+
+/// One kind of mistake, and the exact words that a person gets.
+struct Mistake: CustomTestStringConvertible {
+    let text: String
+    let messages: [String]
+
+    init(_ text: String, _ messages: String...) {
+        self.text = text
+        self.messages = messages
+    }
+
+    var testDescription: String { messages.first ?? text }
+}
+
+/// A file of one object, which stands on line 3.
+private func one(_ section: String, _ object: String) -> String {
+    "apus: 1\n\(section):\n  - {\(object)}\n"
+}
+
+private let uplink = "ports: [{name: up, kind: provider}]\n"
+
+private let structure = [
+    Mistake("", #"p:1: the file is empty; a policy file begins with "apus: 1""#),
+    Mistake("# only a comment\n", #"p:2: the file is empty; a policy file begins with "apus: 1""#),
+    Mistake("---\n...\n", #"p:2: the file is empty; a policy file begins with "apus: 1""#),
+    Mistake("hello", #"p:1: the file is not a mapping; a policy file begins with "apus: 1""#),
+    Mistake("- apus: 1", #"p:1: the file is not a mapping; a policy file begins with "apus: 1""#),
+    Mistake("ports: []", #"p:1: apus: missing; a policy file begins with "apus: 1""#),
+    Mistake("apus: 2", #"p:1: apus: "2" is not a version of policy files that is known; accepted: 1"#),
+    Mistake("apus: [1]", "p:1: apus: this is not a version of policy files that is known; accepted: 1"),
+    Mistake("apus: 1\napus: 1", "p:2: apus: given twice, first on line 1"),
+    Mistake("apus: 1\nports: []\nports: []", "p:3: ports: given twice, first on line 2"),
+    Mistake(
+        "apus: 1\nlookup_record: []",
+        #"p:2: unknown key "lookup_record"; did you mean lookup_records?; known keys: apus, settings, ports, "#
+            + "provider_addresses, provider_routes, provider_neighbours, customer_routes, lookup_records"),
+    Mistake(
+        "apus: 1\nnonsense: [{a: [b]}]",
+        #"p:2: unknown key "nonsense"; known keys: apus, settings, ports, "#
+            + "provider_addresses, provider_routes, provider_neighbours, customer_routes, lookup_records"),
+    Mistake("apus: 1\n? [a]\n: b", "p:2: a key must be a word"),
+    Mistake("apus: 1\nports: 12", #"p:2: ports: expected a list, found "12""#),
+    Mistake("apus: 1\nports: {name: a}", "p:2: ports: expected a list, found a mapping"),
+    Mistake("apus: 1\nports:\n- hello", #"p:3: ports[0]: expected a mapping, found "hello""#),
+    Mistake("apus: 1\nports:\n- []\n- ~", "p:3: ports[0]: expected a mapping, found a list",
+        #"p:4: ports[1]: expected a mapping, found "~""#),
+    Mistake("apus: 1\nports:\n- {[a]: b, name: x, kind: provider}", "p:3: ports[0]: a key must be a word"),
+    Mistake("apus: 1\nsettings: []", "p:2: settings: expected a mapping, found a list"),
+    Mistake("apus: 1\n---\napus: 1", "p:2: a second YAML document begins here; a policy file has one"),
+    Mistake("apus: &x 1", "p:1: anchors (&name) are not accepted in a policy file"),
+    Mistake("apus: 1\nports: *x", "p:2: aliases (*name) are not accepted in a policy file"),
+    Mistake("apus: !!int 1", "p:1: tags (!name) are not accepted in a policy file"),
+    Mistake(
+        "apus: 1\nports: [", "p:3: not YAML: did not find expected node content (while parsing a flow node, line 3)"),
+    Mistake("apus: 1\n\tports: []", "p:2: not YAML: found character that cannot start any token "
+        + "(while scanning for the next token, line 2)"),
+    Mistake("apus: 1\nports: \"", "p:2: not YAML: found unexpected end of stream (while scanning a quoted scalar, line 2)"),
+    Mistake("apus: 1\nports: \u{1}", "p:2: not a text file in UTF-8: control characters are not allowed"),
+    Mistake(
+        "apus: 1\nports: " + String(repeating: "[", count: 20) + String(repeating: "]", count: 20),
+        "p:2: ports[0]: expected a mapping, found a list", "p:2: lists and mappings are nested too deeply"),
+]
+
+private let ports = [
+    Mistake(one("ports", "kind: vm"), "p:3: ports[0].name: missing; it is required",
+        "p:3: ports[0].virtual_subnet_id: missing; it is required", "p:3: ports[0].mac: missing; it is required"),
+    Mistake(one("ports", "name: a"), "p:3: ports[0].kind: missing; it is required"),
+    Mistake(one("ports", "name: , kind: provider"), "p:3: ports[0].name: has no value; expected text"),
+    Mistake(
+        one("ports", "name: a, kind: provder"),
+        #"p:3: ports[0].kind: "provder" is not one of vm, provider, external; did you mean provider?"#),
+    Mistake(
+        one("ports", "name: a, kind: 7"), #"p:3: ports[0].kind: "7" is not one of vm, provider, external"#),
+    Mistake(
+        one("ports", "name: ../etc/passwd, kind: provider"),
+        #"p:3: ports[0].name: "../etc/passwd" is not a port name; accepted: letters, digits, '-', '_' and '.', "#
+            + "not beginning with '.' or '-'"),
+    Mistake(
+        one("ports", "name: \(String(repeating: "n", count: 32)), kind: provider"),
+        "p:3: ports[0].name: \"\(String(repeating: "n", count: 32))\" is 32 bytes long; accepted: at most 31"),
+    Mistake(
+        one("ports", #"name: a, kind: provider, device: "net\0tap""#),
+        #"p:3: ports[0].device: "net\u{0}tap" contains control characters"#),
+    Mistake(
+        one("ports", "name: a, kind: provider, virtual_subnet_id: 6000, mac: 600060000001, trusted: false"),
+        "p:3: ports[0].virtual_subnet_id: does not apply to a port of kind provider",
+        "p:3: ports[0].mac: does not apply to a port of kind provider",
+        "p:3: ports[0].trusted: does not apply to a port of kind provider"),
+    Mistake(
+        one("ports", #"name: a, kind: vm, virtual_subnet_id: 6000, mac: 600060000001, routing_domain_id: "#
+            + #""{12345678-1000-2000-3000-123456780001}""#),
+        "p:3: ports[0].routing_domain_id: does not apply to a port of kind vm"),
+    Mistake(one("ports", "name: a, kind: external"), "p:3: ports[0].routing_domain_id: missing; it is required"),
+    Mistake(one("ports", "name: a, kind: provider, mtu: 127"), "p:3: ports[0].mtu: 127 is outside 128-65535"),
+    Mistake(
+        one("ports", "name: a, kind: vm, virtual_subnet_id: 6000, mac: 600060000001, mtu: 575"),
+        "p:3: ports[0].mtu: 575 is outside 576-65535"),
+    Mistake(
+        "apus: 1\nports:\n- {name: a, kind: provider}\n- {name: a, kind: provider}",
+        #"p:4: ports[1].name: "a" is already the name of ports[0] on line 3"#),
+    Mistake(
+        one("ports", "name: a, kind: provider, trusted: yes, speed: 10"),
+        #"p:3: ports[0].trusted: "yes" is neither true nor false"#,
+        "p:3: ports[0].trusted: does not apply to a port of kind provider",
+        #"p:3: ports[0]: unknown key "speed"; known keys: name, kind, device, virtual_subnet_id, mac, mtu, trusted, "#
+            + "routing_domain_id"),
+    Mistake(one("ports", "name: a, name: b, kind: provider"), "p:3: ports[0].name: given twice, first on line 3"),
+]
+
+private let record = "customer_address: 10.0.1.103, provider_address: 192.168.0.33"
+
+private let values = [
+    Mistake(
+        one("lookup_records", "\(record), virtual_subnet_id: 17, mac: 600060000001"),
+        "p:3: lookup_records[0].virtual_subnet_id: 17 is outside 4096-16777214"),
+    Mistake(
+        one("lookup_records", "\(record), virtual_subnet_id: 99999999999999999999999999, mac: 600060000001"),
+        "p:3: lookup_records[0].virtual_subnet_id: 99999999999999999999... is outside 4096-16777214"),
+    Mistake(
+        "settings: {accept_reserved_vsids: true}\n"
+            + one("lookup_records", "\(record), virtual_subnet_id: 16777216, mac: 600060000001"),
+        "p:4: lookup_records[0].virtual_subnet_id: 16777216 is outside 0-16777215"),
+    Mistake(
+        one("lookup_records", "\(record), virtual_subnet_id: 0x1770, mac: 600060000001"),
+        #"p:3: lookup_records[0].virtual_subnet_id: "0x1770" is not a whole number; accepted: 4096-16777214"#),
+    Mistake(
+        one("lookup_records", "\(record), virtual_subnet_id: 06000, mac: 600060000001"),
+        #"p:3: lookup_records[0].virtual_subnet_id: "06000" is not a whole number; accepted: 4096-16777214"#),
+    Mistake(
+        one("lookup_records", "\(record), virtual_subnet_id: -6000, mac: 600060000001"),
+        "p:3: lookup_records[0].virtual_subnet_id: -6000 is outside 4096-16777214"),
+    Mistake(
+        one("lookup_records", "\(record), virtual_subnet_id: 6000, mac: 60:00:60:00:01"),
+        #"p:3: lookup_records[0].mac: "60:00:60:00:01" is not a MAC address such as 60:00:60:00:01:01"#),
+    Mistake(
+        one("lookup_records", "\(record), virtual_subnet_id: 6000, mac: 33:44:55:66:77:88"),
+        "p:3: lookup_records[0].mac: 33:44:55:66:77:88 is a group address (the first byte is odd); "
+            + "accepted: a unicast address"),
+    Mistake(
+        one("lookup_records", "\(record), virtual_subnet_id: 6000, mac: 000000000000"),
+        "p:3: lookup_records[0].mac: 000000000000 is no adapter's address; accepted: a unicast address"),
+    Mistake(
+        one("lookup_records", "\(record), virtual_subnet_id: 6000, mac: "),
+        "p:3: lookup_records[0].mac: has no value; expected a MAC address"),
+    Mistake(
+        one("lookup_records", "\(record), virtual_subnet_id: 6000, mac: 600060000001, rule: encap, type: static"),
+        #"p:3: lookup_records[0].rule: "encap" is not one of TranslationMethodEncap, TranslationMethodNat, "#
+            + "TranslationMethodNone",
+        #"p:3: lookup_records[0].type: "static" is not one of Static, Dynamic, GatewayWildcard, L2Only; "#
+            + "did you mean Static?"),
+    Mistake(
+        one("lookup_records", "\(record), virtual_subnet_id: 6000, mac: 600060000001, vm_name: "
+            + String(repeating: "é", count: 32)),
+        "p:3: lookup_records[0].vm_name: \"\(String(repeating: "é", count: 32))\" is 64 bytes long; "
+            + "accepted: at most 63"),
+    Mistake(
+        "apus: 1\nlookup_records:\n- customer_address: 10.0.1.300\n  mac: 600060000001\n"
+            + "  virtual_subnet_id: 6000\n  provider_address: [192.168.0.33]\n",
+        #"p:3: lookup_records[0].customer_address: "10.0.1.300" is not an IP address such as 10.0.1.5"#,
+        "p:6: lookup_records[0].provider_address: expected an IP address, found a list"),
+    Mistake(
+        one("customer_routes", "virtual_subnet_id: 6000, destination_prefix: 10.0.1.5/24, "
+            + "routing_domain_id: {12345678-1000-2000-3000-123456780001}"),
+        "p:3: customer_routes[0].routing_domain_id: expected a GUID in quotes, "
+            + #""{12345678-1000-2000-3000-123456780001}", found a mapping"#,
+        #"p:3: customer_routes[0].destination_prefix: "10.0.1.5/24" has bits after its length; "#
+            + "the prefix would be 10.0.1.0/24"),
+    Mistake(
+        one("customer_routes", "virtual_subnet_id: 6000, destination_prefix: 10.0.1.0/33, routing_domain_id: abc, "
+            + "metric: 4294967296"),
+        #"p:3: customer_routes[0].routing_domain_id: "abc" is not a GUID such as {12345678-1000-2000-3000-123456780001}"#,
+        #"p:3: customer_routes[0].destination_prefix: "10.0.1.0/33" is not a prefix such as 10.0.1.0/24"#,
+        "p:3: customer_routes[0].metric: 4294967296 is outside 0-4294967295"),
+    Mistake(
+        "apus: 1\n" + uplink + "provider_addresses:\n- {provider_address: 192.168.0.22, prefix_length: 64, port: up, "
+            + "mac: 324455667788, vlan: 4095}",
+        "p:4: provider_addresses[0].prefix_length: 64 is outside 1-32",
+        "p:4: provider_addresses[0].vlan: 4095 is outside 0-4094"),
+    Mistake(
+        "apus: 1\n" + uplink + "provider_routes:\n- {destination_prefix: 10.0.0.0/8, port: upp}",
+        #"p:4: provider_routes[0].port: no port is named "upp"; did you mean up?; provider ports: up"#),
+    Mistake(
+        "apus: 1\nprovider_routes:\n- {destination_prefix: 10.0.0.0/8, port: up}",
+        #"p:3: provider_routes[0].port: no port is named "up", and there is no port of kind provider"#),
+    Mistake(
+        "apus: 1\nprovider_routes:\n- {destination_prefix: 10.0.0.0/8, port: vm}\n"
+            + "ports: [{name: vm, kind: vm, virtual_subnet_id: 6000, mac: 600060000001}]",
+        #"p:3: provider_routes[0].port: "vm" (ports[0], line 4) is not a port of kind provider"#),
+    Mistake(
+        "apus: 1\nsettings: {outer_ttl: 0, neighbour_retry_ms: 9, neighbor_retries: 3, flow_id_zero: 1}",
+        #"p:2: settings.flow_id_zero: "1" is neither true nor false"#,
+        "p:2: settings.outer_ttl: 0 is outside 1-255",
+        "p:2: settings.neighbour_retry_ms: 9 is outside 10-60000",
+        #"p:2: settings: unknown key "neighbor_retries"; did you mean neighbour_retries?; known keys: "#
+            + "accept_reserved_vsids, flow_id_zero, source_validation, accept_ip_options, gateway_mac, outer_ttl, "
+            + "neighbour_reachable_ms, neighbour_retry_ms, neighbour_retries"),
+]
+
+/// What a wrong file is told.
+@Suite struct ErrorTests {
+    @Test(arguments: structure + ports + values)
+    func exactMessages(_ mistake: Mistake) {
+        let error = #expect(throws: PolicyError.self) { try PolicyFile.parse(text: mistake.text, name: "p") }
+        #expect(error?.description == mistake.messages.joined(separator: "\n"))
+        #expect(error?.code == APUS_ERR_SYNTAX.rawValue)
+    }
+
+    @Test func atMostTwentyAreReported() {
+        let text = "apus: 1\nports:\n" + String(repeating: "- 1\n", count: 25)
+        let error = #expect(throws: PolicyError.self) { try PolicyFile.parse(text: text, name: "p") }
+        #expect(error?.problems.count == 20)
+        #expect(error?.omitted == 5)
+        #expect(error?.description.hasSuffix("\np: and 5 more") == true)
+    }
+
+    /// Terminals act on escape sequences, and a message must stay on its line.
+    @Test func messagesAreOneLineOfPlainText() {
+        let text = "apus: 1\n\"a\\e[31m\\n\\u202Eb\(String(repeating: "x", count: 100))\": 1"
+        let error = #expect(throws: PolicyError.self) { try PolicyFile.parse(text: text, name: "p") }
+        #expect(error?.description.hasPrefix(#"p:2: unknown key "a\u{1b}[31m\u{a}\u{202e}bxxx"#) == true)
+        #expect(error?.description.contains("x...\"") == true)
+        #expect(error?.problems.count == 1)
+    }
+
+    @Test func unreadableFiles() {
+        func message(_ path: String) -> String? {
+            #expect(throws: PolicyError.self) { try PolicyFile.load(path: path) }?.description
+        }
+        #expect(message("/no/such/file") == "/no/such/file: cannot be read: No such file or directory")
+        #expect(message("/") == "/: cannot be read: Is a directory")
+        #expect(message("") == ": cannot be read: No such file or directory")
+        #expect(message("a\0b") == "a\0b: no file can have this name")
+        #expect(message("/dev/null") == #"/dev/null:1: the file is empty; a policy file begins with "apus: 1""#)
+    }
+}

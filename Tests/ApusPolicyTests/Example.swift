@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The policy file of the manual, with every kind of object. Lines matter: tests name them.
+let example = """
+    apus: 1
+    settings: {flow_id_zero: true, outer_ttl: 64, gateway_mac: "02:00:00:00:00:01", neighbour_retries: 5}
+    ports:
+      - {name: uplink, kind: provider, device: net_af_packet0}
+      - {name: contoso1, kind: vm, device: net_tap0, virtual_subnet_id: 6000, mac: 60:00:60:00:01:01, mtu: 1400}
+      - name: contoso2
+        kind: vm
+        virtual_subnet_id: 6000
+        mac: 60-00-60-00-01-02
+        trusted: true
+    provider_addresses:
+      - {provider_address: 192.168.0.22, prefix_length: 24, port: uplink, mac: "32:44:55:66:77:88", vlan: 7}
+    provider_routes:
+      - {destination_prefix: 0.0.0.0/0, port: uplink, next_hop: 192.168.0.1, metric: 10}
+    provider_neighbours:            # optional, static; otherwise resolved
+      - {address: 192.168.0.33, mac: "44:55:66:77:88:99"}
+    customer_routes:
+      - routing_domain_id: "{12345678-1000-2000-3000-123456780001}"
+        virtual_subnet_id: 6000
+        destination_prefix: 10.0.1.0/24
+    lookup_records:
+      - {customer_address: 10.0.1.101, virtual_subnet_id: 6000, mac: 60:00:60:00:01:01, provider_address: 192.168.0.22}
+      - customer_address: 10.0.1.103
+        virtual_subnet_id: 6000
+        mac: "600060000203"
+        provider_address: 192.168.0.33
+        rule: TranslationMethodEncap
+        type: Dynamic
+        vm_name: Contoso3
+        customer_id: "{12345678-1000-2000-3000-123456780000}"
+        context: rack 12
+    """

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ApusPolicy
+import CApus
+import Testing
+
+/// What a good file becomes.
+@Suite struct ParseTests {
+    @Test func everyFieldOfEveryObject() throws {
+        let file = try PolicyFile.parse(text: example, name: "host1.yaml")
+
+        #expect(file.settings.hasZeroFlowID == true)
+        #expect(file.settings.validatesSource == nil)
+        #expect(file.settings.outerTTL == 64)
+        #expect(file.settings.gatewayMAC.map(bytes) == [2, 0, 0, 0, 0, 1])
+        #expect(file.settings.neighborRetries == 5)
+
+        #expect(file.ports.map(\.name) == ["uplink", "contoso1", "contoso2"])
+        #expect(file.ports.map(\.kind) == [APUS_PORT_PROVIDER, APUS_PORT_VM, APUS_PORT_VM])
+        #expect(file.ports.map(\.device) == ["net_af_packet0", "net_tap0", nil])
+        #expect(file.ports.map(\.virtualSubnetID) == [0, 6000, 6000])
+        #expect(file.ports.map(\.mtu) == [0, 1400, 0])
+        #expect(file.ports.map(\.isTrusted) == [false, false, true])
+        // Without quotes, YAML 1.1 takes this for a number in base 60; it is the text that counts.
+        #expect(bytes(file.ports[1].mac) == [0x60, 0, 0x60, 0, 1, 1])
+        #expect(bytes(file.ports[2].mac) == [0x60, 0, 0x60, 0, 1, 2])
+
+        let address = try #require(file.providerAddresses.first)
+        #expect(bytes(address.providerAddress) == [192, 168, 0, 22])
+        #expect(address.prefixLength == 24)
+        #expect(address.port == "uplink")
+        #expect(address.vlan == 7)
+        #expect(bytes(address.mac) == [0x32, 0x44, 0x55, 0x66, 0x77, 0x88])
+
+        let providerRoute = try #require(file.providerRoutes.first)
+        #expect(bytes(providerRoute.destinationPrefix.address) == [0, 0, 0, 0])
+        #expect(providerRoute.destinationPrefix.length == 0)
+        #expect(bytes(providerRoute.nextHop) == [192, 168, 0, 1])
+        #expect(providerRoute.metric == 10)
+
+        #expect(bytes(try #require(file.providerNeighbors.first).address) == [192, 168, 0, 33])
+
+        let route = try #require(file.customerRoutes.first)
+        #expect(route.routingDomainID.bytes.0 == 0x12 && route.routingDomainID.bytes.15 == 0x01)
+        #expect(bytes(route.nextHop) == [0, 0, 0, 0], "on-link is the default")
+        #expect(route.nextHop.family == UInt8(APUS_IPV4))
+        #expect(route.metric == 0)
+
+        #expect(file.lookupRecords.map(\.rule) == [APUS_RULE_ENCAP, APUS_RULE_ENCAP])
+        #expect(file.lookupRecords.map(\.type) == [APUS_RECORD_STATIC, APUS_RECORD_DYNAMIC])
+        let record = file.lookupRecords[1]
+        #expect(bytes(record.customerAddress) == [10, 0, 1, 103])
+        #expect(bytes(record.mac) == [0x60, 0, 0x60, 0, 2, 3])
+        #expect(bytes(record.providerAddress) == [192, 168, 0, 33])
+        #expect(record.vmName == "Contoso3")
+        #expect(record.customerID == "{12345678-1000-2000-3000-123456780000}")
+        #expect(record.context == "rack 12")
+    }
+
+    @Test func linesOfObjectsAndKeys() throws {
+        let file = try PolicyFile.parse(text: example, name: "host1.yaml")
+        #expect(file.ports.map(\.lines.first) == [4, 5, 6])
+        #expect(file.ports[1].lines["mac"] == 5)
+        #expect(file.ports[2].lines["mac"] == 9)
+        #expect(file.lookupRecords[1].lines["context"] == 31)
+        #expect(file.lookupRecords[1].lines["no such key"] == 23)
+    }
+
+    @Test(arguments: [
+        "apus: 1", "apus: 1\n", "---\napus: 1\n...\n", "\u{FEFF}apus: 1", "%YAML 1.1\n---\napus: 1",
+        "apus: 1\nports:\nlookup_records: ~\nsettings: null", "apus: 1\r\nports: []\r\n", "{apus: 1, settings: {}}",
+    ])
+    func emptyPolicies(_ text: String) throws {
+        let file = try PolicyFile.parse(text: text, name: "policy")
+        #expect(file.ports.isEmpty && file.lookupRecords.isEmpty)
+    }
+
+    @Test func sectionsComeInAnyOrder() throws {
+        let file = try PolicyFile.parse(
+            text: """
+                lookup_records:
+                - {customer_address: 10.0.0.2, virtual_subnet_id: 17, mac: 600060000001, provider_address: 10.1.0.1}
+                provider_routes: [{destination_prefix: 10.1.0.0/16, port: up}]
+                ports: [{kind: provider, name: up}]
+                settings: {accept_reserved_vsids: true}
+                apus: 1
+                """, name: "policy")
+        #expect(file.lookupRecords.first?.virtualSubnetID == 17)
+        #expect(file.providerRoutes.first?.port == "up")
+    }
+
+    @Test func settingsFillOnlyWhatTheySay() throws {
+        var options = unsafe apus_dataplane_opts()
+        unsafe options.neighbor_retry_ms = 77
+        unsafe options.flags = APUS_DATAPLANE_ACCEPT_IP_OPTIONS
+        unsafe options.outer_ttl = 3
+        try unsafe PolicyFile.parse(text: example, name: "policy").fill(&options)
+        #expect(unsafe options.flags == APUS_DATAPLANE_ACCEPT_IP_OPTIONS | APUS_DATAPLANE_FLOW_ID_ZERO)
+        #expect(unsafe options.neighbor_retry_ms == 77)
+        #expect(unsafe options.neighbor_retries == 5)
+        #expect(unsafe options.outer_ttl == 64)
+        #expect(unsafe options.expected_records == 0)
+
+        let all = "{accept_reserved_vsids: true, flow_id_zero: true, source_validation: false, accept_ip_options: true, "
+            + "neighbour_reachable_ms: 1000, neighbour_retry_ms: 60000}"
+        try unsafe PolicyFile.parse(text: "apus: 1\nsettings: \(all)", name: "policy").fill(&options)
+        #expect(unsafe options.flags == 0xF)
+        #expect(unsafe options.neighbor_reachable_ms == 1000)
+        #expect(unsafe options.neighbor_retry_ms == 60_000)
+    }
+
+    @Test func aHundredThousandRecords() throws {
+        var text = "apus: 1\nlookup_records:\n"
+        for index in 0..<100_000 {
+            text += "- {customer_address: 10.\(index >> 16).\(index >> 8 & 255).\(index & 255), "
+            text += "virtual_subnet_id: 6000, mac: 600060000001, provider_address: 192.168.0.33}\n"
+        }
+        let file = try PolicyFile.parse(text: text, name: "policy")
+        #expect(file.lookupRecords.count == 100_000)
+        #expect(file.lookupRecords[99_999].lines.first == 100_002)
+        var options = unsafe apus_dataplane_opts()
+        unsafe file.fill(&options)
+        #expect(unsafe options.expected_records == 100_000)
+    }
+}
+
+func bytes(_ mac: apus_mac) -> [UInt8] {
+    [mac.bytes.0, mac.bytes.1, mac.bytes.2, mac.bytes.3, mac.bytes.4, mac.bytes.5]
+}
+
+/// The bytes of an IPv4 address.
+func bytes(_ address: apus_address) -> [UInt8] {
+    [address.bytes.0, address.bytes.1, address.bytes.2, address.bytes.3]
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file apus_policy_file.h
+ * @brief Policy files: read a YAML file, check it, and put all of it into a dataplane at once.
+ *
+ * This is a library of its own (`apus_policy`, on top of `apus`), for hosts that want to be configured by a
+ * file; apus.h does not include it. What a file may contain is in docs/policy-file.md; the keys are the field
+ * names of policy.h, port.h and provider.h.
+ *
+ * @code
+ *     char why[1024];
+ *     struct apus_policy_file *file;
+ *     if (apus_policy_file_load("host1.yaml", &file, why, sizeof(why)) < 0)
+ *             die(why);                                  // "host1.yaml:12: ports[1].mac: ..."
+ *     APUS_INIT(&opts);
+ *     apus_policy_file_opts(file, &opts);                // the file's `settings`
+ *     apus_dataplane_create(&opts, &dp);
+ *     if (apus_policy_file_apply(file, dp, why, sizeof(why)) < 0)
+ *             die(why);
+ *     for (i = 0; i < apus_policy_file_port_count(file); i++) {
+ *             APUS_INIT(&port);
+ *             apus_policy_file_port(file, i, &port);     // port.id, port.device: open the device
+ *     }
+ * @endcode
+ *
+ * A wrong file is refused whole. The error text then has one line for each error, up to
+ * APUS_POLICY_FILE_ERRORS_MAX of them, each "FILE:LINE: field path: what is wrong".
+ *
+ * The rules of apus.h hold: misuse never traps, and a handle that was freed is recognised
+ * (APUS_ERR_STALE). Every function may be called from any thread; all are control functions.
+ */
+#ifndef APUS_POLICY_FILE_H
+#define APUS_POLICY_FILE_H
+
+#include "address.h"
+#include "dataplane.h"
+#include "error.h"
+#include "port.h"
+
+APUS_BEGIN_DECLS
+
+/** A policy file that was read and found well-formed. A handle, as apus_dataplane. */
+struct apus_policy_file;
+
+#define APUS_POLICY_FILE_ERRORS_MAX 20u       /**< errors that one call reports */
+#define APUS_POLICY_FILE_SIZE_MAX 268435456u  /**< bytes of a file that is accepted */
+#define APUS_POLICY_FILE_NO_PORT 0xffffffffu  /**< apus_policy_file_port.id before the file was applied */
+
+/**
+ * Read and check a policy file. Nothing is applied.
+ *
+ * @param[in]  path             the file
+ * @param[out] out              the handle; unchanged on error. Free it with apus_policy_file_free()
+ * @param[out] error_text       where to write the errors, NUL-terminated, cut off where it ends; "" on success;
+ *                              may be NULL
+ * @param      error_text_size  bytes at `error_text`
+ * @return 0; APUS_ERR_NULL (path, out), APUS_ERR_NOT_FOUND (the file cannot be read),
+ *         APUS_ERR_SYNTAX (something in it is wrong)
+ */
+int apus_policy_file_load(const char *path, struct apus_policy_file **out, char *error_text, size_t error_text_size);
+
+/**
+ * As apus_policy_file_load(), from memory.
+ *
+ * @param text    UTF-8; need not be NUL-terminated
+ * @param length  bytes at `text`
+ * @param name    stands for the file's name in errors; NULL = "policy"
+ */
+int apus_policy_file_parse(const char *text, size_t length, const char *name, struct apus_policy_file **out,
+			   char *error_text, size_t error_text_size);
+
+/**
+ * Put the file's `settings`, and the number of its lookup records, into the options of a dataplane that is to be
+ * created. Only fields that the file sets are changed: `flags` are added to, everything else stays as it was.
+ *
+ * @param[in,out] opts  `size` must be set (APUS_INIT)
+ * @return 0; APUS_ERR_NULL, APUS_ERR_SIZE, APUS_ERR_STALE
+ */
+int apus_policy_file_opts(struct apus_policy_file *file, struct apus_dataplane_opts *opts);
+
+/**
+ * Add everything in the file to a dataplane, in one transaction: all of it becomes visible at once, or, if
+ * the dataplane refuses anything, nothing changes.
+ *
+ * @param error_text  as in apus_policy_file_load(); the file's line and object, and the dataplane's own error text
+ * @return 0; APUS_ERR_NULL, APUS_ERR_STALE (either handle), or the first error that the dataplane gave. After
+ *         APUS_ERR_STALLED, and only then, the policy *is* in place; see apus_dataplane_synchronize().
+ */
+int apus_policy_file_apply(struct apus_policy_file *file, struct apus_dataplane *dataplane,
+			   char *error_text, size_t error_text_size);
+
+/** @return the number of ports in the file; APUS_ERR_NULL, APUS_ERR_STALE */
+int apus_policy_file_port_count(struct apus_policy_file *file);
+
+/** A port of a policy file, for the host to find its device and to name its frames' `port`. */
+struct apus_policy_file_port {
+	size_t size;
+	const char *name;   /**< unique in the file; valid until apus_policy_file_free() */
+	const char *device; /**< as written, the host knows what it means; NULL if there is none; valid as `name` */
+	uint32_t id;        /**< port id in the dataplane it was last applied to; before: APUS_POLICY_FILE_NO_PORT */
+	uint32_t kind;      /**< enum apus_port_kind */
+	uint32_t virtual_subnet_id; /**< vm: as written; others: 0 */
+	struct apus_mac mac;        /**< vm: as written; others: zero */
+	uint16_t mtu;               /**< as written; 0 if there is none */
+	uint32_t line;              /**< where in the file it begins, for messages */
+	uint32_t reserved;          /**< zero */
+};
+
+/**
+ * Read a port.
+ *
+ * @param index  0 to apus_policy_file_port_count() - 1, in the order of the file
+ * @param out    `size` must be set (APUS_INIT)
+ * @return 0; APUS_ERR_NULL, APUS_ERR_SIZE, APUS_ERR_STALE, APUS_ERR_RANGE (index)
+ */
+int apus_policy_file_port(struct apus_policy_file *file, uint32_t index, struct apus_policy_file_port *out);
+
+/** Free a policy file. What it put into a dataplane stays there. @param file  NULL is ignored @return 0; APUS_ERR_STALE */
+int apus_policy_file_free(struct apus_policy_file *file);
+
+APUS_END_DECLS
+
+#endif /* APUS_POLICY_FILE_H */

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file policy.h
+ * @brief The tenants' side of the policy: lookup records and customer routes.
+ *
+ * Every kind of object has the same five verbs. `add` of an existing key is APUS_ERR_DUPLICATE, as
+ * with the New-NetVirtualization... cmdlets. `get` reads the key fields of the struct it is given and
+ * fills the others; `remove` reads only the key fields. The common errors - APUS_ERR_NULL, APUS_ERR_SIZE,
+ * APUS_ERR_UNKNOWN_FIELD, APUS_ERR_STALE, APUS_ERR_BUSY, APUS_ERR_MEMORY - can come from each.
+ */
+#ifndef APUS_POLICY_H
+#define APUS_POLICY_H
+
+#include "dataplane.h"
+
+APUS_BEGIN_DECLS
+
+/** Translation methods of a lookup record. */
+enum apus_rule {
+	APUS_RULE_ENCAP = 1, /**< TranslationMethodEncap: NVGRE */
+	APUS_RULE_NAT = 2,   /**< TranslationMethodNat: IP rewrite. APUS_ERR_UNSUPPORTED in this version. */
+	APUS_RULE_NONE = 3   /**< TranslationMethodNone: known, but never translated: traffic to it stays on this host */
+};
+
+/** Types of a lookup record. */
+enum apus_record_type {
+	APUS_RECORD_STATIC = 1,
+	APUS_RECORD_DYNAMIC = 2,
+	APUS_RECORD_GATEWAY_WILDCARD = 3, /**< APUS_ERR_UNSUPPORTED in this version */
+	APUS_RECORD_L2_ONLY = 4           /**< APUS_ERR_UNSUPPORTED in this version */
+};
+
+#define APUS_RECORD_TEXT_SIZE 64u
+
+/**
+ * A lookup record: where a customer address lives. Key: (virtual_subnet_id, customer_address).
+ * A record whose provider address is one of this dataplane's own describes a local machine.
+ */
+struct apus_lookup_record {
+	size_t size;
+	struct apus_address customer_address; /**< key; unicast */
+	uint32_t virtual_subnet_id;           /**< key; 4096-16777214 */
+	struct apus_mac mac;                  /**< unicast, not zero; changed only by remove + add */
+	uint8_t rule;                         /**< enum apus_rule; 0 = APUS_RULE_ENCAP */
+	uint8_t type;                         /**< enum apus_record_type; 0 = APUS_RECORD_STATIC; changed only by remove + add */
+	struct apus_address provider_address; /**< unicast */
+	uint32_t flags;                       /**< zero */
+	char customer_id[APUS_RECORD_TEXT_SIZE]; /**< NUL-terminated; for the operator */
+	char context[APUS_RECORD_TEXT_SIZE];     /**< NUL-terminated; for the operator */
+	char vm_name[APUS_RECORD_TEXT_SIZE];     /**< NUL-terminated; for the operator */
+};
+
+/** @return 0; APUS_ERR_VSID, APUS_ERR_FAMILY, APUS_ERR_ADDRESS, APUS_ERR_MAC, APUS_ERR_RULE, APUS_ERR_UNSUPPORTED, APUS_ERR_RANGE (text not terminated), APUS_ERR_DUPLICATE, APUS_ERR_LIMIT */
+int apus_lookup_record_add(struct apus_dataplane *dataplane, const struct apus_lookup_record *record);
+/** @return 0; APUS_ERR_NOT_FOUND */
+int apus_lookup_record_get(struct apus_dataplane *dataplane, struct apus_lookup_record *record);
+/** @return as add; APUS_ERR_NOT_FOUND, APUS_ERR_IMMUTABLE (mac, type) */
+int apus_lookup_record_set(struct apus_dataplane *dataplane, const struct apus_lookup_record *record);
+/** @return 0; APUS_ERR_NOT_FOUND */
+int apus_lookup_record_remove(struct apus_dataplane *dataplane, const struct apus_lookup_record *record);
+/** Walk as apus_port_iterate(). @return 1, 0 at the end, or an error */
+int apus_lookup_record_iterate(struct apus_dataplane *dataplane, uint64_t *cursor, struct apus_lookup_record *out);
+
+/**
+ * A customer route: how a VM network reaches a prefix. Key: (routing_domain_id, virtual_subnet_id,
+ * destination_prefix, next_hop). Longest prefix wins, then the lowest metric.
+ *
+ * A route whose next hop is 0.0.0.0 or :: is *on-link*. It binds the virtual subnet to the routing
+ * domain and gives it its prefix, whose lowest address becomes the default gateway: the distributed
+ * router answers for it on every host.
+ */
+struct apus_customer_route {
+	size_t size;
+	struct apus_guid routing_domain_id;    /**< key; not all-zero */
+	uint32_t virtual_subnet_id;            /**< key; 4096-16777214 */
+	struct apus_prefix destination_prefix; /**< key */
+	struct apus_address next_hop;          /**< key; same family; unspecified = on-link; else a CA with a lookup record in this virtual subnet */
+	uint32_t metric;                       /**< lower wins */
+	uint32_t flags;                        /**< zero */
+};
+
+/** @return 0; APUS_ERR_VSID, APUS_ERR_FAMILY, APUS_ERR_PREFIX, APUS_ERR_ADDRESS, APUS_ERR_CONFLICT (virtual subnet bound to another routing domain; routing_domain_id zero), APUS_ERR_DUPLICATE, APUS_ERR_LIMIT */
+int apus_customer_route_add(struct apus_dataplane *dataplane, const struct apus_customer_route *route);
+/** @return 0; APUS_ERR_NOT_FOUND */
+int apus_customer_route_get(struct apus_dataplane *dataplane, struct apus_customer_route *route);
+/** Change the metric. @return as add; APUS_ERR_NOT_FOUND */
+int apus_customer_route_set(struct apus_dataplane *dataplane, const struct apus_customer_route *route);
+/** @return 0; APUS_ERR_NOT_FOUND */
+int apus_customer_route_remove(struct apus_dataplane *dataplane, const struct apus_customer_route *route);
+/** Walk as apus_port_iterate(). @return 1, 0 at the end, or an error */
+int apus_customer_route_iterate(struct apus_dataplane *dataplane, uint64_t *cursor, struct apus_customer_route *out);
+
+APUS_END_DECLS
+
+#endif /* APUS_POLICY_H */

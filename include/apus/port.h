@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file port.h
+ * @brief Ports: where frames come from and go to. A port is a number to the library; the host maps it to a device.
+ */
+#ifndef APUS_PORT_H
+#define APUS_PORT_H
+
+#include "dataplane.h"
+
+APUS_BEGIN_DECLS
+
+enum apus_port_kind {
+	/** A virtual machine's adapter: has a virtual subnet and a MAC address. Frames are the tenant's. */
+	APUS_PORT_VM = 1,
+	/** The physical network that carries encapsulated frames: has provider addresses. */
+	APUS_PORT_PROVIDER = 2,
+	/** A gateway's physical side, bound to a routing domain. */
+	APUS_PORT_EXTERNAL = 3
+};
+
+/** apus_port_params.flags (vm): do not check source MAC and source CA of what this port sends. */
+#define APUS_PORT_TRUSTED 0x1u
+
+/** A port. */
+struct apus_port_params {
+	size_t size;
+	uint32_t kind;              /**< enum apus_port_kind */
+	uint32_t flags;             /**< APUS_PORT_* */
+	uint32_t virtual_subnet_id; /**< vm: 4096-16777214; others: 0 */
+	struct apus_mac mac;        /**< vm: the adapter's address, unique in the virtual subnet; others: zero */
+	uint16_t mtu;               /**< largest IP packet the port carries; 0 = 1500; 576-65535 (provider: 128-65535). For provider ports this bounds the outer packet. */
+	struct apus_guid routing_domain_id; /**< external: the VM network it serves; others: zero */
+	char name[32];              /**< for people and statistics; NUL-terminated; need not be unique */
+};
+
+/**
+ * Add a port.
+ *
+ * @param[out] id  the port's number in `struct apus_frame`; numbers of removed ports are not reused
+ *                 before 2^20 others have been given
+ * @return 0; APUS_ERR_RANGE (kind, flags, mtu, name), APUS_ERR_VSID, APUS_ERR_MAC, APUS_ERR_DUPLICATE
+ *         (virtual subnet and MAC), APUS_ERR_CONFLICT (a field of another kind is set), APUS_ERR_LIMIT,
+ *         APUS_ERR_MEMORY, and the common ones: APUS_ERR_NULL, APUS_ERR_SIZE, APUS_ERR_UNKNOWN_FIELD,
+ *         APUS_ERR_STALE, APUS_ERR_BUSY
+ * @note External ports are accepted and answer APUS_ERR_UNSUPPORTED in this version.
+ */
+int apus_port_add(struct apus_dataplane *dataplane, const struct apus_port_params *params, uint32_t *id);
+
+/** Read a port. @return 0; APUS_ERR_STALE (id), and the common errors */
+int apus_port_get(struct apus_dataplane *dataplane, uint32_t id, struct apus_port_params *out);
+
+/** Change a port. The kind cannot change. @return as apus_port_add(); APUS_ERR_STALE (id), APUS_ERR_IMMUTABLE (kind) */
+int apus_port_set(struct apus_dataplane *dataplane, uint32_t id, const struct apus_port_params *params);
+
+/** Remove a port. @return 0; APUS_ERR_STALE (id), APUS_ERR_IN_USE (a provider address or route names it), and the common errors */
+int apus_port_remove(struct apus_dataplane *dataplane, uint32_t id);
+
+/**
+ * Walk over the ports. Start with `*cursor = 0`; order is unspecified; objects added or removed during
+ * the walk may or may not be seen, every other one is seen once.
+ *
+ * @return 1 with *id and *out filled, 0 at the end, or a negative error
+ */
+int apus_port_iterate(struct apus_dataplane *dataplane, uint64_t *cursor, uint32_t *id, struct apus_port_params *out);
+
+APUS_END_DECLS
+
+#endif /* APUS_PORT_H */

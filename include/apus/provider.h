@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file provider.h
+ * @brief The physical side of the policy: provider addresses, provider routes, provider neighbours.
+ *
+ * The verbs and common errors are those of policy.h.
+ */
+#ifndef APUS_PROVIDER_H
+#define APUS_PROVIDER_H
+
+#include "dataplane.h"
+
+APUS_BEGIN_DECLS
+
+/** States of a provider address. */
+enum apus_address_state {
+	APUS_ADDRESS_PREFERRED = 1, /**< in use */
+	APUS_ADDRESS_TENTATIVE = 2,
+	APUS_ADDRESS_DUPLICATE = 3,
+	APUS_ADDRESS_INVALID = 4,
+	APUS_ADDRESS_DEPRECATED = 5
+};
+
+/**
+ * A provider address of this host. Key: provider_address. It must not be an address of the host's own
+ * IP stack: frames to it are the library's, and the library answers ARP for it.
+ */
+struct apus_provider_address {
+	size_t size;
+	struct apus_address provider_address; /**< key; unicast */
+	uint32_t port;                        /**< id of a provider port */
+	uint8_t prefix_length;                /**< 1-32: neighbours within it are reached without a route */
+	uint8_t state;                        /**< enum apus_address_state; read-only, 0 on input */
+	uint16_t vlan;                        /**< 802.1Q tag of outer frames, 1-4094; 0 = untagged */
+	struct apus_mac mac;                  /**< unicast, not zero: source of outer frames and answer to ARP */
+	uint16_t reserved;
+	uint32_t flags;                       /**< zero */
+};
+
+/** @return 0; APUS_ERR_FAMILY, APUS_ERR_ADDRESS, APUS_ERR_PREFIX (length), APUS_ERR_MAC (a group address is refused: its low bit of the first byte is set), APUS_ERR_RANGE (vlan), APUS_ERR_STALE (port), APUS_ERR_PORT_KIND, APUS_ERR_DUPLICATE, APUS_ERR_LIMIT */
+int apus_provider_address_add(struct apus_dataplane *dataplane, const struct apus_provider_address *address);
+/** @return 0; APUS_ERR_NOT_FOUND */
+int apus_provider_address_get(struct apus_dataplane *dataplane, struct apus_provider_address *address);
+/** @return as add; APUS_ERR_NOT_FOUND */
+int apus_provider_address_set(struct apus_dataplane *dataplane, const struct apus_provider_address *address);
+/** @return 0; APUS_ERR_NOT_FOUND */
+int apus_provider_address_remove(struct apus_dataplane *dataplane, const struct apus_provider_address *address);
+/** Walk as apus_port_iterate(). @return 1, 0 at the end, or an error */
+int apus_provider_address_iterate(struct apus_dataplane *dataplane, uint64_t *cursor, struct apus_provider_address *out);
+
+/**
+ * A provider route: how to reach provider addresses that are not neighbours. Key: (destination_prefix,
+ * port, next_hop). Longest prefix wins, then the lowest metric. The prefixes of provider addresses
+ * count as routes with metric 0.
+ */
+struct apus_provider_route {
+	size_t size;
+	struct apus_prefix destination_prefix; /**< key */
+	struct apus_address next_hop;          /**< key; same family; unspecified = the destinations are neighbours on the port */
+	uint32_t port;                         /**< key; id of a provider port */
+	uint32_t metric;                       /**< lower wins */
+	uint32_t flags;                        /**< zero */
+};
+
+/** @return 0; APUS_ERR_FAMILY, APUS_ERR_PREFIX, APUS_ERR_ADDRESS, APUS_ERR_STALE (port), APUS_ERR_PORT_KIND, APUS_ERR_DUPLICATE, APUS_ERR_LIMIT */
+int apus_provider_route_add(struct apus_dataplane *dataplane, const struct apus_provider_route *route);
+/** @return 0; APUS_ERR_NOT_FOUND */
+int apus_provider_route_get(struct apus_dataplane *dataplane, struct apus_provider_route *route);
+/** Change the metric. @return as add; APUS_ERR_NOT_FOUND */
+int apus_provider_route_set(struct apus_dataplane *dataplane, const struct apus_provider_route *route);
+/** @return 0; APUS_ERR_NOT_FOUND */
+int apus_provider_route_remove(struct apus_dataplane *dataplane, const struct apus_provider_route *route);
+/** Walk as apus_port_iterate(). @return 1, 0 at the end, or an error */
+int apus_provider_route_iterate(struct apus_dataplane *dataplane, uint64_t *cursor, struct apus_provider_route *out);
+
+/** States of a provider neighbour. */
+enum apus_neighbor_state {
+	APUS_NEIGHBOR_STATIC = 1,     /**< given by apus_provider_neighbor_add(); never asked for */
+	APUS_NEIGHBOR_INCOMPLETE = 2, /**< known to be needed; not (yet) asked for, or asked and not answered */
+	APUS_NEIGHBOR_REACHABLE = 3,  /**< resolved by ARP */
+	APUS_NEIGHBOR_PROBE = 4,      /**< still used, being asked again because it grew old */
+	APUS_NEIGHBOR_FAILED = 5      /**< did not answer; asked again when there is traffic, at a lower rate */
+};
+
+/**
+ * A neighbour on the provider network. Key: address. Entries that are not static come and go by
+ * themselves: one exists for every provider address in a lookup record and for every next hop.
+ */
+struct apus_provider_neighbor {
+	size_t size;
+	struct apus_address address; /**< key; unicast */
+	struct apus_mac mac;         /**< add, set: unicast, not zero; get: zero while unknown */
+	uint8_t state;               /**< enum apus_neighbor_state; read-only, 0 on input */
+	uint8_t reserved;
+	uint32_t flags;              /**< zero */
+};
+
+/** Add a static neighbour (a dynamic entry of the same address becomes static). @return 0; APUS_ERR_FAMILY, APUS_ERR_ADDRESS, APUS_ERR_MAC, APUS_ERR_DUPLICATE (a static one exists) */
+int apus_provider_neighbor_add(struct apus_dataplane *dataplane, const struct apus_provider_neighbor *neighbor);
+/** Read a static or dynamic neighbour. @return 0; APUS_ERR_NOT_FOUND */
+int apus_provider_neighbor_get(struct apus_dataplane *dataplane, struct apus_provider_neighbor *neighbor);
+/** Change a static neighbour's MAC. @return as add; APUS_ERR_NOT_FOUND */
+int apus_provider_neighbor_set(struct apus_dataplane *dataplane, const struct apus_provider_neighbor *neighbor);
+/** Remove a static neighbour; if it is still needed it becomes a dynamic one. @return 0; APUS_ERR_NOT_FOUND */
+int apus_provider_neighbor_remove(struct apus_dataplane *dataplane, const struct apus_provider_neighbor *neighbor);
+/** Walk over static and dynamic neighbours as apus_port_iterate(). @return 1, 0 at the end, or an error */
+int apus_provider_neighbor_iterate(struct apus_dataplane *dataplane, uint64_t *cursor, struct apus_provider_neighbor *out);
+
+APUS_END_DECLS
+
+#endif /* APUS_PROVIDER_H */
