@@ -9,11 +9,11 @@
 
 import PackageDescription
 
-// The baseline instruction set: x86-64-v2 with AES-NI (2010 and later). `APUS_MARCH=native` overrides it;
+// The baseline instruction set: x86-64-v2 with AES-NI (2010 and later). `APUS_MARCH=native` overrides the first half;
 // apus_dataplane_create() refuses to run on a CPU below what was chosen.
 #if arch(x86_64)
-let march = (Context.environment["APUS_MARCH"] ?? "westmere")
-let machine = ["-Xcc", "-march=\(march)"]
+let march = Context.environment["APUS_MARCH"] ?? "x86-64-v2"
+let machine = ["-Xcc", "-march=\(march)", "-Xcc", "-maes"]
 #else
 let machine: [String] = []
 #endif

@@ -19,13 +19,16 @@ public struct Port: Sendable {
     public var routingDomainID: apus_guid
     public let lines: SourceLines
 
+    /// The words for the kinds.
+    private static var kinds: KeyValuePairs<String, apus_port_kind> {
+        ["vm": APUS_PORT_VM, "provider": APUS_PORT_PROVIDER, "external": APUS_PORT_EXTERNAL]
+    }
     /// The name must be the name of a file too: replay writes one for each port.
     private static let nameCharacters = "letters, digits, '-', '_' and '.', not beginning with '.' or '-'"
 
     init?(_ fields: inout FieldReader, _ references: inout References) {
         let name = Self.name(&fields)
-        let kind = fields.word(
-            "kind", .required, of: ["vm": APUS_PORT_VM, "provider": APUS_PORT_PROVIDER, "external": APUS_PORT_EXTERNAL])
+        let kind = fields.word("kind", .required, of: Self.kinds)
         if let name { references.define(port: name, kind: kind, fields) }
 
         let isVM = kind == APUS_PORT_VM, isExternal = kind == APUS_PORT_EXTERNAL
@@ -40,9 +43,8 @@ public struct Port: Sendable {
         if let kind {
             let strangers =
                 (isVM ? [] : ["virtual_subnet_id", "mac", "trusted"]) + (isExternal ? [] : ["routing_domain_id"])
-            for key in strangers where fields.has(key) {
-                fields.refuse(key, "does not apply to a port of kind \(kind == APUS_PORT_VM ? "vm" : isExternal ? "external" : "provider")")
-            }
+            let word = Self.kinds.first { $0.value == kind }?.key ?? ""
+            for key in strangers where fields.has(key) { fields.refuse(key, "does not apply to a port of kind \(word)") }
         }
         guard let name, let kind else { return nil }
         self.name = name

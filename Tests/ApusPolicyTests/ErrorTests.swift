@@ -47,7 +47,8 @@ private let structure = [
     Mistake("apus: 1\nports: 12", #"p:2: ports: expected a list, found "12""#),
     Mistake("apus: 1\nports: {name: a}", "p:2: ports: expected a list, found a mapping"),
     Mistake("apus: 1\nports:\n- hello", #"p:3: ports[0]: expected a mapping, found "hello""#),
-    Mistake("apus: 1\nports:\n- []\n- ~", "p:3: ports[0]: expected a mapping, found a list",
+    Mistake(
+        "apus: 1\nports:\n- []\n- ~", "p:3: ports[0]: expected a mapping, found a list",
         #"p:4: ports[1]: expected a mapping, found "~""#),
     Mistake("apus: 1\nports:\n- {[a]: b, name: x, kind: provider}", "p:3: ports[0]: a key must be a word"),
     Mistake("apus: 1\nsettings: []", "p:2: settings: expected a mapping, found a list"),
@@ -57,9 +58,11 @@ private let structure = [
     Mistake("apus: !!int 1", "p:1: tags (!name) are not accepted in a policy file"),
     Mistake(
         "apus: 1\nports: [", "p:3: not YAML: did not find expected node content (while parsing a flow node, line 3)"),
-    Mistake("apus: 1\n\tports: []", "p:2: not YAML: found character that cannot start any token "
-        + "(while scanning for the next token, line 2)"),
-    Mistake("apus: 1\nports: \"", "p:2: not YAML: found unexpected end of stream (while scanning a quoted scalar, line 2)"),
+    Mistake(
+        "apus: 1\n\tports: []",
+        "p:2: not YAML: found a tab character that violates indentation (while scanning a plain scalar, line 1)"),
+    Mistake(
+        "apus: 1\nports: \"", "p:2: not YAML: found unexpected end of stream (while scanning a quoted scalar, line 2)"),
     Mistake("apus: 1\nports: \u{1}", "p:2: not a text file in UTF-8: control characters are not allowed"),
     Mistake(
         "apus: 1\nports: " + String(repeating: "[", count: 20) + String(repeating: "]", count: 20),
@@ -67,7 +70,8 @@ private let structure = [
 ]
 
 private let ports = [
-    Mistake(one("ports", "kind: vm"), "p:3: ports[0].name: missing; it is required",
+    Mistake(
+        one("ports", "kind: vm"), "p:3: ports[0].name: missing; it is required",
         "p:3: ports[0].virtual_subnet_id: missing; it is required", "p:3: ports[0].mac: missing; it is required"),
     Mistake(one("ports", "name: a"), "p:3: ports[0].kind: missing; it is required"),
     Mistake(one("ports", "name: , kind: provider"), "p:3: ports[0].name: has no value; expected text"),

@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from typing import Sequence
 
+sys.dont_write_bytecode = True
+
 from accounting import Account
 from frames import Captured
 from replay import ReplayNetwork

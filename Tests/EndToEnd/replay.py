@@ -185,6 +185,8 @@ class ReplayNetwork:
             if frames := inputs.get((host, port)):
                 write_pcap(incoming / f"{port}.pcap", frames)
                 command += ["--in", f"{port}={incoming / port}.pcap"]
+        if "--in" not in command:
+            return {}
         result = subprocess.run(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30, check=False
         )

@@ -391,8 +391,7 @@ class Lab:
         self, source: Machine, address: str, *, count: int = 3, wait: float = 2, options: Sequence[str] = ()
     ) -> "subprocess.Popen[str]":
         """Start ping(8) inside a machine."""
-        limit = int(count * 0.2 + wait) + 2
-        command = ["ping", "-n", "-c", str(count), "-i", "0.2", "-W", f"{wait:g}", "-w", str(limit), *options, address]
+        command = ["ping", "-n", "-c", str(count), "-i", "0.2", "-W", f"{wait:g}", *options, address]
         process = spawn(command, namespace=self.namespace(source.name))
         self.cleanup.add(lambda: end(process, patience=1) and None)
         return process

@@ -12,7 +12,7 @@ struct OuterPacket {
     var innerOffset: Int
     var innerLength: Int
     var vsid: UInt32
-    /// Outer destination MAC (memory order) and VLAN << 48; never 0 for a frame that is accepted.
+    /// Outer destination MAC (memory order), VLAN << 48, and bit 63, so that it is never 0.
     var identity: UInt64
 
     /// The common case - at most one tag, no IP options, nothing wrong - or nil. Says nothing about *what* is wrong:
@@ -49,7 +49,7 @@ struct OuterPacket {
         innerOffset = link &+ ip &+ GREHeader.length
         innerLength = total &- ip &- GREHeader.length
         self.vsid = vsid
-        identity = bytes.raw64(0) & 0xFFFF_FFFF_FFFF | vlan &<< 48
+        identity = bytes.raw64(0) & 0xFFFF_FFFF_FFFF | vlan &<< 48 | 1 &<< 63
     }
 }
 
@@ -152,7 +152,7 @@ extension Worker {
         let ip = IPv4Header(frame.bytes.advanced(by: outer.linkLength))
         let (pa, ourPA) = (IPAddress(v4: ip.source), IPAddress(v4: ip.destination))
         // What the key does not contain: not remembered.
-        if let reason = outerRefusal(frame, ourPA, (outer.identity &>> 48).u16) { return dropPacket(reason) }
+        if let reason = outerRefusal(frame, ourPA, (outer.identity &>> 48).u16 & 0x0FFF) { return dropPacket(reason) }
         let decision = decideInner(frame, outer, pa, ourPA)
         scratch.value.outerIdentity = outer.identity
         return decision

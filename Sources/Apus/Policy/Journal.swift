@@ -70,6 +70,11 @@ struct Journal {
 
     mutating func truncate(to count: Int) { self.count = count }
 
+    /// Give back what only a very large transaction needed.
+    mutating func shrink(_ memory: Ref<Memory>) {
+        if count == 0, capacity > 4096 { destroy(memory) }
+    }
+
     /// Forget the first `done` entries, keep the others.
     mutating func removeFirst(_ done: Int) {
         guard let entries, done > 0 else { return }

@@ -126,6 +126,8 @@ struct Store: ~Copyable {
             i &+= 1
         }
         limbo.removeFirst(recyclable)
+        journal.shrink(memory)
+        limbo.shrink(memory)
         tables.reclaim(memory)
         return nil
     }
