@@ -19,8 +19,9 @@ struct FlowEntry {
 
 /// The flow cache of one worker: bounded, exact match, touched by that worker alone.
 ///
-/// A flow may stand in one of four neighbouring lines; the first is where the hash points. When all four are taken, a
-/// stale entry goes first. Otherwise tenants (scopes) compete by their share of the whole cache: an entry of the tenant
+/// A flow may stand in one of eight lines: four neighbours where one half of the hash points, four where the other does.
+/// With two choices a cache that is half full almost never displaces a living flow; most flows stand in the very first
+/// line. When all eight are taken, a stale entry goes first. Otherwise tenants (scopes) compete by their share of the whole cache: an entry of the tenant
 /// that holds most makes room, unless that is the newcomer's own tenant and it has none in the set: then the newcomer
 /// is not remembered. So a tenant that sends only new flows displaces its own, not those of the others.
 struct FlowCache {
@@ -30,7 +31,7 @@ struct FlowCache {
     private let shares: Ref<UInt32>
     private static var shareCount: Int { 4096 }
 
-    private static var ways: Int { 4 }
+    private static var ways: Int { 8 }
 
     init?(_ memory: Ref<Memory>, capacity: Int) {
         guard let entries = memory.value.allocateZeroed(FlowEntry.self, count: capacity, alignment: 64) else { return nil }
@@ -51,16 +52,27 @@ struct FlowCache {
     @inline(__always)
     func prefetch(_ hash: UInt64) { unsafe apus_prefetch(entries.advanced(by: hash.int & mask).raw) }
 
+    /// The lines of a flow, best first: `number` in 0 ..< 8.
+    @inline(__always)
+    private func line(_ hash: UInt64, _ number: Int) -> Int {
+        let home = number < 4 ? hash : hash &>> 32
+        return (home.int & mask) ^ (number & 3)
+    }
+
     /// The entry with this key, or nil.
     @inline(__always)
     func find(_ hash: UInt64, _ key: FlowKey) -> Int? {
         let home = hash.int & mask
         if entries[home].key == key, !entries[home].isFree { return home }
-        var way = 1
-        while way < Self.ways {
-            let index = home ^ way
+        return findFurther(hash, key)
+    }
+
+    private func findFurther(_ hash: UInt64, _ key: FlowKey) -> Int? {
+        var number = 1
+        while number < Self.ways {
+            let index = line(hash, number)
             if entries[index].key == key, !entries[index].isFree { return index }
-            way &+= 1
+            number &+= 1
         }
         return nil
     }
@@ -78,27 +90,26 @@ struct FlowCache {
 
     /// Where a new flow of tenant `scope` goes. `scopeOf` and `isStale` look at the entry's transposition.
     func place(_ hash: UInt64, scope: UInt32, scopeOf: (Int) -> UInt32, isStale: (Int) -> Bool) -> Placement {
-        let home = hash.int & mask
-        var way = 0
-        while way < Self.ways {
-            if entries[home ^ way].isFree { return .free(home ^ way) }
-            way &+= 1
+        var number = 0
+        while number < Self.ways {
+            if entries[line(hash, number)].isFree { return .free(line(hash, number)) }
+            number &+= 1
         }
-        way = 0
-        while way < Self.ways {
-            if isStale(home ^ way) { return .stale(home ^ way) }
-            way &+= 1
+        number = 0
+        while number < Self.ways {
+            if isStale(line(hash, number)) { return .stale(line(hash, number)) }
+            number &+= 1
         }
-        // Start at a way that differs from flow to flow, so that equals are displaced evenly.
-        let first = (hash &>> 48).int & (Self.ways &- 1)
-        var victim = home ^ first
+        // Start at a line that differs from flow to flow, so that equals are displaced evenly.
+        let first = (hash &>> 60).int
+        var victim = line(hash, first & 7)
         var largest = share(scopeOf(victim))
-        way = 1
-        while way < Self.ways {
-            let index = home ^ ((first &+ way) & (Self.ways &- 1))
+        number = 1
+        while number < Self.ways {
+            let index = line(hash, (first &+ number) & 7)
             let size = share(scopeOf(index))
             if size > largest { (victim, largest) = (index, size) }
-            way &+= 1
+            number &+= 1
         }
         if largest >= share(scope) { return .evict(victim) }
         // The newcomer's tenant already holds more than any of these.
