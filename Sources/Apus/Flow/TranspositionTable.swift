@@ -43,6 +43,10 @@ struct TranspositionTable {
         nonmutating unsafeMutableAddress { unsafe entries.pointer + number }
     }
 
+    /// The same as a pointer: what the hit path passes on instead of 128 bytes.
+    @inline(__always)
+    func place(of number: Int) -> Ref<Transposition> { entries.advanced(by: number) }
+
     @inline(__always)
     func prefetch(_ number: Int) { unsafe apus_prefetch(entries.advanced(by: number).raw) }
 

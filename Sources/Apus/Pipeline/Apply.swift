@@ -8,8 +8,8 @@ import CApusIntrinsics
 
 extension Worker {
     @inline(__always)
-    mutating func apply(_ transposition: Transposition, _ flowID: UInt8, to frame: Frame) {
-        switch transposition.kind {
+    mutating func apply(_ transposition: Ref<Transposition>, _ flowID: UInt8, to frame: Frame) {
+        switch transposition.value.kind {
         case .encapsulate: applyEncapsulation(transposition, flowID, to: frame)
         case .decapsulate: applyDecapsulation(transposition, to: frame)
         case .deliver: applyDelivery(transposition, to: frame)
@@ -20,24 +20,24 @@ extension Worker {
 
     /// TTL and destination MAC of a routed packet. False: its TTL has expired.
     @inline(__always)
-    private func route(_ transposition: Transposition, _ bytes: Bytes) -> Bool {
+    private func route(_ transposition: Ref<Transposition>, _ bytes: Bytes) -> Bool {
         let ip = IPv4Header(bytes.advanced(by: Ethernet.headerLength))
         if ip.ttl <= 1 { return false }
         ip.decrementTTL()
-        bytes.storeRaw(transposition.destinationMAC.u32, at: 0)
-        bytes.storeRaw((transposition.destinationMAC &>> 32).u16, at: 4)
+        bytes.storeRaw(transposition.value.destinationMAC.u32, at: 0)
+        bytes.storeRaw((transposition.value.destinationMAC &>> 32).u16, at: 4)
         return true
     }
 
-    private mutating func applyDrop(_ transposition: Transposition, to frame: Frame) {
+    private mutating func applyDrop(_ transposition: Ref<Transposition>, to frame: Frame) {
         let isExpired =
-            transposition.isRouted != 0 && IPv4Header(frame.bytes.advanced(by: Ethernet.headerLength)).ttl <= 1
-        drop(frame, isExpired ? .ttlExpired : DropReason(value: transposition.reason))
+            transposition.value.isRouted != 0 && IPv4Header(frame.bytes.advanced(by: Ethernet.headerLength)).ttl <= 1
+        drop(frame, isExpired ? .ttlExpired : DropReason(value: transposition.value.reason))
     }
 
     @inline(__always)
-    private mutating func applyDelivery(_ transposition: Transposition, to frame: Frame) {
-        if transposition.isRouted != 0 {
+    private mutating func applyDelivery(_ transposition: Ref<Transposition>, to frame: Frame) {
+        if transposition.value.isRouted != 0 {
             guard route(transposition, frame.bytes) else { return drop(frame, .ttlExpired) }
             counters.add(.routed)
         } else {
@@ -45,21 +45,21 @@ extension Worker {
         }
         var sent = frame
         sent.flags = 0
-        emit(sent, to: transposition.egress, from: frame.port)
+        emit(sent, to: transposition.value.egress, from: frame.port)
     }
 
     // MARK: - Encapsulation (docs/pipeline.md 2.3)
 
     @inline(__always)
-    private mutating func applyEncapsulation(_ transposition: Transposition, _ flowID: UInt8, to frame: Frame) {
+    private mutating func applyEncapsulation(_ transposition: Ref<Transposition>, _ flowID: UInt8, to frame: Frame) {
         let bytes = frame.bytes
         let ip = IPv4Header(bytes.advanced(by: Ethernet.headerLength))
-        if transposition.isRouted != 0, ip.ttl <= 1 { return drop(frame, .ttlExpired) }
+        if transposition.value.isRouted != 0, ip.ttl <= 1 { return drop(frame, .ttlExpired) }
         let length = ip.totalLength
-        if length.u32 > transposition.maximum { return drop(frame, .mtuExceeded) }
-        let headerLength = transposition.headerLength.int
+        if length.u32 > transposition.value.maximum { return drop(frame, .mtuExceeded) }
+        let headerLength = transposition.value.headerLength.int
         if frame.headroom < headerLength.u16 { return drop(frame, .noHeadroom) }
-        if transposition.isRouted != 0 {
+        if transposition.value.isRouted != 0 {
             _ = route(transposition, bytes)
             counters.add(.routed)
         }
@@ -70,41 +70,39 @@ extension Worker {
         writeOuterHeader(transposition, flowID, before: bytes, headroom: frame.headroom, innerLength, ip.typeOfService)
         sent.flags = APUS_FRAME_ENCAPSULATED
         counters.add(.encapsulated)
-        emit(sent, to: transposition.egress, from: frame.port)
+        emit(sent, to: transposition.value.egress, from: frame.port)
     }
 
     /// The template, then the four fields that differ from packet to packet: total length, TOS, checksum, FlowID.
     @inline(__always)
     private func writeOuterHeader(
-        _ transposition: Transposition, _ flowID: UInt8, before bytes: Bytes, headroom: UInt16, _ innerLength: UInt32,
+        _ transposition: Ref<Transposition>, _ flowID: UInt8, before bytes: Bytes, headroom: UInt16, _ innerLength: UInt32,
         _ tos: UInt8
     ) {
         let room = Transposition.headerRoom
-        unsafe withUnsafePointer(to: transposition.header) {
-            if headroom >= room.u16 {
-                unsafe apus_copy48(bytes.base - room, $0)
-            } else {
-                let length = transposition.headerLength.int
-                unsafe apus_copy(bytes.base - length, UnsafeRawPointer($0) + (room &- length), length)
-            }
+        if headroom >= room.u16 {
+            unsafe apus_copy48(bytes.base - room, transposition.raw)
+        } else {
+            let length = transposition.value.headerLength.int
+            unsafe apus_copy(bytes.base - length, transposition.raw + (room &- length), length)
         }
         // The last 28 bytes are IPv4 and GRE.
         let total = innerLength &+ 28
         bytes[-27] = tos
         bytes.store(total.u16, at: -26)
-        bytes.store(~Checksum.fold(transposition.headerSum &+ total &+ tos.u32), at: -18)
+        bytes.store(~Checksum.fold(transposition.value.headerSum &+ total &+ tos.u32), at: -18)
         bytes[-1] = flowID
     }
 
     // MARK: - Decapsulation (docs/pipeline.md 4, steps 15 and 16)
 
     @inline(__always)
-    private mutating func applyDecapsulation(_ transposition: Transposition, to frame: Frame) {
+    private mutating func applyDecapsulation(_ transposition: Ref<Transposition>, to frame: Frame) {
         let bytes = frame.bytes
-        let outerLength = transposition.headerLength.int
+        let outerLength = transposition.value.headerLength.int
         let outer = IPv4Header(bytes.advanced(by: outerLength &- 28))
         decapsulate(
-            frame, outer, offset: outerLength, length: outer.totalLength &- 28, to: transposition.egress)
+            frame, outer, offset: outerLength, length: outer.totalLength &- 28, to: transposition.value.egress)
     }
 
     /// The same where the outer header has options; the decision is in `scratch`.

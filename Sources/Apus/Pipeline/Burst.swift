@@ -155,31 +155,37 @@ extension Worker {
             processSlowly(frame)
             return
         }
-        let key = unsafe stages.value.keys[unchecked: i]
-        let hash = unsafe stages.value.hashes[unchecked: i]
         let outerIdentity = unsafe stages.value.outerIdentities[unchecked: i]
         // A miss may have been filled, or the entry given away, by an earlier packet of this burst.
-        if lookAgain || entry == Stages.miss.int { entry = cache.find(hash, key) ?? Stages.miss.int }
+        if lookAgain || entry == Stages.miss.int { entry = findAgain(i) }
         if entry >= 0 {
             let flow = cache.entries.advanced(by: entry)
             let number = flow.value.transposition
-            if isCurrent(flow.value, transpositions[number]), transpositions[number].outerIdentity == outerIdentity,
-                transpositions[number].neighborEpoch == neighborEpoch || refresh(number)
+            let transposition = transpositions.place(of: number)
+            if isCurrent(flow.value, transposition), transposition.value.outerIdentity == outerIdentity,
+                transposition.value.neighborEpoch == neighborEpoch || refresh(number)
             {
                 counters.add(.flowHits)
                 flow.value.packets &+= 1
                 flow.value.bytes &+= frame.length.u64
-                apply(transpositions[number], flow.value.flowID, to: frame)
+                apply(transposition, flow.value.flowID, to: frame)
                 return
             }
         }
         counters.add(.flowMisses)
-        classify(frame, key, hash, outerIdentity)
+        classify(frame, at: i)
+    }
+
+    @inline(never)
+    private func findAgain(_ i: Int) -> Int {
+        let stages = stages
+        let key = unsafe stages.value.keys[unchecked: i]
+        return cache.find(unsafe stages.value.hashes[unchecked: i], key) ?? Stages.miss.int
     }
 
     @inline(__always)
-    func isCurrent(_ flow: FlowEntry, _ transposition: Transposition) -> Bool {
-        flow.stamp >= floor && flow.stamp >= tables.scopes.lastChange(transposition.scope)
+    func isCurrent(_ flow: FlowEntry, _ transposition: Ref<Transposition>) -> Bool {
+        flow.stamp >= floor && flow.stamp >= tables.scopes.lastChange(transposition.value.scope)
     }
 
     // MARK: - Output

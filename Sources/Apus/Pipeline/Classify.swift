@@ -14,7 +14,12 @@ enum Decision {
 
 extension Worker {
     /// A flow that is not in the cache, or no longer valid there: decide, remember, apply.
-    mutating func classify(_ frame: Frame, _ key: FlowKey, _ hash: UInt64, _ outerIdentity: UInt64) {
+    @inline(never)
+    mutating func classify(_ frame: Frame, at i: Int) {
+        let stages = stages
+        let key = unsafe stages.value.keys[unchecked: i]
+        let hash = unsafe stages.value.hashes[unchecked: i]
+        let outerIdentity = unsafe stages.value.outerIdentities[unchecked: i]
         let decision: Decision
         if outerIdentity == 0 {
             decision = decideVM(frame)
@@ -31,9 +36,9 @@ extension Worker {
         switch decision {
         case .flow:
             remember(key, hash, flowID, length: frame.length)
-            apply(scratch.value, flowID, to: frame)
+            apply(scratch, flowID, to: frame)
         case .packet:
-            apply(scratch.value, flowID, to: frame)
+            apply(scratch, flowID, to: frame)
         case .unresolved(let neighbor):
             if scratch.value.isRouted != 0, IPv4Header(frame.bytes.advanced(by: Ethernet.headerLength)).ttl <= 1 {
                 drop(frame, .ttlExpired)
@@ -56,7 +61,7 @@ extension Worker {
             let placement = cache.place(
                 hash, scope: scope,
                 scopeOf: { transpositions[cache.entries[$0].transposition].scope },
-                isStale: { !isCurrent(cache.entries[$0], transpositions[cache.entries[$0].transposition]) })
+                isStale: { !isCurrent(cache.entries[$0], transpositions.place(of: cache.entries[$0].transposition)) })
             switch placement {
             case .free(let free): index = free
             case .stale(let stale):

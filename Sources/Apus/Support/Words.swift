@@ -3,7 +3,7 @@
 /// A literal text, as the address of its NUL-terminated bytes. What `StaticString` would be, were it only ever that: its
 /// accessors trap for the other forms that it can have.
 @safe
-struct Words: ExpressibleByStringLiteral, BitwiseCopyable {
+struct Words: ExpressibleByStringLiteral, BitwiseCopyable, @unchecked Sendable {
     let start: UnsafePointer<UInt8>
 
     @inline(__always)
