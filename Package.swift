@@ -37,7 +37,6 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
     targets: [
         // The contract: the hand-written C headers.
@@ -45,7 +44,12 @@ let package = Package(
         .systemLibrary(name: "CApusIntrinsics", path: "Sources/CApusIntrinsics"),
         // The core: implements the contract, depends on nothing.
         .target(name: "Apus", dependencies: ["CApus", "CApusIntrinsics"], swiftSettings: core),
-        .testTarget(name: "ApusTests", dependencies: ["Apus"], swiftSettings: core),
+        .testTarget(
+            name: "ApusTests",
+            dependencies: ["CApus", "CApusIntrinsics", "Apus"],
+            exclude: ["run-sanitizers.sh"],
+            swiftSettings: [.unsafeFlags(machine)]
+        ),
         // DPDK ports and mbufs.
         .systemLibrary(name: "CApusDPDK", path: "Sources/CApusDPDK"),
         .target(
@@ -55,10 +59,12 @@ let package = Package(
             linkerSettings: ["eal", "ethdev", "mbuf", "mempool", "ring", "kvargs"].map { .linkedLibrary("rte_\($0)") }
         ),
         // Policy files, for hosts.
+        .systemLibrary(name: "CLibYAML", path: "Sources/CLibYAML", providers: [.apt(["libyaml-dev"])]),
         .target(
             name: "ApusPolicy",
-            dependencies: ["CApus", .product(name: "Yams", package: "Yams")],
-            swiftSettings: [.strictMemorySafety()]
+            dependencies: ["CApus", "CLibYAML"],
+            swiftSettings: [.strictMemorySafety()],
+            linkerSettings: [.linkedLibrary("yaml")]
         ),
         .testTarget(name: "ApusPolicyTests", dependencies: ["ApusPolicy", "Apus"]),
         // Programs.
@@ -83,3 +89,11 @@ let package = Package(
     ],
     swiftLanguageModes: [.v6]
 )
+
+// Builds under a sanitizer want the core and its tests alone.
+if Context.environment["APUS_CORE_ONLY"] != nil {
+    let kept: Set = ["CApus", "CApusIntrinsics", "Apus", "ApusTests"]
+    package.targets.removeAll { !kept.contains($0.name) }
+    package.products.removeAll { $0.name != "Apus" }
+    package.dependencies.removeAll()
+}

@@ -2,18 +2,24 @@
 
 internal import CApus
 
-/// Small additions to the address types of address.h.
+// Small additions to the types of address.h.
+
 extension apus_prefix {
-    /// The same prefix with the bits after its length cleared.
-    var masked: apus_prefix {
-        var result = self
-        unsafe withUnsafeMutableBytes(of: &result.address.bytes) { bytes in
+    /// Read "10.0.1.5/24" as 10.0.1.0/24; nil if not even this makes it a prefix.
+    init?(clearing text: String) {
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+        self.init()
+        guard parts.count == 2, let length = UInt8(parts[1]),
+            unsafe apus_address_parse(String(parts[0]), &address) == 0,
+            length <= (address.family == UInt8(APUS_IPV4) ? 32 : 128)
+        else { return nil }
+        self.length = length
+        unsafe withUnsafeMutableBytes(of: &address.bytes) { bytes in
             for index in bytes.indices {
                 let kept = max(0, min(8, Int(length) - 8 * index))
                 unsafe bytes[index] &= UInt8(truncatingIfNeeded: 0xFF00 >> kept)
             }
         }
-        return result
     }
 
     /// "10.0.1.0/24"
@@ -24,17 +30,10 @@ extension apus_prefix {
             return unsafe String(cString: buffer.baseAddress!)
         }
     }
-
-    func hasSameBytes(as other: apus_prefix) -> Bool {
-        let mine = address.bytes, theirs = other.address.bytes
-        return unsafe withUnsafeBytes(of: mine) { mine in
-            unsafe withUnsafeBytes(of: theirs) { unsafe mine.elementsEqual($0) }
-        }
-    }
 }
 
 extension apus_address {
-    /// 0.0.0.0 or ::, of a given family.
+    /// 0.0.0.0 or ::
     static func unspecified(_ family: UInt8) -> apus_address {
         var address = apus_address()
         address.family = family

@@ -130,7 +130,7 @@ struct Application {
     @discardableResult
     private func note(_ result: Int32, _ section: String, _ index: Int, _ lines: SourceLines) -> Bool {
         if result >= 0 { return true }
-        // The dataplane says "lookup record: mac: 00:... is ...". The object is known better here, the field has a line.
+        // The dataplane says "lookup record: mac: 00:... is ...". Here the object is known better, and its lines.
         var text = errorText(result)[...]
         _ = removeWord(&text) { _ in true }
         var path = objectPath(section, index)

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import CApus
-internal import CApusPolicyFile
+public import CApus
+public import CApusPolicyFile
 
 // The functions of apus_policy_file.h.
 
 @c @implementation
-func apus_policy_file_load(
+public func apus_policy_file_load(
     _ path: UnsafePointer<CChar>!, _ out: UnsafeMutablePointer<OpaquePointer?>!,
     _ error_text: UnsafeMutablePointer<CChar>!, _ error_text_size: Int
 ) -> Int32 {
@@ -17,7 +17,7 @@ func apus_policy_file_load(
 }
 
 @c @implementation
-func apus_policy_file_parse(
+public func apus_policy_file_parse(
     _ text: UnsafePointer<CChar>!, _ length: Int, _ name: UnsafePointer<CChar>!,
     _ out: UnsafeMutablePointer<OpaquePointer?>!, _ error_text: UnsafeMutablePointer<CChar>!, _ error_text_size: Int
 ) -> Int32 {
@@ -34,7 +34,7 @@ func apus_policy_file_parse(
 }
 
 @c @implementation
-func apus_policy_file_opts(_ file: OpaquePointer!, _ opts: UnsafeMutablePointer<apus_dataplane_opts>!) -> Int32 {
+public func apus_policy_file_opts(_ file: OpaquePointer!, _ opts: UnsafeMutablePointer<apus_dataplane_opts>!) -> Int32 {
     guard let file = unsafe file, let opts = unsafe opts else { return APUS_ERR_NULL.rawValue }
     guard let open = unsafe OpenFiles.find(file) else { return APUS_ERR_STALE.rawValue }
     guard unsafe hasAcceptedSize(opts.pointee.size, apus_dataplane_opts.self) else { return APUS_ERR_SIZE.rawValue }
@@ -43,7 +43,7 @@ func apus_policy_file_opts(_ file: OpaquePointer!, _ opts: UnsafeMutablePointer<
 }
 
 @c @implementation
-func apus_policy_file_apply(
+public func apus_policy_file_apply(
     _ file: OpaquePointer!, _ dataplane: OpaquePointer!,
     _ error_text: UnsafeMutablePointer<CChar>!, _ error_text_size: Int
 ) -> Int32 {
@@ -51,7 +51,7 @@ func apus_policy_file_apply(
     guard let file = unsafe file else { return report.write("file is NULL", APUS_ERR_NULL) }
     guard let dataplane = unsafe dataplane else { return report.write("dataplane is NULL", APUS_ERR_NULL) }
     // No lock is held while the dataplane works: it may wait for its workers, through the host's callback.
-    guard let open = unsafe OpenFiles.find(file) else { return report.write("the policy file was freed", APUS_ERR_STALE) }
+    guard let open = unsafe OpenFiles.find(file) else { return report.write("the file was freed", APUS_ERR_STALE) }
     var application = unsafe Application(dataplane, file: open.file)
     application.run()
     let error = application.error
@@ -64,14 +64,14 @@ func apus_policy_file_apply(
 }
 
 @c @implementation
-func apus_policy_file_port_count(_ file: OpaquePointer!) -> Int32 {
+public func apus_policy_file_port_count(_ file: OpaquePointer!) -> Int32 {
     guard let file = unsafe file else { return APUS_ERR_NULL.rawValue }
     guard let open = unsafe OpenFiles.find(file) else { return APUS_ERR_STALE.rawValue }
     return Int32(clamping: open.file.ports.count)
 }
 
 @c @implementation
-func apus_policy_file_port(
+public func apus_policy_file_port(
     _ file: OpaquePointer!, _ index: UInt32, _ out: UnsafeMutablePointer<apus_policy_file_port>!
 ) -> Int32 {
     guard let file = unsafe file, let out = unsafe out else { return APUS_ERR_NULL.rawValue }
@@ -94,7 +94,7 @@ func apus_policy_file_port(
 }
 
 @c @implementation
-func apus_policy_file_free(_ file: OpaquePointer!) -> Int32 {
+public func apus_policy_file_free(_ file: OpaquePointer!) -> Int32 {
     guard let file = unsafe file else { return 0 }
     let number = UInt(bitPattern: file)
     return OpenFiles.shared.withLock { files in

@@ -125,7 +125,7 @@ struct FieldReader {
     mutating func word<Value>(_ key: String, _ presence: Presence, of words: KeyValuePairs<String, Value>) -> Value? {
         guard let text = scalar(key, presence, "a word") else { return nil }
         if let match = words.first(where: { $0.key == text }) { return match.value }
-        let names = words.map(\.key)
+        let names = words.map { $0.key }
         refuse(
             key,
             "\(quoted(text)) is not one of \(names.joined(separator: ", "))\(suggestion(for: text, among: names))")
@@ -145,13 +145,13 @@ struct FieldReader {
     mutating func prefix(_ key: String, _ presence: Presence) -> apus_prefix? {
         guard let text = scalar(key, presence, "a prefix") else { return nil }
         var prefix = apus_prefix()
-        guard unsafe apus_prefix_parse(text, &prefix) == 0, !text.utf8.contains(0) else {
+        let result = text.utf8.contains(0) ? APUS_ERR_SYNTAX.rawValue : unsafe apus_prefix_parse(text, &prefix)
+        if result == 0 { return prefix }
+        if result == APUS_ERR_PREFIX.rawValue, let meant = apus_prefix(clearing: text) {
+            refuse(key, "\(quoted(text)) has bits after its length; the prefix would be \(meant.text)")
+        } else {
             refuse(key, "\(quoted(text)) is not a prefix such as 10.0.1.0/24")
-            return nil
         }
-        let masked = prefix.masked
-        if masked.hasSameBytes(as: prefix) { return prefix }
-        refuse(key, "\(quoted(text)) has bits after its length; the prefix would be \(masked.text)")
         return nil
     }
 

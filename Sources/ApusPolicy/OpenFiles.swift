@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CApusPolicyFile
+#if canImport(Glibc)
 internal import Glibc
-internal import Synchronization
+#else
+internal import CLibYAML
+#endif
 
 /// The policy files that C programs have open.
 ///
@@ -10,7 +13,7 @@ internal import Synchronization
 /// recognised.
 struct OpenFiles {
     /// The one table of the process.
-    static let shared = Mutex(OpenFiles())
+    static let shared = Guarded(OpenFiles())
 
     /// Numbers are never given twice.
     private var last: UInt = 0

@@ -63,7 +63,7 @@ final class Problems {
     func error(file: String) -> PolicyError {
         // The sort must be stable: problems of one line stay in the order of their fields.
         let sorted = kept.enumerated().sorted { ($0.element.line, $0.offset) < ($1.element.line, $1.offset) }
-        return PolicyError(file: file, problems: sorted.map(\.element), omitted: count - kept.count, code: code)
+        return PolicyError(file: file, problems: sorted.map { $0.element }, omitted: count - kept.count, code: code)
     }
 }
 

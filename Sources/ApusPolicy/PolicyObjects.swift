@@ -44,7 +44,9 @@ public struct Port: Sendable {
             let strangers =
                 (isVM ? [] : ["virtual_subnet_id", "mac", "trusted"]) + (isExternal ? [] : ["routing_domain_id"])
             let word = Self.kinds.first { $0.value == kind }?.key ?? ""
-            for key in strangers where fields.has(key) { fields.refuse(key, "does not apply to a port of kind \(word)") }
+            for key in strangers where fields.has(key) {
+                fields.refuse(key, "does not apply to a port of kind \(word)")
+            }
         }
         guard let name, let kind else { return nil }
         self.name = name

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
+#if canImport(CLibYAML)
+internal import CLibYAML
+#else
 internal import CYaml
+#endif
 
 /// The YAML of a policy file as a stream of events with line numbers.
 ///

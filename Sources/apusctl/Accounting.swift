@@ -30,7 +30,8 @@ struct Accounting {
                 name: String(cString: apus_drop_reason_name(UInt32(reason))),
                 text: String(cString: apus_drop_reason_text(UInt32(reason))), count: count)
         }
-        return drops.enumerated().sorted { ($1.element.count, $0.offset) < ($0.element.count, $1.offset) }.map(\.element)
+        let sorted = drops.enumerated().sorted { ($1.element.count, $0.offset) < ($0.element.count, $1.offset) }
+        return sorted.map(\.element)
     }
 
     /// Every frame that came in or was made has ended somewhere.
@@ -40,7 +41,7 @@ struct Accounting {
     }
 
     /// The counters of `struct apus_stats`, by their names.
-    private static let counters: [(name: String, value: (apus_stats) -> UInt64)] = [
+    private static let counters: [(name: String, value: @Sendable (apus_stats) -> UInt64)] = [
         ("received", { $0.received }), ("transmitted", { $0.transmitted }), ("generated", { $0.generated }),
         ("consumed", { $0.consumed }), ("dropped", { $0.dropped }), ("held", { $0.held }),
         ("received_bytes", { $0.received_bytes }), ("transmitted_bytes", { $0.transmitted_bytes }),
@@ -104,7 +105,8 @@ struct Accounting {
 
             """
         if !drops.isEmpty {
-            text += "\ndropped because\n" + aligned(drops.map { [String($0.count), $0.name, $0.text] }, left: 0, text: 1)
+            let rows = drops.map { [String($0.count), $0.name, $0.text] }
+            text += "\ndropped because\n" + aligned(rows, left: 0, text: 1)
         }
         return text
     }

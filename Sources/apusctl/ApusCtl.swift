@@ -10,17 +10,19 @@ struct ApusCtl: ParsableCommand {
         commandName: "apusctl",
         abstract: "Check Apus policy files, and see what they would do to recorded traffic.",
         discussion: """
-            Neither command needs a network device, DPDK or root: both use the very dataplane that the forwarders use.
+            Neither command needs a network device, DPDK or root: both use the very
+            dataplane that the forwarders use.
 
             EXAMPLES
               Is this file right?
                 apusctl check --policy host1.yaml
 
               What would Apus do with what contoso1 sent?
-                apusctl replay --policy host1.yaml --in contoso1=contoso1.pcap --out-dir out
+                apusctl replay --policy host1.yaml --in contoso1=vm.pcap --out-dir out
                 tshark -r out/uplink.pcap
 
-              The exit status is 0 when all went well, 1 when a file is wrong, 64 when the command line is.
+            The exit status is 0 when all went well, 1 when a file is wrong, 64 when the
+            command line is.
             """,
         version: unsafe String(cString: apus_build_info()),
         subcommands: [Check.self, Replay.self])

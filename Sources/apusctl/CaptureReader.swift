@@ -28,12 +28,15 @@ final class CaptureReader {
     init(path: String, port: UInt32) throws {
         self.path = path
         self.port = port
-        var reason = [CChar](repeating: 0, count: Int(PCAP_ERRBUF_SIZE))
-        let opened = unsafe pcap_open_offline_with_tstamp_precision(path, UInt32(PCAP_TSTAMP_PRECISION_NANO), &reason)
+        var opened: OpaquePointer?
+        let reason = unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(PCAP_ERRBUF_SIZE)) { text in
+            unsafe opened = pcap_open_offline_with_tstamp_precision(
+                path, UInt32(PCAP_TSTAMP_PRECISION_NANO), text.baseAddress)
+            return unsafe opened == nil ? String(cString: text.baseAddress!) : ""
+        }
         guard let opened = unsafe opened else {
             // libpcap names the file in some of its messages only.
-            let text = unsafe String(cString: reason)
-            throw Refusal(text.hasPrefix(path) ? text : "\(path): \(text)")
+            throw Refusal(reason.hasPrefix(path) ? reason : "\(path): \(reason)")
         }
         unsafe handle = unsafe opened
         let linkType = unsafe pcap_datalink(opened)

@@ -9,9 +9,9 @@ struct Check: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Say whether a policy file is right, and if not, what is wrong on which line.",
         discussion: """
-            The file is read and then put into a dataplane that is thrown away: whatever a forwarder would refuse is
-            found. All errors are reported, up to 20, in the form FILE:LINE: FIELD: WHAT IS WRONG, which editors
-            understand.
+            The file is read and then put into a dataplane that is thrown away: whatever a
+            forwarder would refuse is found. All errors are reported, up to 20, in the form
+            FILE:LINE: FIELD: WHAT IS WRONG, which editors understand.
 
             EXAMPLE
               apusctl check --policy host1.yaml && systemctl restart apus-forwarder
@@ -28,7 +28,8 @@ struct Check: ParsableCommand {
                 counted(file.ports.count, "port"), counted(file.providerAddresses.count, "provider address"),
                 counted(file.providerRoutes.count, "provider route"),
                 counted(file.providerNeighbors.count, "provider neighbour"),
-                counted(file.customerRoutes.count, "customer route"), counted(file.lookupRecords.count, "lookup record"),
+                counted(file.customerRoutes.count, "customer route"),
+                counted(file.lookupRecords.count, "lookup record"),
             ]
             StandardOutput.print("\(policy): good: \(contents.joined(separator: ", "))")
         }

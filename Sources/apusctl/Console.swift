@@ -20,8 +20,8 @@ enum StandardError {
 
 /// Standard output, for text that was made as one piece.
 enum StandardOutput {
-    static func print(_ text: String) {
-        writeAll(STDOUT_FILENO, text + "\n")
+    static func print(_ text: String, terminator: String = "\n") {
+        writeAll(STDOUT_FILENO, text + terminator)
     }
 }
 

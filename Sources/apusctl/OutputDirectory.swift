@@ -28,7 +28,9 @@ struct OutputDirectory {
         var parent = path.hasPrefix("/") ? "/" : ""
         for component in path.split(separator: "/") {
             parent += component
-            if mkdir(parent, 0o777) != 0 && errno != EEXIST { throw Refusal("\(path): cannot be made: \(systemError())") }
+            if unsafe mkdir(parent, 0o777) != 0 && errno != EEXIST {
+                throw Refusal("\(path): cannot be made: \(systemError())")
+            }
             parent += "/"
         }
         guard let directory = status(path), directory.st_mode & S_IFMT == S_IFDIR else {

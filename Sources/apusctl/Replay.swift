@@ -9,38 +9,48 @@ struct Replay: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show what a policy would do to recorded traffic.",
         discussion: """
-            Each capture is fed into a port of the policy, all of them in the order of their times, through the same
-            dataplane that the forwarders use. What leaves is written to DIR/PORT.pcap, one file for each port of the
-            policy, and a table says where every frame went. The same input always gives the same output.
+            Each capture is fed into a port of the policy, all of them in the order of their
+            times, through the same dataplane that the forwarders use. What leaves is
+            written to DIR/PORT.pcap, one file for each port of the policy, and a table says
+            where every frame went. The same input always gives the same output.
 
-            The clock is that of the captures: between two frames the dataplane lives through the time from one to
-            the other (of long silences, the first seconds), so that ARP requests are repeated when a host would
-            repeat them. A frame in an output has the time of what made it leave.
+            The clock is that of the captures: between two frames the dataplane lives through
+            the time from one to the other (of long silences, the first seconds), so that
+            ARP requests are repeated when a host would repeat them. A frame in an output
+            has the time of what made it leave.
 
-            Captures are pcap or pcapng files with Ethernet frames. Frames of which a capture has only the beginning
-            (tcpdump -s) are counted and left out.
+            Captures are pcap or pcapng files with Ethernet frames. Frames of which a capture
+            has only the beginning (tcpdump -s) are counted and left out.
 
             EXAMPLES
               What contoso1 sent, and what came from the wire, into host 1:
-                apusctl replay --policy host1.yaml --in contoso1=vm.pcap --in uplink=wire.pcap --out-dir out
+                apusctl replay --policy host1.yaml --in contoso1=vm.pcap \\
+                  --in uplink=wire.pcap --out-dir out
 
               Only why frames are dropped:
-                apusctl replay --policy host1.yaml --in uplink=wire.pcap --out-dir out --json - | jq .drops
+                apusctl replay --policy host1.yaml --in uplink=wire.pcap \\
+                  --out-dir out --json - 2>/dev/null | jq .drops
 
-              The packets of host 1, into host 2:
-                apusctl replay --policy host2.yaml --in uplink=out/uplink.pcap --out-dir out2
+              What host 1 sent, into host 2:
+                apusctl replay --policy host2.yaml --in uplink=out/uplink.pcap \\
+                  --out-dir out2
             """)
 
     @Option(help: ArgumentHelp("The policy file (YAML).", valueName: "file"))
     var policy: String
 
-    @Option(name: .customLong("in"), help: ArgumentHelp("A capture, and the port that it enters. Repeatable.", valueName: "port=file"))
+    @Option(
+        name: .customLong("in"),
+        help: ArgumentHelp("A capture, and the port that it enters. Repeatable.", valueName: "port=file"))
     var inputs: [Input] = []
 
-    @Option(help: ArgumentHelp("Where to write PORT.pcap and counters.json; made if it does not exist.", valueName: "dir"))
+    @Option(
+        help: ArgumentHelp("Where to write PORT.pcap and counters.json; made if it does not exist.", valueName: "dir"))
     var outDir: String
 
-    @Option(help: ArgumentHelp("Where to write the counters instead of DIR/counters.json; - is standard output.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp(
+            "Where to write the counters instead of DIR/counters.json; - is standard output.", valueName: "file"))
     var json: String?
 
     /// PORT=FILE
@@ -62,7 +72,7 @@ struct Replay: ParsableCommand {
         var seen: Set<String> = []
         for input in inputs where !seen.insert(input.port).inserted {
             throw ValidationError(
-                "--in names the port \(input.port) twice; merge the captures first: mergecap -w both.pcap a.pcap b.pcap")
+                "--in names the port \(input.port) twice. Merge the captures: mergecap -w both.pcap a.pcap b.pcap")
         }
     }
 
@@ -87,7 +97,9 @@ struct Replay: ParsableCommand {
     /// - Returns: whether all captures could be read to their ends
     private func replay(_ file: PolicyFile) throws -> Bool {
         var writers: [UInt32: CaptureWriter] = [:]
-        var engine = try ReplayEngine(file) { port, bytes, time in unsafe writers[port]?.write(bytes, time: time) }
+        let engine = unsafe try ReplayEngine(file) { port, bytes, time in
+            unsafe writers[port]?.write(bytes, time: time)
+        }
         var readers: [CaptureReader] = []
         for input in inputs { readers.append(try CaptureReader(path: input.path, port: engine.port(input.port) ?? 0)) }
 
@@ -102,7 +114,7 @@ struct Replay: ParsableCommand {
             writers[id] = try CaptureWriter(path: output.path(of: "\(port.name).pcap"))
         }
 
-        try feed(readers, to: &engine)
+        try feed(readers, to: engine)
         engine.drain()
         for writer in writers.values { try writer.flush() }
 
@@ -120,7 +132,7 @@ struct Replay: ParsableCommand {
     }
 
     /// Feed all captures, oldest frame first. Frames of the same time keep the order of the arguments.
-    private func feed(_ readers: [CaptureReader], to engine: inout ReplayEngine) throws {
+    private func feed(_ readers: [CaptureReader], to engine: ReplayEngine) throws {
         let showsProgress = StandardError.isTerminal
         var count = 0
         while let (reader, time) = oldest(readers) {
@@ -146,10 +158,10 @@ struct Replay: ParsableCommand {
         if path == "-" {
             // Standard output is for a program now, which leaves the other one for people.
             StandardError.print(accounting.table, terminator: "")
-            StandardOutput.print(accounting.json)
+            StandardOutput.print(accounting.json, terminator: "")
         } else {
             try OutputDirectory.write(accounting.json, to: path)
-            StandardOutput.print(accounting.table)
+            StandardOutput.print(accounting.table, terminator: "")
         }
     }
 
@@ -158,7 +170,7 @@ struct Replay: ParsableCommand {
         for reader in readers {
             if reader.partialFrames > 0 {
                 StandardError.print(
-                    "apusctl: \(reader.path): \(counted(reader.partialFrames, "frame")) left out, captured only in part")
+                    "apusctl: \(reader.path): left out \(counted(reader.partialFrames, "frame")) captured only in part")
             }
             if reader.backwardSteps > 0 {
                 StandardError.print(

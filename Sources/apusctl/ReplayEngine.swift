@@ -6,7 +6,7 @@ import Glibc
 
 /// A dataplane with one worker, whose clock is the time of the frames that it is fed.
 @safe
-struct ReplayEngine: ~Copyable {
+final class ReplayEngine {
     /// Called for each frame that leaves: its port, its bytes, and the time of what made it leave.
     typealias Output = (UInt32, UnsafeRawBufferPointer, UInt64) -> Void
 
@@ -45,7 +45,7 @@ struct ReplayEngine: ~Copyable {
         unsafe worker = unsafe created
         // One frame can be flooded to every port, and let all that waited out.
         unsafe out = .allocate(capacity: 1024 + file.ports.count)
-        self.output = output
+        unsafe self.output = unsafe output
         let retry = UInt64(file.settings.neighborRetryMilliseconds ?? 1000)
         quiet = max(10_000, retry * UInt64((file.settings.neighborRetries ?? 3) + 1)) * 1_000_000
     }
@@ -59,11 +59,11 @@ struct ReplayEngine: ~Copyable {
     func port(_ name: String) -> UInt32? { dataplane.ports[name] }
 
     /// Let a frame enter.
-    mutating func feed(_ bytes: UnsafeRawBufferPointer, port: UInt32, time: UInt64) throws {
+    func feed(_ bytes: UnsafeRawBufferPointer, port: UInt32, time: UInt64) throws {
         advance(to: time)
         guard let base = unsafe malloc(Self.headroom + max(bytes.count, 1)) else { throw Refusal("out of memory") }
         let data = unsafe base + Self.headroom
-        if let source = unsafe bytes.baseAddress { unsafe data.copyMemory(from: source, byteCount: bytes.count) }
+        if let source = bytes.baseAddress { unsafe memcpy(data, source, bytes.count) }
         var frame = unsafe apus_frame()
         unsafe frame.buffer = unsafe base
         unsafe frame.data = unsafe data.assumingMemoryBound(to: UInt8.self)
@@ -75,7 +75,7 @@ struct ReplayEngine: ~Copyable {
     }
 
     /// Let time pass until nothing waits any more.
-    mutating func drain() {
+    func drain() {
         guard let start = now else { return }
         while statistics().held > 0, let now, now - start < quiet { unsafe process(nil, 0, now + Self.tick) }
     }
@@ -95,12 +95,14 @@ struct ReplayEngine: ~Copyable {
     }
 
     /// Live through the time between two frames as a host does, which calls at least every 100 ms.
-    private mutating func advance(to time: UInt64) {
+    private func advance(to time: UInt64) {
         guard let start = now else { return }
-        while let now, time > now, time - now > Self.tick, now - start < quiet { unsafe process(nil, 0, now + Self.tick) }
+        while let now, time > now, time - now > Self.tick, now - start < quiet {
+            unsafe process(nil, 0, now + Self.tick)
+        }
     }
 
-    private mutating func process(_ frame: UnsafeMutablePointer<apus_frame>?, _ count: UInt32, _ time: UInt64) {
+    private func process(_ frame: UnsafeMutablePointer<apus_frame>?, _ count: UInt32, _ time: UInt64) {
         now = time
         let left = unsafe apus_worker_process(worker, frame, count, out.baseAddress, UInt32(out.count), time)
         precondition(left >= 0, "apus_worker_process refused a call that is right")

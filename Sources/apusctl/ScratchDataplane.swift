@@ -6,7 +6,7 @@ import CApus
 /// A dataplane of one policy file, for as long as the command runs. It hashes with a fixed key, so that every run of
 /// the same input gives the same result.
 @safe
-struct ScratchDataplane: ~Copyable {
+final class ScratchDataplane {
     let pointer: OpaquePointer
     /// The number of each port.
     let ports: [String: UInt32]
@@ -17,16 +17,13 @@ struct ScratchDataplane: ~Copyable {
         unsafe file.fill(&options)
         unsafe options.hash_key = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16)
 
-        var text = [CChar](repeating: 0, count: 512)
         var created: OpaquePointer?
-        let result = unsafe text.withUnsafeMutableBufferPointer { text in
+        let reason = unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 512) { text in
             unsafe options.error_text = text.baseAddress
             unsafe options.error_text_size = text.count
-            return unsafe apus_dataplane_create(&options, &created)
+            return unsafe apus_dataplane_create(&options, &created) == 0 ? nil : String(cString: text.baseAddress!)
         }
-        guard result == 0, let created = unsafe created else {
-            throw Refusal("\(file.name): settings: \(unsafe String(cString: text))")
-        }
+        guard let created = unsafe created else { throw Refusal("\(file.name): settings: \(reason ?? "")") }
         unsafe pointer = unsafe created
         do {
             ports = unsafe try file.apply(to: created)

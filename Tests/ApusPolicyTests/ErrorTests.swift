@@ -177,7 +177,8 @@ private let values = [
     Mistake(
         one("customer_routes", "virtual_subnet_id: 6000, destination_prefix: 10.0.1.0/33, routing_domain_id: abc, "
             + "metric: 4294967296"),
-        #"p:3: customer_routes[0].routing_domain_id: "abc" is not a GUID such as {12345678-1000-2000-3000-123456780001}"#,
+        #"p:3: customer_routes[0].routing_domain_id: "abc" is not a GUID such as "#
+            + "{12345678-1000-2000-3000-123456780001}",
         #"p:3: customer_routes[0].destination_prefix: "10.0.1.0/33" is not a prefix such as 10.0.1.0/24"#,
         "p:3: customer_routes[0].metric: 4294967296 is outside 0-4294967295"),
     Mistake(

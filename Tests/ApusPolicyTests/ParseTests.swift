@@ -101,7 +101,8 @@ import Testing
         #expect(unsafe options.outer_ttl == 64)
         #expect(unsafe options.expected_records == 0)
 
-        let all = "{accept_reserved_vsids: true, flow_id_zero: true, source_validation: false, accept_ip_options: true, "
+        let all =
+            "{accept_reserved_vsids: true, flow_id_zero: true, source_validation: false, accept_ip_options: true, "
             + "neighbour_reachable_ms: 1000, neighbour_retry_ms: 60000}"
         try unsafe PolicyFile.parse(text: "apus: 1\nsettings: \(all)", name: "policy").fill(&options)
         #expect(unsafe options.flags == 0xF)

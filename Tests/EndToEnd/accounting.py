@@ -19,7 +19,7 @@ class Account:
     ports: dict[str, dict[str, int]]
 
     @classmethod
-    def from_json(cls, document: dict[str, Any]) -> "Account":
+    def from_json(cls, document: dict[str, Any]) -> Account:
         """Read the JSON document of counters."""
         totals = document.get("totals", {})
         return cls(
@@ -35,9 +35,7 @@ class Account:
         if sources == 0:
             faults.append("nothing was counted at all")
         if sources != ends:
-            faults.append(
-                f"received + generated = {sources}, but transmitted + consumed + dropped + held = {ends}"
-            )
+            faults.append(f"received + generated = {sources}, but transmitted + consumed + dropped + held = {ends}")
         if sum(self.drops.values()) != self.totals["dropped"]:
             faults.append(f"the drop reasons add up to {sum(self.drops.values())}, dropped is {self.totals['dropped']}")
         for name in ("received", "transmitted"):

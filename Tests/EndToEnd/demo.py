@@ -14,10 +14,8 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence
-
-sys.dont_write_bytecode = True
 
 from accounting import Account
 from frames import Captured
@@ -34,7 +32,6 @@ from system import Interrupted, SetupError, interrupt_on_signals
 from topology import (
     APUSCTL,
     C_FORWARDER,
-    FABRIC,
     HOSTS,
     SWIFT_FORWARDER,
     Lab,

@@ -9,10 +9,10 @@ standard library is used.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Iterable, Iterator, Optional
 
 ETHERTYPE_IPV4 = 0x0800
 ETHERTYPE_ARP = 0x0806
@@ -31,7 +31,7 @@ def mac_bytes(text: str) -> bytes:
 
 
 def mac_text(data: bytes) -> str:
-    """"60:00:60:00:01:01" from six bytes."""
+    """ "60:00:60:00:01:01" from six bytes."""
     return data.hex(":")
 
 
@@ -39,7 +39,7 @@ def checksum(data: bytes) -> int:
     """The Internet checksum (RFC 1071)."""
     if len(data) % 2:
         data += b"\0"
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
@@ -128,7 +128,7 @@ class Nvgre:
     """A GRE header with a key, and the frame it carries."""
 
     key: int
-    inner: "Frame"
+    inner: Frame
 
     @property
     def vsid(self) -> int:
@@ -148,12 +148,12 @@ class Frame:
     destination: str
     source: str
     ethertype: int
-    arp: Optional[Arp] = None
-    ip_source: Optional[str] = None
-    ip_destination: Optional[str] = None
-    ttl: Optional[int] = None
-    echo: Optional[Echo] = None
-    nvgre: Optional[Nvgre] = None
+    arp: Arp | None = None
+    ip_source: str | None = None
+    ip_destination: str | None = None
+    ttl: int | None = None
+    echo: Echo | None = None
+    nvgre: Nvgre | None = None
 
 
 class MalformedFrame(ValueError):
@@ -179,8 +179,8 @@ def parse(data: bytes) -> Frame:
     if checksum(body[:20]) != 0:
         raise MalformedFrame("wrong IPv4 header checksum")
     payload = body[20:total]
-    echo: Optional[Echo] = None
-    carried: Optional[Nvgre] = None
+    echo: Echo | None = None
+    carried: Nvgre | None = None
     if body[9] == PROTOCOL_ICMP and len(payload) >= 8 and payload[0] in (0, 8):
         if checksum(payload) != 0:
             raise MalformedFrame("wrong ICMP checksum")

@@ -14,7 +14,6 @@ import select
 import socket
 import struct
 import threading
-from typing import Optional
 
 from frames import ETHERTYPE_ARP, MalformedFrame, arp, nvgre, parse
 from system import Cleanup, inside
@@ -49,7 +48,7 @@ class NvgrePeer:
         self.key = vsid << 8
         self.refused: list[str] = []
         """Frames from the underlay that were for us and that we could not take, in words."""
-        self._remote_mac: Optional[str] = None
+        self._remote_mac: str | None = None
         self._stopping = threading.Event()
         with inside(namespace):
             self._uplink = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
@@ -70,9 +69,10 @@ class NvgrePeer:
 
     def _work(self) -> None:
         while not self._stopping.is_set():
-            readable, _, _ = select.select([self._uplink, self._tap], [], [], 0.1)
+            uplink = self._uplink.fileno()
+            readable, _, _ = select.select([uplink, self._tap], [], [], 0.1)
             try:
-                if self._uplink in readable:
+                if uplink in readable:
                     data, where = self._uplink.recvfrom(65535)
                     if where[2] != socket.PACKET_OUTGOING:
                         self._from_underlay(data)
@@ -105,9 +105,7 @@ class NvgrePeer:
         if len(data) < 14 or struct.unpack("!H", data[12:14])[0] == ETHERTYPE_ARP:
             return  # a static neighbour is configured; NVGRE carries no ARP between hosts that know their records
         if self._remote_mac is None:
-            self._uplink.send(
-                arp(1, self.mac, self.address, "00:00:00:00:00:00", self.remote, to="ff:ff:ff:ff:ff:ff")
-            )
+            self._uplink.send(arp(1, self.mac, self.address, "00:00:00:00:00:00", self.remote, to="ff:ff:ff:ff:ff:ff"))
             return  # as an IP stack may: the machine asks again
         self._uplink.send(
             nvgre(

@@ -13,9 +13,10 @@ from __future__ import annotations
 import json
 import subprocess
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional, Sequence
+from typing import Any
 
 from frames import (
     BROADCAST,
@@ -117,27 +118,30 @@ class ReplayNetwork:
     def play(self, chosen: Sequence[Trial]) -> Replayed:
         """Play all trials, one after the other in time, one echo request each."""
         outputs: dict[tuple[int, str], list[Captured]] = {}
-        inputs: Optional[dict[tuple[int, str], list[Captured]]] = None
-        for step in range(1, _MAX_STEPS + 1):
+        inputs: dict[tuple[int, str], list[Captured]] | None = None
+        counters: dict[int, dict[str, Any]] = {}
+        steps = 0
+        while steps < _MAX_STEPS:
             stacks = self._machines(chosen, outputs)
             following = self._inputs(stacks, outputs)
             if following == inputs:
                 break
             inputs = following
+            steps += 1
             outputs, counters = {}, {}
             for host in HOSTS:
                 counters[host.number] = self._replay(host.number, inputs, outputs)
         else:
             raise SetupError(f"the two hosts did not come to an end within {_MAX_STEPS} replays")
         underlay = sorted(frame for host in HOSTS for frame in outputs.get((host.number, UPLINK), []))
-        return Replayed(self._outcomes(chosen, stacks), underlay, counters, step - 1)
+        return Replayed(self._outcomes(chosen, stacks), underlay, counters, steps)
 
     @staticmethod
     def _machines(chosen: Sequence[Trial], outputs: dict[tuple[int, str], list[Captured]]) -> dict[str, _Stack]:
         stacks = {vm.name: _Stack(vm) for vm in MACHINES}
         for vm in MACHINES:
             stack = stacks[vm.name]
-            events: list[tuple[int, int, Optional[bytes]]] = [
+            events: list[tuple[int, int, bytes | None]] = [
                 (_START + index * _BETWEEN_TRIALS, index, None)
                 for index, trial in enumerate(chosen)
                 if trial.source is vm
@@ -195,7 +199,8 @@ class ReplayNetwork:
         for port in ports:
             file = outgoing / f"{port}.pcap"
             outputs[host, port] = list(read_pcap(file)) if file.exists() else []
-        return json.loads(report.read_text())
+        counters: dict[str, Any] = json.loads(report.read_text())
+        return counters
 
     @staticmethod
     def _outcomes(chosen: Sequence[Trial], stacks: dict[str, _Stack]) -> list[Outcome]:

@@ -9,8 +9,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional, Sequence
 
 from frames import Captured, Frame, MalformedFrame, parse, write_pcap
 from topology import Outcome
@@ -61,22 +61,30 @@ def outcome_table(outcomes: Sequence[Outcome]) -> list[str]:
         verdict = "ok" if outcome.as_expected else "WRONG"
         rows.append((trial.source.name, trial.address, trial.shows, expected, got, milliseconds, verdict))
     lines = table(("from", "to", "which is", "expected", "got", "ms", ""), rows, right=(5,))
-    return lines[:2] + [
-        re.sub(r"(ok|WRONG)$", lambda match: paint(match[1], "green" if match[1] == "ok" else "red"), line)
-        for line in lines[2:]
-    ]
+    result = lines[:2]
+    group = None
+    for outcome, line in zip(outcomes, lines[2:]):
+        # A blank line between the tenants, and before what must fail.
+        following = outcome.trial.source.tenant if outcome.trial.must_work else "nobody"
+        if group not in (None, following):
+            result.append("")
+        group = following
+        word, colour = ("ok", "green") if outcome.as_expected else ("WRONG", "red")
+        result.append(line.removesuffix(word) + paint(word, colour))
+    return result
 
 
 # --- one frame ---------------------------------------------------------------------------------
 
 _TELLING_LINE = re.compile(
     r"^(Ethernet II|Internet Protocol|Generic Routing|Internet Control)"
-    r"|^    (Time to Live|Protocol|Flags and Version|Protocol Type|Key|Type|Header Checksum|Checksum):"
+    r"|^    (Time to Live|Protocol|Flags and Version|Protocol Type|Key|Header Checksum|Checksum):"
+    r"|^    Type: \d+ "
     r"|^    (\.{3}\d|\d{3}\.) .*Flags: "
 )
 
 
-def find_echo_request(frames: Sequence[Captured], vsid: int, source: str, destination: str) -> Optional[Captured]:
+def find_echo_request(frames: Sequence[Captured], vsid: int, source: str, destination: str) -> Captured | None:
     """The first NVGRE frame of a virtual subnet that carries an echo request between these customer addresses."""
     for captured in frames:
         try:
@@ -91,7 +99,7 @@ def find_echo_request(frames: Sequence[Captured], vsid: int, source: str, destin
     return None
 
 
-def decode_with_tshark(frame: Captured) -> Optional[list[str]]:
+def decode_with_tshark(frame: Captured) -> list[str] | None:
     """What tshark says about a frame, shortened to the lines that tell the story; None without tshark."""
     if shutil.which("tshark") is None:
         return None

@@ -21,9 +21,10 @@ import struct
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Callable, Iterator, Optional, Sequence, TypeVar
+from typing import TypeVar
 
 from frames import Captured
 
@@ -52,7 +53,7 @@ class Interrupted(KeyboardInterrupt):
 def interrupt_on_signals(time_limit: int) -> None:
     """Turn terminating signals, and a run longer than `time_limit` seconds, into Interrupted."""
 
-    def handler(number: int, _frame: Optional[FrameType]) -> None:
+    def handler(number: int, _frame: FrameType | None) -> None:
         raise Interrupted(number)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
@@ -64,10 +65,10 @@ class Cleanup:
     """A stack of things to undo. Undoing goes on when one step fails, and cannot be interrupted."""
 
     def __init__(self) -> None:
-        self._steps: list[Callable[[], None]] = []
+        self._steps: list[Callable[[], object]] = []
         atexit.register(self.close)
 
-    def add(self, step: Callable[[], None]) -> None:
+    def add(self, step: Callable[[], object]) -> None:
         """Register a step; the last one registered is the first one done."""
         self._steps.append(step)
 
@@ -114,8 +115,8 @@ def run(*arguments: str, timeout: float = 20) -> str:
 
 
 def spawn(
-    arguments: Sequence[str], *, namespace: Optional[str] = None, output: Optional[Path] = None
-) -> "subprocess.Popen[str]":
+    arguments: Sequence[str], *, namespace: str | None = None, output: Path | None = None
+) -> subprocess.Popen[str]:
     """
     Start a command in the background, in a namespace if one is given.
 
@@ -140,7 +141,7 @@ def spawn(
         )
 
 
-def end(process: "subprocess.Popen[str]", *, patience: float = 5, number: int = signal.SIGTERM) -> Optional[int]:
+def end(process: subprocess.Popen[str], *, patience: float = 5, number: int = signal.SIGTERM) -> int | None:
     """End a process that spawn() started. Returns its status, or None if it had to be killed."""
     if process.poll() is None:
         process.send_signal(number)
@@ -159,7 +160,7 @@ def end(process: "subprocess.Popen[str]", *, patience: float = 5, number: int = 
 def add_namespace(name: str, cleanup: Cleanup) -> None:
     """Create a network namespace without IPv6, so that nothing but the test's own frames is ever sent."""
     run("ip", "netns", "add", name)
-    cleanup.add(lambda: run("ip", "netns", "delete", name) and None)
+    cleanup.add(lambda: run("ip", "netns", "delete", name))
     with inside(name):
         for scope in ("all", "default"):
             path = Path(f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6")
@@ -173,7 +174,7 @@ def namespaces(prefix: str) -> list[str]:
     return sorted(path.name for path in _NAMESPACES.glob(f"{prefix}*")) if _NAMESPACES.is_dir() else []
 
 
-def remove_leftovers(pattern: "re.Pattern[str]") -> None:
+def remove_leftovers(pattern: re.Pattern[str]) -> None:
     """Delete namespaces of runs that were killed: `pattern` finds the process id in the name."""
     for name in namespaces(""):
         match = pattern.match(name)
@@ -230,7 +231,8 @@ def link_flags(namespace: str, interface: str) -> int:
             answer = fcntl.ioctl(control.fileno(), 0x8913, struct.pack("16s24x", interface.encode()))  # SIOCGIFFLAGS
         except OSError:
             return 0
-    return struct.unpack("16xH22x", answer)[0]
+    (flags,) = struct.unpack("16xH22x", answer)
+    return int(flags)
 
 
 IFF_UP = 0x1
@@ -266,7 +268,7 @@ class Capture:
         self.lost = 0
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
-        cleanup.add(lambda: self.stop(0) and None)
+        cleanup.add(lambda: self.stop(0))
 
     def _read(self) -> None:
         while True:

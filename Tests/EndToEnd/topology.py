@@ -21,9 +21,10 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional, Sequence
+from typing import Any
 
 from frames import NVGRE_OVERHEAD
 from system import (
@@ -130,7 +131,7 @@ class Trial:
     source: Machine
     address: str
     shows: str
-    answers: Optional[str]
+    answers: str | None
 
     @property
     def must_work(self) -> bool:
@@ -170,11 +171,11 @@ class PingResult:
 
     sent: int
     received: int
-    milliseconds: Optional[float]
+    milliseconds: float | None
     output: str
 
     @classmethod
-    def parse(cls, output: str) -> "PingResult":
+    def parse(cls, output: str) -> PingResult:
         """Read the summary of ping(8)."""
         counts = re.search(r"(\d+) packets transmitted, (\d+) received", output)
         times = re.search(r"rtt min/avg/max/mdev = [\d.]+/([\d.]+)/", output)
@@ -203,7 +204,7 @@ class Outcome:
 class Stopped:
     """How a forwarder ended."""
 
-    status: Optional[int]
+    status: int | None
     seconds: float
     output: str
 
@@ -251,7 +252,8 @@ def control_request(path: Path, request: str, timeout: float = 5) -> dict[str, A
         while chunk := client.recv(65536):
             answer += chunk
             try:
-                return json.loads(answer)
+                document: dict[str, Any] = json.loads(answer)
+                return document
             except json.JSONDecodeError:
                 continue
     raise SetupError(f"the control socket answered {answer[:200]!r} to {request!r}")
@@ -267,7 +269,7 @@ class Lab:
 
     def __init__(
         self,
-        programs: tuple[Optional[Path], Optional[Path]] = (SWIFT_FORWARDER, C_FORWARDER),
+        programs: tuple[Path | None, Path | None] = (SWIFT_FORWARDER, C_FORWARDER),
         *,
         policies: tuple[Path, Path] = (HOSTS[0].policy, HOSTS[1].policy),
     ) -> None:
@@ -278,7 +280,8 @@ class Lab:
         self.forwarders: dict[int, Forwarder] = {}
         self.directory = Path()
 
-    def __enter__(self) -> "Lab":
+    def __enter__(self) -> Lab:
+        """Build it; what was built is taken down again if that fails."""
         try:
             self._build()
         except BaseException:
@@ -287,6 +290,7 @@ class Lab:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Take it down."""
         self.close()
 
     def close(self) -> None:
@@ -350,7 +354,7 @@ class Lab:
         log = self.directory / f"host{host.number}.log"
         forwarder = Forwarder(program, self.host_namespace(host.number), arguments, log, control)
         self.cleanup.add(lambda: shutil.rmtree(Path("/var/run/dpdk") / prefix, ignore_errors=True))
-        self.cleanup.add(lambda: end(forwarder.process) and None)
+        self.cleanup.add(lambda: end(forwarder.process))
         self.forwarders[host.number] = forwarder
 
     def _plug_machines(self, host: int, forwarder: Forwarder) -> None:
@@ -389,11 +393,11 @@ class Lab:
 
     def start_ping(
         self, source: Machine, address: str, *, count: int = 3, wait: float = 2, options: Sequence[str] = ()
-    ) -> "subprocess.Popen[str]":
+    ) -> subprocess.Popen[str]:
         """Start ping(8) inside a machine."""
         command = ["ping", "-n", "-c", str(count), "-i", "0.2", "-W", f"{wait:g}", *options, address]
         process = spawn(command, namespace=self.namespace(source.name))
-        self.cleanup.add(lambda: end(process, patience=1) and None)
+        self.cleanup.add(lambda: end(process, patience=1))
         return process
 
     def ping(self, source: Machine, address: str, **options: Any) -> PingResult:
@@ -426,8 +430,8 @@ class Lab:
         before = self._echo_counters()
         running = []
         for trial in chosen:
-            patience = {"count": 3, "wait": 2} if trial.must_work else {"count": 2, "wait": 1}
-            running.append(self.start_ping(trial.source, trial.address, **patience))
+            count, wait = (3, 2) if trial.must_work else (2, 1)
+            running.append(self.start_ping(trial.source, trial.address, count=count, wait=wait))
         results = [finish_ping(process) for process in running]
         after = self._echo_counters()
 
@@ -450,7 +454,7 @@ class Lab:
         ]
 
 
-def finish_ping(process: "subprocess.Popen[str]", timeout: float = 20) -> PingResult:
+def finish_ping(process: subprocess.Popen[str], timeout: float = 20) -> PingResult:
     """Wait for a ping and read its summary."""
     try:
         output, _ = process.communicate(timeout=timeout)
@@ -487,7 +491,7 @@ def check_tools() -> None:
         raise SetupError("this kernel offers no /dev/net/tun")
 
 
-def missing_for_lab() -> Optional[str]:
+def missing_for_lab() -> str | None:
     """Why the real setup cannot be built here, or None."""
     try:
         check_tools()

@@ -4,8 +4,47 @@
  * @brief Policy files: read a YAML file, check it, and put all of it into a dataplane at once.
  *
  * This is a library of its own (`apus_policy`, on top of `apus`), for hosts that want to be configured by a
- * file; apus.h does not include it. What a file may contain is in docs/policy-file.md; the keys are the field
- * names of policy.h, port.h and provider.h.
+ * file; apus.h does not include it.
+ *
+ * ## The file
+ *
+ * The keys are the field names of port.h, provider.h and policy.h, the words those of Hyper-V. Sections may come
+ * in any order; all but `apus` may be left out, and so may the keys in brackets:
+ *
+ *     apus: 1                          # the version of this format
+ *     settings:                        # struct apus_dataplane_opts
+ *       [accept_reserved_vsids, flow_id_zero, accept_ip_options: true or false]   # default: false
+ *       [source_validation: true or false]                                        # default: true
+ *       [gateway_mac, outer_ttl, neighbour_reachable_ms, neighbour_retry_ms, neighbour_retries]
+ *     ports:                           # struct apus_port_params
+ *       - name                         # unique; letters, digits, '-', '_', '.'; 31 at most
+ *         kind                         # vm, provider or external
+ *         [device, mtu]                # device: what the host connects the port to
+ *         virtual_subnet_id, mac, [trusted]                        # vm only
+ *         routing_domain_id                                        # external only
+ *     provider_addresses:              # struct apus_provider_address; port: the name of a provider port
+ *       - provider_address, prefix_length, port, mac, [vlan]
+ *     provider_routes:                 # struct apus_provider_route; without next_hop: on-link
+ *       - destination_prefix, port, [next_hop, metric]
+ *     provider_neighbours:             # struct apus_provider_neighbor: static ones; others are resolved
+ *       - address, mac
+ *     customer_routes:                 # struct apus_customer_route; without next_hop: on-link
+ *       - routing_domain_id, virtual_subnet_id, destination_prefix, [next_hop, metric]
+ *     lookup_records:                  # struct apus_lookup_record
+ *       - customer_address, virtual_subnet_id, mac, provider_address
+ *         [rule]                       # TranslationMethodEncap (default), TranslationMethodNat, TranslationMethodNone
+ *         [type]                       # Static (default), Dynamic, GatewayWildcard, L2Only
+ *         [vm_name, customer_id, context]
+ *
+ * It is YAML without anchors, aliases and tags. A GUID in braces needs quotes, addresses and numbers do without:
+ * `{name: contoso1, kind: vm, device: net_tap0, virtual_subnet_id: 6000, mac: 60:00:60:00:01:01}`.
+ *
+ * A wrong file is refused whole. The error text then has one line for each error, up to
+ * APUS_POLICY_FILE_ERRORS_MAX of them:
+ *
+ *     host1.yaml:12: lookup_records[3].virtual_subnet_id: 17 is outside 4096-16777214
+ *
+ * ## The program
  *
  * @code
  *     char why[1024];
@@ -23,9 +62,6 @@
  *     }
  * @endcode
  *
- * A wrong file is refused whole. The error text then has one line for each error, up to
- * APUS_POLICY_FILE_ERRORS_MAX of them, each "FILE:LINE: field path: what is wrong".
- *
  * The rules of apus.h hold: misuse never traps, and a handle that was freed is recognised
  * (APUS_ERR_STALE). Every function may be called from any thread; all are control functions.
  */
@@ -42,9 +78,9 @@ APUS_BEGIN_DECLS
 /** A policy file that was read and found well-formed. A handle, as apus_dataplane. */
 struct apus_policy_file;
 
-#define APUS_POLICY_FILE_ERRORS_MAX 20u       /**< errors that one call reports */
-#define APUS_POLICY_FILE_SIZE_MAX 268435456u  /**< bytes of a file that is accepted */
-#define APUS_POLICY_FILE_NO_PORT 0xffffffffu  /**< apus_policy_file_port.id before the file was applied */
+#define APUS_POLICY_FILE_ERRORS_MAX 20u      /**< errors that one call reports */
+#define APUS_POLICY_FILE_SIZE_MAX 268435456u /**< bytes of a file that is accepted */
+#define APUS_POLICY_FILE_NO_PORT 0xffffffffu /**< apus_policy_file_port.id before the file was applied */
 
 /**
  * Read and check a policy file. Nothing is applied.
@@ -65,6 +101,7 @@ int apus_policy_file_load(const char *path, struct apus_policy_file **out, char 
  * @param text    UTF-8; need not be NUL-terminated
  * @param length  bytes at `text`
  * @param name    stands for the file's name in errors; NULL = "policy"
+ * @return 0; APUS_ERR_NULL (text, out), APUS_ERR_RANGE (length), APUS_ERR_SYNTAX
  */
 int apus_policy_file_parse(const char *text, size_t length, const char *name, struct apus_policy_file **out,
 			   char *error_text, size_t error_text_size);
@@ -115,7 +152,12 @@ struct apus_policy_file_port {
  */
 int apus_policy_file_port(struct apus_policy_file *file, uint32_t index, struct apus_policy_file_port *out);
 
-/** Free a policy file. What it put into a dataplane stays there. @param file  NULL is ignored @return 0; APUS_ERR_STALE */
+/**
+ * Free a policy file. What it put into a dataplane stays there.
+ *
+ * @param file  NULL is ignored
+ * @return 0; APUS_ERR_STALE
+ */
 int apus_policy_file_free(struct apus_policy_file *file);
 
 APUS_END_DECLS

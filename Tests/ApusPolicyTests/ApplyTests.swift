@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ApusPolicy
+import CApus
+import Testing
+
+/// What a dataplane makes of a policy file.
+@Suite struct ApplyTests {
+    @Test func everythingArrives() throws {
+        let dataplane = try TestDataplane()
+        let ids = unsafe try PolicyFile.parse(text: example, name: "p").apply(to: dataplane.pointer)
+        #expect(Set(ids.keys) == ["uplink", "contoso1", "contoso2"])
+
+        var port = apus_port_params()
+        port.size = MemoryLayout<apus_port_params>.size
+        #expect(unsafe apus_port_get(dataplane.pointer, try #require(ids["contoso2"]), &port) == 0)
+        #expect(port.kind == APUS_PORT_VM.rawValue)
+        #expect(port.flags == APUS_PORT_TRUSTED)
+        #expect(port.virtual_subnet_id == 6000)
+        #expect(bytes(port.mac) == [0x60, 0, 0x60, 0, 1, 2])
+        #expect(text(port.name) == "contoso2")
+        #expect(unsafe apus_port_get(dataplane.pointer, try #require(ids["contoso1"]), &port) == 0)
+        #expect(port.mtu == 1400)
+
+        var address = apus_provider_address()
+        address.size = MemoryLayout<apus_provider_address>.size
+        #expect(unsafe apus_address_parse("192.168.0.22", &address.provider_address) == 0)
+        #expect(unsafe apus_provider_address_get(dataplane.pointer, &address) == 0)
+        #expect(address.port == ids["uplink"])
+        #expect(address.vlan == 7)
+        #expect(address.prefix_length == 24)
+
+        var route = apus_provider_route()
+        route.size = MemoryLayout<apus_provider_route>.size
+        #expect(unsafe apus_prefix_parse("0.0.0.0/0", &route.destination_prefix) == 0)
+        #expect(unsafe apus_address_parse("192.168.0.1", &route.next_hop) == 0)
+        route.port = try #require(ids["uplink"])
+        #expect(unsafe apus_provider_route_get(dataplane.pointer, &route) == 0)
+        #expect(route.metric == 10)
+
+        var neighbor = apus_provider_neighbor()
+        neighbor.size = MemoryLayout<apus_provider_neighbor>.size
+        #expect(unsafe apus_address_parse("192.168.0.33", &neighbor.address) == 0)
+        #expect(unsafe apus_provider_neighbor_get(dataplane.pointer, &neighbor) == 0)
+        #expect(neighbor.state == UInt8(APUS_NEIGHBOR_STATIC.rawValue))
+
+        var customerRoute = apus_customer_route()
+        customerRoute.size = MemoryLayout<apus_customer_route>.size
+        #expect(unsafe apus_guid_parse("12345678-1000-2000-3000-123456780001", &customerRoute.routing_domain_id) == 0)
+        customerRoute.virtual_subnet_id = 6000
+        #expect(unsafe apus_prefix_parse("10.0.1.0/24", &customerRoute.destination_prefix) == 0)
+        customerRoute.next_hop.family = UInt8(APUS_IPV4)
+        #expect(unsafe apus_customer_route_get(dataplane.pointer, &customerRoute) == 0)
+
+        var record = apus_lookup_record()
+        record.size = MemoryLayout<apus_lookup_record>.size
+        record.virtual_subnet_id = 6000
+        #expect(unsafe apus_address_parse("10.0.1.103", &record.customer_address) == 0)
+        #expect(unsafe apus_lookup_record_get(dataplane.pointer, &record) == 0)
+        #expect(bytes(record.provider_address) == [192, 168, 0, 33])
+        #expect(record.type == UInt8(APUS_RECORD_DYNAMIC.rawValue))
+        #expect(text(record.vm_name) == "Contoso3")
+        #expect(text(record.customer_id) == "{12345678-1000-2000-3000-123456780000}")
+        #expect(text(record.context) == "rack 12")
+    }
+
+    /// What only the dataplane can judge comes back with the file's line and object; nothing stays behind.
+    @Test func whatIsRefusedIsNamedAndNothingStays() throws {
+        let dataplane = try TestDataplane()
+        let file = try PolicyFile.parse(
+            text: """
+                apus: 1
+                ports:
+                  - {name: up, kind: provider}
+                  - {name: a, kind: vm, virtual_subnet_id: 6000, mac: 600060000001}
+                  - {name: b, kind: vm, virtual_subnet_id: 6000, mac: 600060000001}
+                lookup_records:
+                  - {customer_address: 10.0.0.1, virtual_subnet_id: 6000, mac: 600060000001, provider_address: 10.1.0.1}
+                  - {customer_address: 10.0.0.1, virtual_subnet_id: 6000, mac: 600060000002, provider_address: 10.1.0.1}
+                  - customer_address: 10.0.0.3
+                    virtual_subnet_id: 6000
+                    mac: 600060000003
+                    provider_address: 224.0.0.1
+                  - {customer_address: 10.0.0.4, virtual_subnet_id: 6000, mac: 600060000004, provider_address: 10.1.0.1,
+                     rule: TranslationMethodNat}
+                """, name: "p")
+        let error = #expect(throws: PolicyError.self) { unsafe try file.apply(to: dataplane.pointer) }
+        #expect(error?.code == APUS_ERR_DUPLICATE.rawValue)
+        let lines = (error?.description ?? "").split(separator: "\n")
+        #expect(lines.count == 4)
+        let beginnings = [
+            "p:5: ports[2]", "p:8: lookup_records[1]", "p:12: lookup_records[2].provider_address: 224.0.0.1",
+            "p:14: lookup_records[3].rule",
+        ]
+        for (line, beginning) in zip(lines, beginnings) { #expect(line.hasPrefix(beginning), "\(line)") }
+
+        var cursor: UInt64 = 0
+        var id: UInt32 = 0
+        var port = apus_port_params()
+        port.size = MemoryLayout<apus_port_params>.size
+        #expect(unsafe apus_port_iterate(dataplane.pointer, &cursor, &id, &port) == 0, "a port stayed behind")
+        // The transaction was closed, too: the next file can be applied.
+        #expect(unsafe try PolicyFile.parse(text: example, name: "p").apply(to: dataplane.pointer).count == 3)
+    }
+
+    @Test func anOpenTransactionIsLeftAlone() throws {
+        let dataplane = try TestDataplane()
+        #expect(unsafe apus_transaction_begin(dataplane.pointer) == 0)
+        let file = try PolicyFile.parse(text: example, name: "p")
+        let error = #expect(throws: PolicyError.self) { unsafe try file.apply(to: dataplane.pointer) }
+        #expect(error?.code == APUS_ERR_TRANSACTION.rawValue)
+        #expect(unsafe apus_transaction_abort(dataplane.pointer) == 0)
+    }
+
+    @Test func externalPortsAreNotYet() throws {
+        let dataplane = try TestDataplane()
+        let file = try PolicyFile.parse(
+            text: """
+                apus: 1
+                ports:
+                  - {name: x, kind: external, routing_domain_id: 12345678-1000-2000-3000-123456780001}
+                """, name: "p")
+        let error = #expect(throws: PolicyError.self) { unsafe try file.apply(to: dataplane.pointer) }
+        #expect(error?.code == APUS_ERR_UNSUPPORTED.rawValue)
+        #expect(error?.description.hasPrefix("p:3: ports[0]") == true)
+    }
+}
+
+/// A dataplane for one test.
+final class TestDataplane {
+    let pointer: OpaquePointer
+
+    init() throws {
+        var created: OpaquePointer?
+        try #require(unsafe apus_dataplane_create(nil, &created) == 0)
+        pointer = try #require(created)
+    }
+
+    deinit { unsafe apus_dataplane_destroy(pointer) }
+}
+
+/// The text in a `char[]` field.
+func text<Characters>(_ field: Characters) -> String {
+    unsafe withUnsafeBytes(of: field) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+}

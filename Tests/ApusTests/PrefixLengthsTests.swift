@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+
+@testable import Apus
+
+@Suite struct PrefixLengthsTests {
+    /// The lengths in the order in which they are searched.
+    private func all(_ lengths: borrowing PrefixLengths) -> [Int] {
+        var found: [Int] = []
+        lengths.searchLongestFirst {
+            found.append(Int($0))
+            return false
+        }
+        return found
+    }
+
+    @Test func eachLengthAlone() {
+        for length in 0...128 {
+            var lengths = PrefixLengths()
+            #expect(all(lengths) == [])
+            lengths.add(UInt8(length))
+            #expect(all(lengths) == [length])
+            lengths.add(UInt8(length))
+            lengths.remove(UInt8(length))
+            #expect(all(lengths) == [length])
+            lengths.remove(UInt8(length))
+            #expect(all(lengths) == [])
+        }
+    }
+
+    @Test func againstCounts() {
+        var lengths = PrefixLengths()
+        var counts = [Int](repeating: 0, count: 129)
+        var random = SeededGenerator(3)
+        for _ in 0..<5000 {
+            let length = random.below(129)
+            if counts[length] > 0, random.below(2) == 0 {
+                counts[length] -= 1
+                lengths.remove(UInt8(length))
+            } else {
+                counts[length] += 1
+                lengths.add(UInt8(length))
+            }
+            if random.below(20) == 0 {
+                #expect(all(lengths) == counts.indices.reversed().filter { counts[$0] > 0 })
+            }
+        }
+    }
+
+    @Test func searchStopsWhereToldTo() {
+        var lengths = PrefixLengths()
+        for length in [0, 24, 63, 64, 96, 127, 128] { lengths.add(UInt8(length)) }
+        for last in [128, 127, 96, 64, 63, 24, 0] {
+            var seen: [Int] = []
+            lengths.searchLongestFirst {
+                seen.append(Int($0))
+                return $0 == UInt8(last)
+            }
+            #expect(seen == [128, 127, 96, 64, 63, 24, 0].filter { $0 >= last })
+        }
+    }
+
+    /// The mask of every length, bit by bit.
+    @Test func masks() {
+        let ones = IPAddress(high: .max, low: .max)
+        for length in 0...128 {
+            let masked = ones.masked(UInt8(length))
+            #expect(masked.high.nonzeroBitCount + masked.low.nonzeroBitCount == length)
+            #expect((~masked.high).leadingZeroBitCount == min(length, 64))
+            if length > 64 { #expect((~masked.low).leadingZeroBitCount == length - 64) }
+        }
+    }
+}

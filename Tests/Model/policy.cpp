@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "policy.hpp"
+
+namespace model {
+
+// ---- control calls -------------------------------------------------------------------------------------------------
+
+int Policy::can_add_port(const Port &port) const
+{
+	return port.vm && vm_port(port.vsid, port.mac) ? APUS_ERR_DUPLICATE : 0;
+}
+
+int Policy::set_port(std::uint32_t id, const Port &port)
+{
+	const auto found = ports.find(id);
+	if (found == ports.end())
+		return APUS_ERR_STALE;
+	if (found->second.vm != port.vm)
+		return APUS_ERR_IMMUTABLE;
+	if (port.vm) {
+		const auto other = vm_port(port.vsid, port.mac);
+		if (other && *other != id)
+			return APUS_ERR_DUPLICATE;
+	}
+	found->second = port;
+	return 0;
+}
+
+int Policy::remove_port(std::uint32_t id)
+{
+	if (ports.count(id) == 0)
+		return APUS_ERR_STALE;
+	for (const auto &[ip, address] : provider_addresses)
+		if (address.port == id)
+			return APUS_ERR_IN_USE;
+	for (const auto &[key, metric] : provider_routes)
+		if (key.port == id)
+			return APUS_ERR_IN_USE;
+	ports.erase(id);
+	return 0;
+}
+
+int Policy::add_record(const RecordKey &key, const Record &record)
+{
+	return records.emplace(key, record).second ? 0 : APUS_ERR_DUPLICATE;
+}
+
+int Policy::set_record(const RecordKey &key, const Record &record)
+{
+	const auto found = records.find(key);
+	if (found == records.end())
+		return APUS_ERR_NOT_FOUND;
+	if (found->second.mac != record.mac || found->second.type != record.type)
+		return APUS_ERR_IMMUTABLE;
+	found->second = record;
+	return 0;
+}
+
+int Policy::remove_record(const RecordKey &key) { return records.erase(key) != 0 ? 0 : APUS_ERR_NOT_FOUND; }
+
+int Policy::add_customer_route(const CustomerRouteKey &key, std::uint32_t metric)
+{
+	const auto bound = domain_of(key.vsid);
+	if (bound && *bound != key.domain)
+		return APUS_ERR_CONFLICT;
+	return customer_routes.emplace(key, metric).second ? 0 : APUS_ERR_DUPLICATE;
+}
+
+int Policy::set_customer_route(const CustomerRouteKey &key, std::uint32_t metric)
+{
+	const auto found = customer_routes.find(key);
+	if (found == customer_routes.end())
+		return APUS_ERR_NOT_FOUND;
+	found->second = metric;
+	return 0;
+}
+
+int Policy::remove_customer_route(const CustomerRouteKey &key)
+{
+	return customer_routes.erase(key) != 0 ? 0 : APUS_ERR_NOT_FOUND;
+}
+
+int Policy::check_provider_port(std::uint32_t id) const
+{
+	const auto found = ports.find(id);
+	if (found == ports.end())
+		return APUS_ERR_STALE;
+	return found->second.vm ? APUS_ERR_PORT_KIND : 0;
+}
+
+int Policy::add_provider_address(Ip ip, const ProviderAddress &address)
+{
+	if (const int error = check_provider_port(address.port))
+		return error;
+	return provider_addresses.emplace(ip, address).second ? 0 : APUS_ERR_DUPLICATE;
+}
+
+int Policy::set_provider_address(Ip ip, const ProviderAddress &address)
+{
+	if (const int error = check_provider_port(address.port))
+		return error;
+	const auto found = provider_addresses.find(ip);
+	if (found == provider_addresses.end())
+		return APUS_ERR_NOT_FOUND;
+	found->second = address;
+	return 0;
+}
+
+int Policy::remove_provider_address(Ip ip) { return provider_addresses.erase(ip) != 0 ? 0 : APUS_ERR_NOT_FOUND; }
+
+int Policy::add_provider_route(const ProviderRouteKey &key, std::uint32_t metric)
+{
+	if (const int error = check_provider_port(key.port))
+		return error;
+	return provider_routes.emplace(key, metric).second ? 0 : APUS_ERR_DUPLICATE;
+}
+
+int Policy::set_provider_route(const ProviderRouteKey &key, std::uint32_t metric)
+{
+	if (const int error = check_provider_port(key.port))
+		return error;
+	const auto found = provider_routes.find(key);
+	if (found == provider_routes.end())
+		return APUS_ERR_NOT_FOUND;
+	found->second = metric;
+	return 0;
+}
+
+int Policy::remove_provider_route(const ProviderRouteKey &key)
+{
+	return provider_routes.erase(key) != 0 ? 0 : APUS_ERR_NOT_FOUND;
+}
+
+int Policy::add_neighbour(Ip ip, Mac mac) { return static_neighbours.emplace(ip, mac).second ? 0 : APUS_ERR_DUPLICATE; }
+
+int Policy::set_neighbour(Ip ip, Mac mac)
+{
+	const auto found = static_neighbours.find(ip);
+	if (found == static_neighbours.end())
+		return APUS_ERR_NOT_FOUND;
+	found->second = mac;
+	return 0;
+}
+
+int Policy::remove_neighbour(Ip ip) { return static_neighbours.erase(ip) != 0 ? 0 : APUS_ERR_NOT_FOUND; }
+
+// ---- questions -----------------------------------------------------------------------------------------------------
+
+const Record *Policy::record(Vsid vsid, Ip ip) const
+{
+	const auto found = records.find({vsid, ip});
+	return found == records.end() ? nullptr : &found->second;
+}
+
+std::optional<std::uint32_t> Policy::vm_port(Vsid vsid, Mac mac) const
+{
+	for (const auto &[id, port] : ports)
+		if (port.vm && port.vsid == vsid && port.mac == mac)
+			return id;
+	return std::nullopt;
+}
+
+std::optional<Guid> Policy::domain_of(Vsid vsid) const
+{
+	for (const auto &[key, metric] : customer_routes)
+		if (key.vsid == vsid && key.on_link())
+			return key.domain;
+	return std::nullopt;
+}
+
+/// Network + 1; for /31 and /32 the network address itself.
+static Ip gateway_of(const Prefix &prefix) { return prefix.length >= 31 ? prefix.address : prefix.address + 1; }
+
+std::set<Ip> Policy::gateways_of(Vsid vsid) const
+{
+	std::set<Ip> gateways;
+	for (const auto &[key, metric] : customer_routes)
+		if (key.vsid == vsid && key.on_link())
+			gateways.insert(gateway_of(key.prefix));
+	return gateways;
+}
+
+bool Policy::is_gateway_in_domain(const Guid &domain, Ip ip) const
+{
+	for (const auto &[key, metric] : customer_routes)
+		if (key.domain == domain && key.on_link() && gateway_of(key.prefix) == ip)
+			return true;
+	return false;
+}
+
+Mac Policy::gateway_mac(const Settings &settings, Vsid vsid, Ip gateway) const
+{
+	const Record *own = record(vsid, gateway);
+	return own ? own->mac : settings.gateway_mac;
+}
+
+bool Policy::is_gateway_mac(const Settings &settings, Vsid vsid, Mac mac) const
+{
+	for (const auto &[key, metric] : customer_routes)
+		if (key.vsid == vsid && key.on_link() && gateway_mac(settings, vsid, gateway_of(key.prefix)) == mac)
+			return true;
+	return false;
+}
+
+const CustomerRouteKey *Policy::best_route(const Guid &domain, Ip ip, bool on_link_only) const
+{
+	const CustomerRouteKey *best = nullptr;
+	std::uint32_t best_metric = 0;
+	for (const auto &[key, metric] : customer_routes) {
+		if (key.domain != domain || !key.prefix.contains(ip) || (on_link_only && !key.on_link()))
+			continue;
+		const bool better =
+			best == nullptr ||
+			// longest prefix, lowest metric, lowest VSID, lowest next hop
+			std::make_tuple(-static_cast<int>(key.prefix.length), metric, key.vsid, key.next_hop) <
+				std::make_tuple(-static_cast<int>(best->prefix.length), best_metric, best->vsid, best->next_hop);
+		if (better) {
+			best = &key;
+			best_metric = metric;
+		}
+	}
+	return best;
+}
+
+bool Policy::is_known_vsid(Vsid vsid) const
+{
+	const auto first = records.lower_bound({vsid, 0});
+	if (first != records.end() && first->first.first == vsid)
+		return true;
+	for (const auto &[key, metric] : customer_routes)
+		if (key.vsid == vsid)
+			return true;
+	for (const auto &[id, port] : ports)
+		if (port.vm && port.vsid == vsid)
+			return true;
+	return false;
+}
+
+bool Policy::any_record_at(Ip provider_address) const
+{
+	for (const auto &[key, record] : records)
+		if (record.provider_address == provider_address)
+			return true;
+	return false;
+}
+
+bool Policy::vsid_is_at(Vsid vsid, Ip provider_address) const
+{
+	for (auto at = records.lower_bound({vsid, 0}); at != records.end() && at->first.first == vsid; ++at)
+		if (at->second.provider_address == provider_address)
+			return true;
+	return false;
+}
+
+std::optional<Path> Policy::path_to(Ip provider_address) const
+{
+	// Longest prefix, lowest metric, our own prefixes before routes, lowest port, lowest next hop.
+	using Rank = std::tuple<int, std::uint32_t, bool, std::uint32_t, Ip>;
+	std::optional<Rank> best;
+	for (const auto &[ip, address] : provider_addresses) {
+		const Ip mask = prefix_mask(address.prefix_length);
+		if ((ip & mask) != (provider_address & mask))
+			continue;
+		const Rank rank{-static_cast<int>(address.prefix_length), 0, false, address.port, 0};
+		if (!best || rank < *best)
+			best = rank;
+	}
+	for (const auto &[key, metric] : provider_routes) {
+		if (!key.prefix.contains(provider_address))
+			continue;
+		const Rank rank{-static_cast<int>(key.prefix.length), metric, true, key.port, key.next_hop};
+		if (!best || rank < *best)
+			best = rank;
+	}
+	if (!best)
+		return std::nullopt;
+
+	Path path;
+	path.port = std::get<3>(*best);
+	path.next_hop = std::get<4>(*best) != 0 ? std::get<4>(*best) : provider_address;
+
+	// The source: on the egress port, one whose prefix contains the next hop, else the lowest.
+	bool contains = false;
+	for (const auto &[ip, address] : provider_addresses) {
+		if (address.port != path.port)
+			continue;
+		const Ip mask = prefix_mask(address.prefix_length);
+		const bool this_contains = (ip & mask) == (path.next_hop & mask);
+		if (!path.has_source || (this_contains && !contains)) {
+			path.has_source = true;
+			path.source = ip;
+			contains = this_contains;
+		}
+	}
+	return path;
+}
+
+std::set<Ip> Policy::needed_neighbours() const
+{
+	std::set<Ip> needed;
+	for (const auto &[key, record] : records)
+		if (!is_local(record))
+			needed.insert(record.provider_address);
+	for (const auto &[key, metric] : provider_routes)
+		if (key.next_hop != 0)
+			needed.insert(key.next_hop);
+	return needed;
+}
+
+}  // namespace model

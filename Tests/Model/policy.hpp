@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// The policy: its objects, the changes that a control call makes to them, and the questions the pipeline asks.
+// A transaction is a copy of this whole object that replaces it on commit.
+#pragma once
+
+#include <array>
+#include <map>
+#include <optional>
+#include <set>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "apus/apus.h"
+#include "wire.hpp"
+
+namespace model {
+
+using Guid = std::array<std::uint8_t, 16>;
+
+struct Settings {
+	bool accept_reserved_vsids = false;
+	bool flow_id_zero = false;
+	bool no_source_validation = false;
+	bool accept_ip_options = false;
+	Mac gateway_mac = 0x026170757301;
+	std::uint8_t outer_ttl = 128;
+	std::uint64_t reachable_ns = 30'000'000'000;
+	std::uint64_t retry_ns = 1'000'000'000;
+	unsigned retries = 3;
+};
+
+struct Port {
+	bool vm = false;  // else provider
+	bool trusted = false;
+	Vsid vsid = 0;
+	Mac mac = 0;
+	std::uint16_t mtu = 1500;
+};
+
+struct Record {
+	Mac mac = 0;
+	std::uint8_t rule = APUS_RULE_ENCAP;
+	std::uint8_t type = APUS_RECORD_STATIC;
+	Ip provider_address = 0;
+};
+using RecordKey = std::pair<Vsid, Ip>;
+
+struct Prefix {
+	Ip address = 0;
+	unsigned length = 0;
+	bool contains(Ip ip) const { return (ip & prefix_mask(length)) == address; }
+	bool operator<(const Prefix &other) const { return std::tie(address, length) < std::tie(other.address, other.length); }
+};
+
+struct CustomerRouteKey {
+	Guid domain{};
+	Vsid vsid = 0;
+	Prefix prefix;
+	Ip next_hop = 0;
+	bool on_link() const { return next_hop == 0; }
+	bool operator<(const CustomerRouteKey &other) const
+	{
+		return std::tie(domain, vsid, prefix, next_hop) <
+		       std::tie(other.domain, other.vsid, other.prefix, other.next_hop);
+	}
+};
+
+struct ProviderAddress {
+	std::uint32_t port = 0;
+	unsigned prefix_length = 24;
+	std::uint16_t vlan = 0;
+	Mac mac = 0;
+};
+
+struct ProviderRouteKey {
+	Prefix prefix;
+	std::uint32_t port = 0;
+	Ip next_hop = 0;
+	bool operator<(const ProviderRouteKey &other) const
+	{
+		return std::tie(prefix, port, next_hop) < std::tie(other.prefix, other.port, other.next_hop);
+	}
+};
+
+/// Where a frame to a provider address goes (docs/pipeline.md section 5).
+struct Path {
+	std::uint32_t port = 0;
+	Ip next_hop = 0;
+	bool has_source = false;
+	Ip source = 0;
+};
+
+class Policy {
+public:
+	std::map<std::uint32_t, Port> ports;
+	std::map<RecordKey, Record> records;
+	std::map<CustomerRouteKey, std::uint32_t> customer_routes;  // -> metric
+	std::map<Ip, ProviderAddress> provider_addresses;
+	std::map<ProviderRouteKey, std::uint32_t> provider_routes;  // -> metric
+	std::map<Ip, Mac> static_neighbours;
+
+	// What control calls do. Each answers what the library must answer; a failing one changes nothing.
+	int can_add_port(const Port &port) const;
+	int set_port(std::uint32_t id, const Port &port);
+	int remove_port(std::uint32_t id);
+	int add_record(const RecordKey &key, const Record &record);
+	int set_record(const RecordKey &key, const Record &record);
+	int remove_record(const RecordKey &key);
+	int add_customer_route(const CustomerRouteKey &key, std::uint32_t metric);
+	int set_customer_route(const CustomerRouteKey &key, std::uint32_t metric);
+	int remove_customer_route(const CustomerRouteKey &key);
+	int add_provider_address(Ip ip, const ProviderAddress &address);
+	int set_provider_address(Ip ip, const ProviderAddress &address);
+	int remove_provider_address(Ip ip);
+	int add_provider_route(const ProviderRouteKey &key, std::uint32_t metric);
+	int set_provider_route(const ProviderRouteKey &key, std::uint32_t metric);
+	int remove_provider_route(const ProviderRouteKey &key);
+	int add_neighbour(Ip ip, Mac mac);
+	int set_neighbour(Ip ip, Mac mac);
+	int remove_neighbour(Ip ip);
+
+	// What the pipeline asks.
+	const Record *record(Vsid vsid, Ip ip) const;
+	bool is_local(const Record &record) const { return provider_addresses.count(record.provider_address) != 0; }
+	std::optional<std::uint32_t> vm_port(Vsid vsid, Mac mac) const;
+	std::optional<Guid> domain_of(Vsid vsid) const;  // the routing domain that the virtual subnet is bound to
+	std::set<Ip> gateways_of(Vsid vsid) const;
+	bool is_gateway_in_domain(const Guid &domain, Ip ip) const;
+	Mac gateway_mac(const Settings &settings, Vsid vsid, Ip gateway) const;
+	bool is_gateway_mac(const Settings &settings, Vsid vsid, Mac mac) const;
+	const CustomerRouteKey *best_route(const Guid &domain, Ip ip, bool on_link_only) const;
+	bool is_known_vsid(Vsid vsid) const;
+	bool any_record_at(Ip provider_address) const;
+	bool vsid_is_at(Vsid vsid, Ip provider_address) const;
+	std::optional<Path> path_to(Ip provider_address) const;
+	/// Addresses for which a neighbour exists: every provider address of a record, every next hop of a provider route.
+	std::set<Ip> needed_neighbours() const;
+
+private:
+	int check_provider_port(std::uint32_t id) const;
+};
+
+}  // namespace model

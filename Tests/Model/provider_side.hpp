@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// docs/pipeline.md section 4: a frame from the provider network, except ARP (neighbours.hpp).
+#pragma once
+
+#include "verdict.hpp"
+
+namespace model {
+
+/// An outer Ethernet header with at most one tag.
+struct OuterEthernet {
+	bool complete = false;
+	std::size_t size = 0;
+	std::uint16_t vlan = 0;
+	std::uint16_t type = 0;
+	static OuterEthernet parse(const Bytes &frame);
+};
+
+/// A frame whose outer EtherType is IPv4. `flags` are those of apus_frame.
+Verdict from_provider(const Policy &policy, const Settings &settings, std::uint32_t port, const OuterEthernet &ethernet,
+		      const Bytes &frame, std::uint32_t flags);
+
+}  // namespace model

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a side of the pipeline decides about one frame, before anything is counted or sent.
+#pragma once
+
+#include "policy.hpp"
+
+namespace model {
+
+using Reason = enum apus_drop_reason;
+
+struct Verdict {
+	enum class Kind {
+		drop,         ///< with `reason`
+		deliver,      ///< `bytes` to the vm port `port`
+		encapsulate,  ///< `bytes` to the provider address `remote` with VSID `vsid`
+		answer,       ///< `bytes` back to where the frame came from
+		consume,      ///< did its work here
+		flood         ///< `bytes` to every other vm port of the virtual subnet
+	};
+	enum class Work { none, switched, routed, decapsulated, arp_reply, echo_reply };
+
+	Kind kind = Kind::drop;
+	Reason reason = APUS_DROP_FRAME_INVALID;
+	Bytes bytes;
+	std::uint32_t port = 0;
+	Ip remote = 0;
+	Vsid vsid = 0;
+	Work work = Work::none;
+	bool routed = false;  ///< the virtual subnet changed
+
+	static Verdict drop(Reason reason)
+	{
+		Verdict verdict;
+		verdict.reason = reason;
+		return verdict;
+	}
+	static Verdict consume()
+	{
+		Verdict verdict;
+		verdict.kind = Kind::consume;
+		return verdict;
+	}
+	static Verdict answer(Bytes bytes, Work work)
+	{
+		Verdict verdict;
+		verdict.kind = Kind::answer;
+		verdict.bytes = std::move(bytes);
+		verdict.work = work;
+		return verdict;
+	}
+	static Verdict deliver(Bytes bytes, std::uint32_t port, Work work)
+	{
+		Verdict verdict;
+		verdict.kind = Kind::deliver;
+		verdict.bytes = std::move(bytes);
+		verdict.port = port;
+		verdict.work = work;
+		return verdict;
+	}
+};
+
+}  // namespace model

@@ -1,0 +1,342 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""apusctl from outside: captures in, captures and counters out.
+
+    Tests/PolicyReplay/test_replay.py path/to/apusctl
+
+Needs nothing but Python. Captures are written and read here, byte by byte, so that neither libpcap nor the core is
+tested against itself.
+"""
+import json
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+APUSCTL = os.path.abspath(sys.argv.pop(1)) if len(sys.argv) > 1 else "apusctl"
+
+POLICY = """\
+apus: 1
+settings: {flow_id_zero: true}
+ports:
+  - {name: uplink, kind: provider}
+  - {name: contoso1, kind: vm, virtual_subnet_id: 6000, mac: 60:00:60:00:01:01}
+  - {name: contoso2, kind: vm, virtual_subnet_id: 6000, mac: 60:00:60:00:01:02}
+provider_addresses:
+  - {provider_address: 192.168.0.22, prefix_length: 24, port: uplink, mac: 32:44:55:66:77:88}
+provider_neighbours:
+  - {address: 192.168.0.33, mac: 44:55:66:77:88:99}
+customer_routes:
+  - {routing_domain_id: 12345678-1000-2000-3000-123456780001, virtual_subnet_id: 6000, destination_prefix: 10.0.1.0/24}
+lookup_records:
+  - {customer_address: 10.0.1.101, virtual_subnet_id: 6000, mac: 60:00:60:00:01:01, provider_address: 192.168.0.22}
+  - {customer_address: 10.0.1.102, virtual_subnet_id: 6000, mac: 60:00:60:00:01:02, provider_address: 192.168.0.22}
+  - {customer_address: 10.0.1.103, virtual_subnet_id: 6000, mac: 60:00:60:00:02:03, provider_address: 192.168.0.33}
+  - {customer_address: 10.0.1.104, virtual_subnet_id: 6000, mac: 60:00:60:00:02:04, provider_address: 192.168.0.44}
+"""
+
+M1, M2, M3, M4 = (bytes.fromhex(m) for m in ("600060000101", "600060000102", "600060000203", "600060000204"))
+HOST, PEER = bytes.fromhex("324455667788"), bytes.fromhex("445566778899")
+T0 = 1_700_000_000_000_000_000
+
+
+def address(text):
+    return bytes(map(int, text.split(".")))
+
+
+def ipv4(source, destination, protocol, payload, ttl=64, identification=0, flags=0):
+    header = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), identification, flags, ttl, protocol, 0,
+                         address(source), address(destination))
+    total = sum(struct.unpack(">10H", header))
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return header[:10] + struct.pack(">H", total ^ 0xFFFF) + header[12:] + payload
+
+
+def frame(destination, source, packet, ethertype=0x0800):
+    return destination + source + struct.pack(">H", ethertype) + packet
+
+
+def customer(source_mac, destination_mac, source, destination, payload=b"payload"):
+    datagram = struct.pack(">HHHH", 1, 2, 8 + len(payload), 0) + payload
+    return frame(destination_mac, source_mac, ipv4(source, destination, 17, datagram))
+
+
+def nvgre(inner):
+    """The outer frame that host 1 puts around a frame of virtual subnet 6000 for host 2."""
+    gre = struct.pack(">HHI", 0x2000, 0x6558, 6000 << 8)
+    return frame(PEER, HOST, ipv4("192.168.0.22", "192.168.0.33", 47, gre + inner, ttl=128, flags=0x4000))
+
+
+def pcap(frames, order="<", nanoseconds=False, link_type=1):
+    """A pcap file of (time, frame) or (time, frame, length on the wire)."""
+    unit = 1 if nanoseconds else 1000
+    data = struct.pack(order + "IHHiIII", 0xA1B23C4D if nanoseconds else 0xA1B2C3D4, 2, 4, 0, 0, 262144, link_type)
+    for time, bytes_, *length in frames:
+        data += struct.pack(order + "IIII", time // 10**9, time % 10**9 // unit, len(bytes_),
+                            length[0] if length else len(bytes_)) + bytes_
+    return data
+
+
+def pcapng(frames, order="<"):
+    """A pcapng file with nanoseconds."""
+    def block(kind, body):
+        body += bytes(-len(body) % 4)
+        return struct.pack(order + "II", kind, len(body) + 12) + body + struct.pack(order + "I", len(body) + 12)
+    data = block(0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1))
+    data += block(1, struct.pack(order + "HHIHHBxxxHH", 1, 0, 262144, 9, 1, 9, 0, 0))
+    for time, bytes_ in frames:
+        head = struct.pack(order + "IIIII", 0, time >> 32, time & 0xFFFFFFFF, len(bytes_), len(bytes_))
+        data += block(6, head + bytes_)
+    return data
+
+
+def read(path):
+    """The (time, frame) pairs of a nanosecond pcap file."""
+    with open(path, "rb") as file:
+        data = file.read()
+    magic, _, _, _, _, _, link_type = struct.unpack_from("<IHHiIII", data)
+    assert magic == 0xA1B23C4D and link_type == 1, path
+    frames, offset = [], 24
+    while offset < len(data):
+        seconds, rest, captured, length = struct.unpack_from("<IIII", data, offset)
+        assert captured == length
+        frames.append((seconds * 10**9 + rest, data[offset + 16:offset + 16 + captured]))
+        offset += 16 + captured
+    return frames
+
+
+class ReplayTests(unittest.TestCase):
+    maxDiff = None
+
+    def setUp(self):
+        self.directory = tempfile.TemporaryDirectory()
+        self.addCleanup(self.directory.cleanup)
+        self.write("policy.yaml", POLICY.encode())
+
+    def path(self, name):
+        return os.path.join(self.directory.name, name)
+
+    def write(self, name, data):
+        with open(self.path(name), "wb") as file:
+            file.write(data)
+
+    def apusctl(self, *arguments):
+        return subprocess.run(
+            [APUSCTL, *arguments], cwd=self.directory.name, capture_output=True, text=True, timeout=60)
+
+    def replay(self, *inputs, policy="policy.yaml", out="out", status=0):
+        arguments = [argument for item in inputs for argument in ("--in", item)]
+        result = self.apusctl("replay", "--policy", policy, "--out-dir", out, *arguments)
+        self.assertEqual(result.returncode, status, result.stderr)
+        return result
+
+    def counters(self, out="out"):
+        with open(self.path(f"{out}/counters.json")) as file:
+            return json.load(file)
+
+    def refused(self, message, *inputs, status=1, **options):
+        self.assertEqual(self.replay(*inputs, status=status, **options).stderr.splitlines()[0], message)
+        self.assertFalse(os.path.exists(self.path("out")), "something was written")
+
+    # What comes out
+
+    def test_a_frame_is_encapsulated(self):
+        inner = customer(M1, M3, "10.0.1.101", "10.0.1.103")
+        self.write("a.pcap", pcap([(T0 + 123_456_000, inner)]))
+        result = self.replay("contoso1=a.pcap")
+        self.assertEqual(read(self.path("out/uplink.pcap")), [(T0 + 123_456_000, nvgre(inner))])
+        self.assertEqual(read(self.path("out/contoso1.pcap")), [])
+        self.assertEqual(read(self.path("out/contoso2.pcap")), [])
+        counters = self.counters()
+        self.assertEqual(counters["ports"]["contoso1"]["received"], 1)
+        self.assertEqual(counters["ports"]["uplink"]["transmitted"], 1)
+        self.assertEqual(counters["ports"]["uplink"]["transmitted_bytes"], len(inner) + 42)
+        self.assertEqual(counters["totals"]["encapsulated"], 1)
+        self.assertEqual(counters["drops"], {})
+        self.assertIs(counters["balanced"], True)
+        self.assertRegex(result.stdout, r"(?m)^contoso1 +vm +1 +0 +0$")
+        self.assertEqual(result.stderr, "")
+
+    def test_every_form_of_capture(self):
+        frames = [(T0 + 1000 * n, customer(M1, M2, "10.0.1.101", "10.0.1.102", bytes([n]))) for n in range(9)]
+        forms = {f"{order}{nano}": pcap(frames, order, nano) for order in "<>" for nano in (False, True)}
+        forms.update({f"{order}ng": pcapng(frames, order) for order in "<>"})
+        for name, data in forms.items():
+            with self.subTest(name):
+                self.write("a.pcap", data)
+                self.replay("contoso1=a.pcap")
+                self.assertEqual(read(self.path("out/contoso2.pcap")), frames)
+
+    def test_nanoseconds_stay(self):
+        frames = [(T0 + 1, customer(M1, M2, "10.0.1.101", "10.0.1.102"))]
+        for data in (pcap(frames, nanoseconds=True), pcapng(frames)):
+            self.write("a.pcap", data)
+            self.replay("contoso1=a.pcap")
+            self.assertEqual(read(self.path("out/contoso2.pcap")), frames)
+
+    def test_inputs_are_merged_by_time_and_ties_keep_the_order_of_arguments(self):
+        def to_peer(mac, ca, number):
+            return customer(mac, M3, ca, "10.0.1.103", bytes([number]))
+        one = [(T0 + t, to_peer(M1, "10.0.1.101", n)) for t, n in ((0, 0), (2000, 2), (5000, 5))]
+        two = [(T0 + t, to_peer(M2, "10.0.1.102", n)) for t, n in ((1000, 1), (2000, 3), (4000, 4))]
+        self.write("a.pcap", pcap(one))
+        self.write("b.pcap", pcap(two))
+        self.replay("contoso1=a.pcap", "contoso2=b.pcap")
+        self.assertEqual([f[-1] for _, f in read(self.path("out/uplink.pcap"))], [0, 1, 2, 3, 4, 5])
+        self.replay("contoso2=b.pcap", "contoso1=a.pcap", out="other")
+        self.assertEqual([f[-1] for _, f in read(self.path("other/uplink.pcap"))], [0, 1, 3, 2, 4, 5])
+
+    def test_time_passes_between_frames_and_after_the_last(self):
+        """Nobody answers for 192.168.0.44: three requests, a second apart, then the packet is given up."""
+        lost = customer(M1, M4, "10.0.1.101", "10.0.1.104")
+        after_an_hour = 3600 * 10**9
+        self.write("a.pcap", pcap([(T0, lost), (T0 + after_an_hour, lost)]))
+        self.replay("contoso1=a.pcap")
+        requests = read(self.path("out/uplink.pcap"))
+        self.assertEqual([t - T0 for t, _ in requests],
+                         [s * 10**9 for s in (0, 1, 2)] + [after_an_hour + s * 10**9 for s in (0, 1, 2)])
+        self.assertTrue(all(f[12:14] == b"\x08\x06" for _, f in requests))
+        counters = self.counters()
+        self.assertEqual(counters["drops"], {"NEIGHBOR_FAILED": 2})
+        self.assertEqual(counters["totals"]["held"], 0)
+        self.assertIs(counters["balanced"], True)
+
+    def test_an_answer_lets_waiting_packets_out(self):
+        packet = customer(M1, M4, "10.0.1.101", "10.0.1.104")
+        mac = bytes.fromhex("020000000044")
+        reply = frame(HOST, mac, struct.pack(">HHBBH", 1, 0x0800, 6, 4, 2) + mac + address("192.168.0.44") + HOST
+                      + address("192.168.0.22"), 0x0806)
+        self.write("a.pcap", pcap([(T0, packet)]))
+        self.write("b.pcap", pcap([(T0 + 400_000_000, reply)]))
+        self.replay("contoso1=a.pcap", "uplink=b.pcap")
+        frames = read(self.path("out/uplink.pcap"))
+        self.assertEqual([t - T0 for t, _ in frames], [0, 400_000_000])
+        self.assertEqual(frames[1][1][-len(packet):], packet)
+
+    def test_the_same_input_gives_the_same_output(self):
+        frames = [(T0 + 10**8 * n, customer(M1, (M2, M3, M4)[n % 3], "10.0.1.101", f"10.0.1.{102 + n % 3}", bytes([n])))
+                  for n in range(60)]
+        self.write("a.pcap", pcap(frames))
+        for out in ("one", "two"):
+            self.replay("contoso1=a.pcap", out=out)
+        for name in sorted(os.listdir(self.path("one"))):
+            with open(self.path(f"one/{name}"), "rb") as one, open(self.path(f"two/{name}"), "rb") as two:
+                self.assertEqual(one.read(), two.read(), name)
+
+    def test_every_length_of_frame(self):
+        whole = customer(M1, M3, "10.0.1.101", "10.0.1.103", bytes(300))
+        frames = [(T0 + n, whole[:n]) for n in range(len(whole) + 1)]
+        frames += [(T0 + 10**6, bytes(65535)), (T0 + 10**6, bytes(65536))]
+        self.write("a.pcap", pcap(frames, nanoseconds=True))
+        self.replay("contoso1=a.pcap")
+        counters = self.counters()
+        self.assertEqual(counters["totals"]["received"], len(frames))
+        self.assertEqual(counters["totals"]["transmitted"], 1)
+        self.assertIs(counters["balanced"], True)
+
+    def test_json_on_standard_output(self):
+        self.write("a.pcap", pcap([]))
+        result = self.apusctl(
+            "replay", "--policy", "policy.yaml", "--in", "uplink=a.pcap", "--out-dir", "out", "--json", "-")
+        counters = json.loads(result.stdout)
+        self.assertEqual(list(counters), ["ports", "drops", "totals", "balanced"])
+        self.assertEqual(list(counters["ports"]), ["uplink", "contoso1", "contoso2"])
+        self.assertIn("port", result.stderr)
+        self.assertEqual(sorted(os.listdir(self.path("out"))), ["contoso1.pcap", "contoso2.pcap", "uplink.pcap"])
+
+    # What is odd, but not refused
+
+    def test_frames_that_were_captured_in_part_are_left_out(self):
+        whole = customer(M1, M2, "10.0.1.101", "10.0.1.102")
+        self.write("a.pcap", pcap([(T0, whole[:30], len(whole)), (T0 + 1000, whole)]))
+        result = self.replay("contoso1=a.pcap")
+        self.assertEqual(result.stderr, "apusctl: a.pcap: left out 1 frame captured only in part\n")
+        self.assertEqual(self.counters()["ports"]["contoso1"]["partial_frames"], 1)
+        self.assertEqual(read(self.path("out/contoso2.pcap")), [(T0 + 1000, whole)])
+
+    def test_a_capture_that_is_cut_off_is_replayed_and_reported(self):
+        whole = customer(M1, M2, "10.0.1.101", "10.0.1.102")
+        self.write("a.pcap", pcap([(T0, whole), (T0, whole)])[:-1])
+        result = self.replay("contoso1=a.pcap", status=1)
+        self.assertIn("apusctl: a.pcap: replayed only up to where it is damaged: truncated dump file", result.stderr)
+        self.assertEqual(len(read(self.path("out/contoso2.pcap"))), 1)
+
+    def test_time_that_goes_backwards(self):
+        whole = customer(M1, M2, "10.0.1.101", "10.0.1.102")
+        self.write("a.pcap", pcap([(T0 + 10**9, whole), (T0, whole)]))
+        result = self.replay("contoso1=a.pcap")
+        self.assertIn("apusctl: a.pcap: time goes backwards at 1 frame;", result.stderr)
+        self.assertEqual(len(read(self.path("out/contoso2.pcap"))), 2)
+
+    def test_damaged_captures_never_crash(self):
+        data = pcap([(T0, customer(M1, M2, "10.0.1.101", "10.0.1.102"))] * 2)
+        for offset in range(0, len(data), 3):
+            broken = bytearray(data)
+            broken[offset] ^= 0xFF
+            self.write("a.pcap", broken)
+            result = self.apusctl("replay", "--policy", "policy.yaml", "--in", "contoso1=a.pcap", "--out-dir", "out")
+            self.assertIn(result.returncode, (0, 1), (offset, result.stderr))
+
+    # What is refused
+
+    def test_refusals(self):
+        self.write("a.pcap", pcap([]))
+        self.write("raw.pcap", pcap([], link_type=101))
+        self.write("junk.pcap", b"junk" * 100)
+        self.write("file", b"")
+        self.refused("apusctl: --in nobody=a.pcap: policy.yaml has no port of this name; its ports: uplink, contoso1, "
+                     "contoso2", "nobody=a.pcap")
+        self.refused("Error: --in names the port uplink twice. Merge the captures: mergecap -w both.pcap a.pcap b.pcap",
+                     "uplink=a.pcap", "uplink=a.pcap", status=64)
+        self.refused("Error: The value 'uplink' is invalid for '--in <port=file>'", "uplink", status=64)
+        self.refused("Error: There is nothing to replay: give at least one --in PORT=FILE.", status=64)
+        self.refused("apusctl: none.pcap: No such file or directory", "uplink=none.pcap")
+        self.refused("apusctl: junk.pcap: unknown file format", "uplink=junk.pcap")
+        self.refused("apusctl: raw.pcap: holds frames of link type RAW; accepted: EN10MB (Ethernet)", "uplink=raw.pcap")
+        self.refused("none.yaml: cannot be read: No such file or directory", "uplink=a.pcap", policy="none.yaml")
+        self.refused("apusctl: file: is not a directory", "uplink=a.pcap", out="file")
+        self.refused("apusctl: file/out: cannot be made: Not a directory", "uplink=a.pcap", out="file/out")
+
+    def test_an_input_is_never_overwritten(self):
+        self.write("contoso1.pcap", pcap([(T0, b"precious")]))
+        os.symlink("contoso1.pcap", self.path("uplink.pcap"))
+        for capture in ("contoso1.pcap", "uplink.pcap", "./contoso1.pcap"):
+            result = self.replay(f"contoso1={capture}", out=".", status=1)
+            self.assertIn("would be overwritten while it is read; choose another directory", result.stderr)
+        self.assertEqual(len(read_any(self.path("contoso1.pcap"))), 24 + 16 + 8)
+
+    # check
+
+    def test_check(self):
+        result = self.apusctl("check", "--policy", "policy.yaml")
+        self.assertEqual((result.returncode, result.stdout), (0, (
+            "policy.yaml: good: 3 ports, 1 provider address, 0 provider routes, 1 provider neighbour, "
+            "1 customer route, 4 lookup records\n")))
+
+    def test_check_finds_what_only_the_dataplane_can_judge(self):
+        wrong = POLICY.replace("10.0.1.104", "10.0.1.103").replace("mac: 60:00:60:00:01:02}", "mac: 60:00:60:00:01:01}")
+        self.write("policy.yaml", wrong.encode())
+        result = self.apusctl("check", "--policy", "policy.yaml")
+        self.assertEqual((result.returncode, result.stdout), (1, ""))
+        lines = result.stderr.splitlines()
+        self.assertEqual(len(lines), 2, result.stderr)
+        self.assertTrue(lines[0].startswith("policy.yaml:6: ports[2]"), lines[0])
+        self.assertTrue(lines[1].startswith("policy.yaml:17: lookup_records[3]"), lines[1])
+
+    def test_help_teaches(self):
+        for command in ([], ["check"], ["replay"]):
+            result = self.apusctl(*command, "--help")
+            self.assertEqual(result.returncode, 0)
+            self.assertIn("EXAMPLE", result.stdout)
+
+
+def read_any(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+if __name__ == "__main__":
+    unittest.main()
