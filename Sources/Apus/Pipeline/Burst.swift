@@ -234,7 +234,6 @@ extension Worker {
         let count = stages.value.releaseCount
         if count == 0 { return }
         stages.value.releaseCount = 0
-        let list = unsafe stages.raw + (MemoryLayout<Stages>.offset(of: \.releases) ?? 0)
-        buffers.release(unsafe Ref(list.assumingMemoryBound(to: UInt.self)), count)
+        buffers.release(unsafe Ref(stages.raw.assumingMemoryBound(to: UInt.self)), count)
     }
 }

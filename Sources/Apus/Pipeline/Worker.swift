@@ -66,14 +66,14 @@ struct Worker {
 
 /// Stage arrays of one chunk of a burst.
 struct Stages {
+    /// Buffers to give back. First, so that their address is that of the struct.
+    var releases: InlineArray<256, UInt>
     var keys: InlineArray<64, FlowKey>
     var hashes: InlineArray<64, UInt64>
     /// Outer destination MAC and VLAN; see ``Transposition/outerIdentity``.
     var outerIdentities: InlineArray<64, UInt64>
     /// Flow entry, or one of the two below.
     var entries: InlineArray<64, Int32>
-    /// Buffers to give back.
-    var releases: InlineArray<256, UInt>
     var releaseCount: Int
 
     /// Looked for and not found.
