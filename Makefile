@@ -114,8 +114,9 @@ define link
 	@mkdir -p $(LIB)
 	@packaging/check-map.sh packaging/$(1).map $(headers)
 	@echo "  LINK    $(@F)"
-	@$(CC) -shared -o $@ $(2) -Wl,-soname,lib$(1).so.$(ABI) -Wl,--version-script=packaging/$(1).map $(link_flags)
-	@objcopy --only-keep-debug $@ $@.debug && objcopy --strip-all --add-gnu-debuglink=$@.debug $@
+	@$(CC) -shared -o $(OBJ)/$(@F) $(2) -Wl,-soname,lib$(1).so.$(ABI) -Wl,--version-script=packaging/$(1).map $(link_flags)
+	@objcopy --only-keep-debug $(OBJ)/$(@F) $@.debug
+	@objcopy --strip-all --add-gnu-debuglink=$@.debug $(OBJ)/$(@F) $@
 	@ln -sf $(@F) $(LIB)/lib$(1).so.$(ABI) && ln -sf lib$(1).so.$(ABI) $(LIB)/lib$(1).so
 endef
 
