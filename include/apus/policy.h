@@ -65,9 +65,9 @@ int apus_lookup_record_iterate(struct apus_dataplane *dataplane, uint64_t *curso
  * A customer route: how a VM network reaches a prefix. Key: (routing_domain_id, virtual_subnet_id,
  * destination_prefix, next_hop). Longest prefix wins, then the lowest metric.
  *
- * A route whose next hop is 0.0.0.0 or :: is *on-link*. It binds the virtual subnet to the routing
- * domain and gives it its prefix, whose lowest address becomes the default gateway: the distributed
- * router answers for it on every host.
+ * A route binds its virtual subnet to its routing domain: all routes of a virtual subnet are in one. A
+ * route whose next hop is 0.0.0.0 or :: is *on-link*. It gives the virtual subnet its prefix, whose
+ * lowest address becomes the default gateway: the distributed router answers for it on every host.
  */
 struct apus_customer_route {
 	size_t size;

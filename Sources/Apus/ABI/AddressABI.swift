@@ -9,7 +9,7 @@ public func apus_address_parse(_ text: UnsafePointer<CChar>?, _ out: UnsafeMutab
     guard let text = unsafe text, let out = unsafe out else { return APUS_ERR_NULL.rawValue }
     var reader = unsafe TextReader(text)
     guard let address = reader.address(), reader.isAtEnd else { return APUS_ERR_SYNTAX.rawValue }
-    unsafe out.pointee = address.c
+    unsafe out.pointee = address.c(asV4: !reader.isV6)
     return APUS_OK.rawValue
 }
 
@@ -20,9 +20,9 @@ public func apus_prefix_parse(_ text: UnsafePointer<CChar>?, _ out: UnsafeMutabl
     guard let address = reader.address(), reader.skip(0x2F), let length = reader.decimal(digits: 3, max: 999),
         reader.isAtEnd
     else { return APUS_ERR_SYNTAX.rawValue }
-    let offset = address.isV4 ? IPAddress.v4PrefixOffset.u32 : 0
+    let offset = reader.isV6 ? 0 : IPAddress.v4PrefixOffset.u32
     if length &+ offset > 128 || address.masked((length &+ offset).u8) != address { return APUS_ERR_PREFIX.rawValue }
-    unsafe out.pointee = address.prefix((length &+ offset).u8)
+    unsafe out.pointee = apus_prefix(address: address.c(asV4: !reader.isV6), length: length.u8, reserved: (0, 0, 0))
     return APUS_OK.rawValue
 }
 
@@ -62,7 +62,9 @@ public func apus_address_format(
 ) -> Int32 {
     guard let address = unsafe address else { return APUS_ERR_NULL.rawValue }
     if unsafe !hasFamily(address.pointee) { return APUS_ERR_FAMILY.rawValue }
-    return unsafe format(text, size) { $0.put(IPAddress(unsafe address.pointee)) }
+    return unsafe format(text, size) {
+        $0.put(IPAddress(unsafe address.pointee), asV4: unsafe address.pointee.family.u32 == APUS_IPV4)
+    }
 }
 
 @c @implementation
@@ -72,7 +74,7 @@ public func apus_prefix_format(
     guard let prefix = unsafe prefix else { return APUS_ERR_NULL.rawValue }
     if unsafe !hasFamily(prefix.pointee.address) { return APUS_ERR_FAMILY.rawValue }
     return unsafe format(text, size) {
-        $0.put(IPAddress(unsafe prefix.pointee.address))
+        $0.put(IPAddress(unsafe prefix.pointee.address), asV4: unsafe prefix.pointee.address.family.u32 == APUS_IPV4)
         $0.put(0x2F)
         $0.put(decimal: unsafe prefix.pointee.length.u64)
     }

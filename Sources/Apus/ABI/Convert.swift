@@ -18,11 +18,14 @@ extension IPAddress {
         }
     }
 
-    var c: apus_address {
+    var c: apus_address { c(asV4: isV4) }
+
+    /// The same for an address whose family is known: an IPv6 address may have the mapped form too.
+    func c(asV4: Bool) -> apus_address {
         var address = apus_address()
-        let first = isV4 ? v4.u64 &<< 32 : high
-        let second = isV4 ? 0 : low
-        address.family = isV4 ? APUS_IPV4.u8 : APUS_IPV6.u8
+        let first = asV4 ? v4.u64 &<< 32 : high
+        let second = asV4 ? 0 : low
+        address.family = asV4 ? APUS_IPV4.u8 : APUS_IPV6.u8
         unsafe withUnsafeMutablePointer(to: &address.bytes) {
             unsafe apus_store64($0, first.bigEndian)
             unsafe apus_store64(UnsafeMutableRawPointer($0) + 8, second.bigEndian)

@@ -61,8 +61,11 @@ struct TextWriter {
     }
 
     /// IPv4 in dotted form, IPv6 as RFC 5952 wants it: the longest run of zero groups, of at least two, as "::".
-    mutating func put(_ address: IPAddress) {
-        if address.isV4 {
+    mutating func put(_ address: IPAddress) { put(address, asV4: address.isV4) }
+
+    /// The same for an address whose family is known: an IPv6 address may have the mapped form too.
+    mutating func put(_ address: IPAddress, asV4: Bool) {
+        if asV4 {
             var shift: UInt32 = 32
             while shift > 0 {
                 shift &-= 8
@@ -160,6 +163,8 @@ func write(_ failure: Failure?, to text: Ref<UInt8>, size: Int) {
 struct TextReader {
     private let text: UnsafePointer<CChar>
     private(set) var position = 0
+    /// The address that was read last stood in IPv6 form.
+    private(set) var isV6 = false
 
     init(_ text: UnsafePointer<CChar>) { unsafe self.text = text }
 
@@ -216,6 +221,7 @@ struct TextReader {
         let start = position
         if let v4 = dotted() { return IPAddress(v4: v4) }
         rewind(to: start)
+        isV6 = true
         return colons()
     }
 

@@ -15,9 +15,10 @@ extension Worker {
         else { return failEncapsulation(.providerAddressMissing) }
         guard let neighborNumber = neighbor(nextHop) else { return failEncapsulation(.neighborFailed) }
 
-        let neighbor = tables.neighbors[neighborNumber]
-        let isStatic = neighbor.isStatic != 0
-        let mac = isStatic ? neighbor.mac : tables.cells[neighbor.cell].value.mac
+        let isStatic = tables.neighbors[neighborNumber].isStatic != 0
+        let mac =
+            isStatic
+            ? tables.neighbors[neighborNumber].mac : tables.cells[tables.neighbors[neighborNumber].cell].value.mac
         scratch.value.egress = route.port
         // Ethernet and its tag do not count for the MTU.
         let overhead: UInt32 = 28 &+ Ethernet.headerLength.u32

@@ -136,8 +136,8 @@ extension Worker {
 
     /// Send an ARP request from the provider address of a transposition for its next hop.
     private mutating func ask(_ neighborNumber: UInt32, as transposition: Transposition, to mac: MACAddress) {
-        let neighbor = tables.neighbors[neighborNumber]
-        let cell = tables.cells[neighbor.cell]
+        let address = tables.neighbors[neighborNumber].address
+        let cell = tables.cells[tables.neighbors[neighborNumber].cell]
         cell.value.requests.store(cell.value.requests.load(ordering: .relaxed) &+ 1, ordering: .relaxed)
         cell.value.requested.store(now, ordering: .relaxed)
         cell.value.port.store(transposition.egress, ordering: .relaxed)
@@ -158,7 +158,7 @@ extension Worker {
         let unknown = MACAddress(0)
         ARPPacket(bytes.advanced(by: link)).write(
             operation: ARPPacket.request, sender: (bytes.mac(Ethernet.source), source),
-            target: (unknown, neighbor.address.v4))
+            target: (unknown, address.v4))
         frame.port = none
         counters.add(.arpRequests)
         let wasExtra = isExtra

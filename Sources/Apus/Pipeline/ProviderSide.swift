@@ -160,9 +160,9 @@ extension Worker {
 
     private func decideInner(_ frame: Frame, _ outer: OuterPacket, _ pa: IPAddress, _ ourPA: IPAddress) -> Decision {
         let number = subnet(outer.vsid)
-        let scope = number.map { tables.subnets[$0].scope } ?? Scopes.unbound(outer.vsid)
-        if let reason = tunnelRefusal(pa, outer.vsid) { return dropFlow(reason, scope) }
         let domain = number.map { tables.subnets[$0].domain } ?? none
+        let scope = Scopes.of(vsid: outer.vsid, domain: domain)
+        if let reason = tunnelRefusal(pa, outer.vsid) { return dropFlow(reason, scope) }
 
         let bytes = frame.bytes.advanced(by: outer.innerOffset)
         let header = IPv4Header(bytes.advanced(by: Ethernet.headerLength))

@@ -34,8 +34,8 @@ extension Worker {
         guard let number = findPort(frame.port) else { return dropPacket(.portUnknown) }
         let port = tables.ports[number]
         guard let subnetNumber = subnet(port.vsid) else { return dropPacket(.portUnknown) }
-        let subnet = tables.subnets[subnetNumber]
-        let scope = subnet.scope
+        let domain = tables.subnets[subnetNumber].domain
+        let scope = Scopes.of(vsid: port.vsid, domain: domain)
         let bytes = frame.bytes
         let header = IPv4Header(bytes.advanced(by: Ethernet.headerLength))
         let sourceMAC = bytes.mac(Ethernet.source)
@@ -52,8 +52,8 @@ extension Worker {
         }
         let isKnown = port.isTrusted || source != nil
         let destination = IPAddress(v4: header.destination)
-        if subnet.domain != none, isGatewayMAC(destinationMAC, vsid: port.vsid) {
-            return decideRouted(destination, from: port, domain: subnet.domain, isKnown)
+        if domain != none, isGatewayMAC(destinationMAC, vsid: port.vsid) {
+            return decideRouted(destination, from: port, domain: domain, isKnown)
         }
         return decideSwitched(destination, destinationMAC, from: port, scope, isKnown)
     }

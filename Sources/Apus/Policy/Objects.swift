@@ -159,16 +159,16 @@ struct Gateway: Versionable {
 
 /// A virtual subnet exists as long as a port, a record or a route names it. Index: VSID.
 struct VirtualSubnet: Versionable {
-    var vsid: UInt32
-    /// Number of the ``Domain`` that an on-link route binds it to, or `none`.
-    var domain: UInt32
-    /// Objects that name it. Writer only.
+    /// Objects that name it. Writer only, in place: workers read the fields they need and never copy the whole.
     var references: UInt32
-    /// On-link routes among them. Writer only.
+    /// Customer routes among them. Writer only.
     var bindings: UInt32
+    var vsid: UInt32
+    /// Number of the ``Domain`` that a customer route binds it to, or `none`.
+    var domain: UInt32
 
     /// What a change in this subnet invalidates; see ``Scopes``.
-    @inline(__always) var scope: UInt32 { domain == none ? Scopes.unbound(vsid) : Scopes.of(domain: domain) }
+    @inline(__always) var scope: UInt32 { Scopes.of(vsid: vsid, domain: domain) }
 
     static var hasSecondaryIndex: Bool { false }
     func primaryHash(_ key: Ref<apus_hash_key>) -> UInt64 { Self.hash(key, vsid) }
@@ -182,10 +182,10 @@ struct VirtualSubnet: Versionable {
 
 /// That a provider address hosts something of a virtual subnet; with VSID 0, of any. Index: (VSID, PA).
 struct RemoteAddress: Versionable {
-    var pa: IPAddress
-    var vsid: UInt32
-    /// Lookup records (VSID 0: virtual subnets) behind it. Writer only.
+    /// Lookup records (VSID 0: virtual subnets) behind it. Writer only, in place.
     var references: UInt32
+    var vsid: UInt32
+    var pa: IPAddress
 
     static var hasSecondaryIndex: Bool { false }
     func primaryHash(_ key: Ref<apus_hash_key>) -> UInt64 { Self.hash(key, vsid, pa) }
@@ -250,13 +250,13 @@ struct ProviderRoute: Versionable {
 /// A neighbour on the provider network. Index: the address. What ARP learns is in its ``NeighborCell``, which all
 /// versions of the entry share.
 struct Neighbor: Versionable {
+    /// Remote addresses and routes that need it. Writer only, in place: workers never copy the whole.
+    var references: UInt32
+    /// Number of the ``NeighborCell``.
+    var cell: UInt32
     var address: IPAddress
     /// The MAC when `isStatic`.
     var mac: MACAddress
-    /// Number of the ``NeighborCell``.
-    var cell: UInt32
-    /// Remote addresses and routes that need it. Writer only.
-    var references: UInt32
     var isStatic: UInt8
 
     static var hasSecondaryIndex: Bool { false }

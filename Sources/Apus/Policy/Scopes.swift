@@ -23,6 +23,9 @@ struct Scopes: BitwiseCopyable {
     func destroy(_ memory: Ref<Memory>) { memory.value.release(words, count: Self.count) }
 
     @inline(__always) static func of(domain: UInt32) -> UInt32 { domain & (half &- 1) }
+    @inline(__always) static func of(vsid: UInt32, domain: UInt32) -> UInt32 {
+        domain == none ? unbound(vsid) : of(domain: domain)
+    }
     @inline(__always) static func unbound(_ vsid: UInt32) -> UInt32 { half | vsid & (half &- 1) }
 
     /// The scope changed with `version`. Stored before the version is published, so that a worker that sees the

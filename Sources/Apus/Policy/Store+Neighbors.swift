@@ -20,7 +20,7 @@ extension Store {
             return true
         }
         return insertNeighbor(
-            Neighbor(address: address, mac: MACAddress(0), cell: none, references: 1, isStatic: 0))
+            Neighbor(references: 1, cell: none, address: address, mac: MACAddress(0), isStatic: 0))
     }
 
     mutating func releaseNeighbor(_ address: IPAddress) {
@@ -43,7 +43,7 @@ extension Store {
             }
             let references = old.map { store.tables.neighbors[$0].references } ?? 0
             return store.put(
-                Neighbor(address: address, mac: mac, cell: none, references: references, isStatic: 1), over: old)
+                Neighbor(references: references, cell: none, address: address, mac: mac, isStatic: 1), over: old)
         }
     }
 

@@ -42,10 +42,8 @@ extension Store {
                 return .memory(Self.routeName)
             }
             store.countRoute(number)
-            if copy.isOnLink {
-                guard store.bind(copy.vsid, to: domain), store.insertGateway(copy) else {
-                    return .memory(Self.routeName)
-                }
+            guard store.bind(copy.vsid, to: domain), !copy.isOnLink || store.insertGateway(copy) else {
+                return .memory(Self.routeName)
             }
             store.invalidate(scope: Scopes.of(domain: domain))
             return nil
@@ -72,10 +70,8 @@ extension Store {
             let route = store.tables.routes[number]
             store.invalidate(scope: Scopes.of(domain: route.domain))
             store.kill(number, .routes, store.tables.routes)
-            if route.isOnLink {
-                store.killGateway(route)
-                guard store.unbind(route.vsid) else { return .memory(Self.routeName) }
-            }
+            if route.isOnLink { store.killGateway(route) }
+            guard store.unbind(route.vsid) else { return .memory(Self.routeName) }
             store.releaseSubnet(route.vsid)
             return nil
         }

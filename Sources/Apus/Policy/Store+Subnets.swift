@@ -19,7 +19,7 @@ extension Store {
         // Frames of this VSID were refused as unknown until now: whatever was remembered of that is stale.
         invalidate(scope: Scopes.unbound(vsid))
         return insert(
-            VirtualSubnet(vsid: vsid, domain: none, references: 1, bindings: 0), .subnets, tables.subnets)
+            VirtualSubnet(references: 1, bindings: 0, vsid: vsid, domain: none), .subnets, tables.subnets)
     }
 
     mutating func releaseSubnet(_ vsid: UInt32) {
@@ -38,7 +38,7 @@ extension Store {
         subnet(vsid).map { tables.subnets[$0].scope } ?? Scopes.unbound(vsid)
     }
 
-    /// An on-link route binds the virtual subnet to `domain`. False: no memory.
+    /// A customer route binds the virtual subnet to `domain`. False: no memory.
     mutating func bind(_ vsid: UInt32, to domain: UInt32) -> Bool {
         guard let number = subnet(vsid) else { return false }
         var bound = tables.subnets[number]
@@ -78,7 +78,7 @@ extension Store {
             log(.referenced, .remotes, number)
             return true
         }
-        guard insert(RemoteAddress(pa: pa, vsid: vsid, references: 1), .remotes, tables.remotes) != nil else {
+        guard insert(RemoteAddress(references: 1, vsid: vsid, pa: pa), .remotes, tables.remotes) != nil else {
             return false
         }
         // The first of any virtual subnet behind it: it may become a neighbour, and frames from it are known from now on.

@@ -98,10 +98,10 @@ struct Store: ~Copyable {
         return settle()
     }
 
-    /// Wait for the workers, then finish what was published: old entries leave the indexes, and those that left at the
-    /// previous change are free.
+    /// Wait for the workers, then finish what was published: old entries leave the indexes, and those that left before
+    /// this grace period are free. Entries of a transaction that was undone wait for nothing but that.
     private mutating func settle() -> Failure? {
-        guard isUnsettled else { return nil }
+        guard isUnsettled || limbo.count > 0 else { return nil }
         let (call, context) = unsafe wait
         let settled = grace.wait {
             if let call = unsafe call { unsafe call(context) } else { apus_libc_yield() }
@@ -111,8 +111,26 @@ struct Store: ~Copyable {
                 APUS_ERR_STALLED, "dataplane", "", .none,
                 "the change is published, but a worker did not leave its burst; call apus_dataplane_synchronize()")
         }
-        isUnsettled = false
         let recyclable = limbo.count
+        if isUnsettled {
+            isUnsettled = false
+            unlinkKilled()
+        }
+        var i = 0
+        while i < recyclable {
+            recycle(limbo[i])
+            i &+= 1
+        }
+        limbo.removeFirst(recyclable)
+        if journal.count == 0 {
+            journal.shrink(memory)
+            limbo.shrink(memory)
+        }
+        tables.reclaim(memory)
+        return nil
+    }
+
+    private mutating func unlinkKilled() {
         var i = 0
         while i < journal.count {
             let entry = journal[i]
@@ -120,16 +138,6 @@ struct Store: ~Copyable {
             i &+= 1
         }
         journal.truncate(to: 0)
-        i = 0
-        while i < recyclable {
-            recycle(limbo[i])
-            i &+= 1
-        }
-        limbo.removeFirst(recyclable)
-        journal.shrink(memory)
-        limbo.shrink(memory)
-        tables.reclaim(memory)
-        return nil
     }
 
     private mutating func undo(to mark: Int) {

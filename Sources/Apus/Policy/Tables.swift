@@ -25,14 +25,14 @@ struct Tables {
 
     /// Words that workers and the writer share.
     struct Shared: ~Copyable {
+        /// Prefix lengths of the provider routes. First, because it begins with what the writer alone reads.
+        var providerLengths = PrefixLengths()
         /// The published version of the policy.
         let version = Atomic<UInt64>(1)
         /// The last version that invalidated every flow: a change on the provider side, or of ports. Low 32 bits.
         let floor = Atomic<UInt32>(0)
         /// Grows when a neighbour's MAC changed or was lost.
         let neighborEpoch = Atomic<UInt32>(0)
-        /// Prefix lengths of the provider routes.
-        var providerLengths = PrefixLengths()
     }
 }
 

@@ -12,10 +12,11 @@ import Synchronization
 /// **Complexity**: find and insert O(1) expected; at most three quarters of the slots are in use, so a search ends.
 struct IndexTable: BitwiseCopyable {
     private struct State: ~Copyable {
+        /// Slots that are not empty: entries and removed entries. First, because a change of any of the writer's
+        /// fields is to the thread sanitizer a change at this address, which no reader may look at.
+        var used = 0
         /// Address of the published array.
         let array = Atomic<UInt>(0)
-        /// Slots that are not empty: entries and removed entries.
-        var used = 0
         /// Entries.
         var count = 0
         /// Arrays that readers may still be in.

@@ -6,11 +6,10 @@
 /// writer's releasing store of `n` (an ``IndexTable`` does both). The two directory levels are small enough to stay
 /// in the nearest caches: 512 leaves of 256 chunks of 256 values.
 struct Slab<Value: ~Copyable>: BitwiseCopyable {
-    private struct Leaf { var chunks: InlineArray<256, UInt> }
-
     private struct State {
-        var leaves: InlineArray<512, UInt>
+        /// First: what the writer alone reads. See ``IndexTable``.
         var count: Int
+        var leaves: InlineArray<512, UInt>
     }
 
     private let state: Ref<State>
@@ -26,15 +25,15 @@ struct Slab<Value: ~Copyable>: BitwiseCopyable {
     func destroy(_ memory: Ref<Memory>) {
         var leaf = 0
         while leaf < 512 {
-            if let table = Ref<Leaf>(address: unsafe state.value.leaves[unchecked: leaf]) {
+            if let chunks = Ref<UInt>(address: unsafe state.value.leaves[unchecked: leaf]) {
                 var chunk = 0
                 while chunk < 256 {
-                    if let values = Ref<Value>(address: unsafe table.value.chunks[unchecked: chunk]) {
+                    if let values = Ref<Value>(address: chunks[chunk]) {
                         memory.value.release(values, count: Self.chunkSize)
                     }
                     chunk &+= 1
                 }
-                memory.value.release(table, count: 1)
+                memory.value.release(chunks, count: 256)
             }
             leaf &+= 1
         }
@@ -48,8 +47,8 @@ struct Slab<Value: ~Copyable>: BitwiseCopyable {
     @inline(__always)
     subscript(number: UInt32) -> Ref<Value> {
         let n = number.int
-        let leaf = unsafe Ref<Leaf>(UnsafeMutablePointer(bitPattern: state.value.leaves[unchecked: n &>> 16 & 511]).unsafelyUnwrapped)
-        let chunk = unsafe UnsafeMutablePointer<Value>(bitPattern: leaf.value.chunks[unchecked: n &>> 8 & 255]).unsafelyUnwrapped
+        let chunks = unsafe UnsafeMutablePointer<UInt>(bitPattern: state.value.leaves[unchecked: n &>> 16 & 511]).unsafelyUnwrapped
+        let chunk = unsafe UnsafeMutablePointer<Value>(bitPattern: chunks[n &>> 8 & 255]).unsafelyUnwrapped
         return unsafe Ref(chunk + (n & 255))
     }
 
@@ -58,13 +57,13 @@ struct Slab<Value: ~Copyable>: BitwiseCopyable {
         let n = state.value.count
         if n >= Self.capacity { return nil }
         if unsafe state.value.leaves[unchecked: n &>> 16] == 0 {
-            guard let leaf = memory.value.allocateZeroed(Leaf.self, count: 1) else { return nil }
-            unsafe state.value.leaves[unchecked: n &>> 16] = leaf.address
+            guard let chunks = memory.value.allocateZeroed(UInt.self, count: 256) else { return nil }
+            unsafe state.value.leaves[unchecked: n &>> 16] = chunks.address
         }
-        guard let leaf = Ref<Leaf>(address: unsafe state.value.leaves[unchecked: n &>> 16]) else { return nil }
-        if unsafe leaf.value.chunks[unchecked: n &>> 8 & 255] == 0 {
+        guard let chunks = Ref<UInt>(address: unsafe state.value.leaves[unchecked: n &>> 16]) else { return nil }
+        if chunks[n &>> 8 & 255] == 0 {
             guard let chunk = memory.value.allocateZeroed(Value.self, count: Self.chunkSize) else { return nil }
-            unsafe leaf.value.chunks[unchecked: n &>> 8 & 255] = chunk.address
+            chunks[n &>> 8 & 255] = chunk.address
         }
         state.value.count &+= 1
         return n.u32
