@@ -64,10 +64,10 @@ func findEthdev(_ name: UnsafePointer<CChar>) -> UInt16? {
 
 /// 7 for "port:7".
 private func portNumber(_ name: UnsafePointer<CChar>) -> UInt16? {
-    let prefix: StaticString = "port:"
+    let prefix: Words = "port:"
     var i = 0
-    while i < prefix.utf8CodeUnitCount {
-        guard UInt8(bitPattern: unsafe name[i]) == unsafe prefix.utf8Start[i] else { return nil }
+    while unsafe prefix.c[i] != 0 {
+        guard unsafe name[i] == prefix.c[i] else { return nil }
         i = i &+ 1
     }
     var number = 0
@@ -78,7 +78,7 @@ private func portNumber(_ name: UnsafePointer<CChar>) -> UInt16? {
         number = number &* 10 &+ digit
         i = i &+ 1
     }
-    return i > start && number < Int(RTE_MAX_ETHPORTS) && unsafe name[i] == 0 ? number.u16 : nil
+    return unsafe i > start && number < Int(RTE_MAX_ETHPORTS) && name[i] == 0 ? number.u16 : nil
 }
 
 /// The ethdevs that there are: "available: net_tap0, net_ring0".
@@ -93,7 +93,7 @@ func listEthdevs(_ text: inout ErrorText) {
             let start = unsafe UnsafeMutableRawPointer($0).assumingMemoryBound(to: CChar.self)
             if unsafe rte_eth_dev_get_name_by_port(ethdev, start) == 0 {
                 text.put(count == 0 ? "; available: " : ", ")
-                unsafe text.put(start)
+                unsafe text.put(cString: start)
                 count = count &+ 1
             }
         }

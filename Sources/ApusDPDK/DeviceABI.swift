@@ -10,8 +10,8 @@ import Synchronization
 @c @implementation
 public func apus_dpdk_strerror(_ error: Int32) -> UnsafePointer<CChar>! {
     guard error == APUS_DPDK_ERR_DEVICE else { return unsafe apus_strerror(error) }
-    let text: StaticString = "the device or its driver refused"
-    return unsafe UnsafeRawPointer(text.utf8Start).assumingMemoryBound(to: CChar.self)
+    let text: Words = "the device or its driver refused"
+    return unsafe text.c
 }
 
 private func device(_ pointer: OpaquePointer?) -> Ref<Device>? {
@@ -31,12 +31,12 @@ public func apus_dpdk_device_open(
         var text = unsafe ErrorText(copy.error_text, size: copy.error_text_size)
         Pool.freeOrphans()
         if let failure = unsafe DeviceSetup.check(copy) {
-            text.put(failure, device: nil)
+            unsafe text.put(failure, device: nil)
             return failure.code
         }
         guard let ethdev = unsafe findEthdev(name) else {
             text.put("there is no device ")
-            unsafe text.put(name)
+            unsafe text.put(cString: name)
             listEthdevs(&text)
             return APUS_ERR_NOT_FOUND.rawValue
         }
@@ -79,7 +79,7 @@ private func open(_ ethdev: UInt16, _ opts: apus_dpdk_device_opts, _ handle: ino
 @c @implementation
 public func apus_dpdk_device_close(_ pointer: OpaquePointer!) -> Int32 {
     if unsafe pointer == nil { return 0 }
-    return unsafe control {
+    return control {
         guard let device = unsafe device(pointer) else { return APUS_ERR_STALE.rawValue }
         if device.value.users != 0 { return APUS_ERR_IN_USE.rawValue }
         Registry.forget(.device, device.value.slot)
@@ -105,7 +105,7 @@ public func apus_dpdk_device_info_get(
     _ pointer: OpaquePointer!, _ out: UnsafeMutablePointer<apus_dpdk_device_info>!
 ) -> Int32 {
     if unsafe pointer == nil { return APUS_ERR_NULL.rawValue }
-    return unsafe control {
+    return control {
         guard let device = unsafe device(pointer) else { return APUS_ERR_STALE.rawValue }
         var info = unsafe apus_dpdk_device_info()
         unsafe describe(device.value.ethdev, &info)
@@ -131,7 +131,7 @@ public func apus_dpdk_device_probe(
     _ name: UnsafePointer<CChar>!, _ out: UnsafeMutablePointer<apus_dpdk_device_info>!
 ) -> Int32 {
     guard let name = unsafe name else { return APUS_ERR_NULL.rawValue }
-    return unsafe control {
+    return control {
         guard let ethdev = unsafe findEthdev(name) else { return APUS_ERR_NOT_FOUND.rawValue }
         var able = unsafe rte_eth_dev_info()
         if unsafe rte_eth_dev_info_get(ethdev, &able) != 0 { return APUS_DPDK_ERR_DEVICE }
@@ -161,7 +161,7 @@ public func apus_dpdk_device_stats_get(
     _ pointer: OpaquePointer!, _ out: UnsafeMutablePointer<apus_dpdk_stats>!
 ) -> Int32 {
     if unsafe pointer == nil { return APUS_ERR_NULL.rawValue }
-    return unsafe control {
+    return control {
         guard let device = unsafe device(pointer) else { return APUS_ERR_STALE.rawValue }
         var stats = apus_dpdk_stats()
         device.value.retired.add(to: &stats)

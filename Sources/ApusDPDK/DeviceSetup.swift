@@ -121,6 +121,7 @@ struct DeviceSetup: ~Copyable {
             unsafe conf.rxmode.mtu = 0
             result = unsafe rte_eth_dev_configure(ethdev, rxQueues, txQueues, &conf)
         }
+        if result == 0 &- EBUSY { return Failure(APUS_ERR_IN_USE, "has been started by the host already") }
         if result != 0 { return Failure(device: "cannot be configured", errno: result) }
         result = unsafe rte_eth_dev_adjust_nb_rx_tx_desc(ethdev, &rxDescriptors, &txDescriptors)
         if result != 0, result != 0 &- ENOTSUP {
@@ -134,7 +135,7 @@ struct DeviceSetup: ~Copyable {
         var rx = unsafe info.default_rxconf
         var tx = unsafe info.default_txconf
         unsafe rx.offloads = unsafe conf.rxmode.offloads
-        unsafe tx.offloads = unsafe conf.txmode.offloads
+        tx.offloads = unsafe conf.txmode.offloads
         var queue: UInt16 = 0
         while queue < rxQueues {
             let result = unsafe rte_eth_rx_queue_setup(ethdev, queue, rxDescriptors, socket, &rx, pool)

@@ -23,9 +23,12 @@ enum Received {
 
 /// The dataplane writes into the first bytes of a frame and before them. This is where it is made sure that these
 /// bytes are in one piece, that there is room, and that nobody else looks at them.
+@safe
 struct Heads {
     /// Where new heads come from.
-    @unsafe let pool: OpaquePointer
+    let pool: OpaquePointer
+
+    init(pool: OpaquePointer) { unsafe self.pool = unsafe pool }
 
     /// Bytes before a frame: what the library asks for, and two tags that a device may have taken out.
     private static var headroom: Int { Int(APUS_HEADROOM) &+ 8 }

@@ -13,13 +13,13 @@ enum Pool {
     /// `tag` and `number` make a name that is unique in the process. nil: see rte_errno.
     static func create(_ tag: UInt8, _ number: UInt64, count: UInt32, room: Int, socket: Int32) -> OpaquePointer? {
         var name = InlineArray<24, UInt8>(repeating: 0)
-        var text = ErrorText(nil, size: 0)
+        var text = unsafe ErrorText(nil, size: 0)
         return unsafe withUnsafeMutablePointer(to: &name) { pointer in
             let start = unsafe UnsafeMutableRawPointer(pointer).assumingMemoryBound(to: CChar.self)
             unsafe text = ErrorText(start, size: 24)
             text.put("apus_")
             text.put(tag)
-            text.put(number)
+            text.put(number: number)
             // Larger than a burst; the pool must be at least 1.5 times as large.
             let cache: UInt32 = count >= 1024 ? 256 : 0
             return unsafe rte_pktmbuf_pool_create(start, count, cache, 0, (room &+ headroom).u16, socket)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CApus
 import CApusDPDK
 
 /// Devices and workers of the process, by handle. The words are `static` in a C header, so they exist once for each
@@ -15,7 +16,7 @@ enum Registry {
     /// The object of a handle; 0 if it was closed, or never was one.
     @inline(never)
     static func find(_ kind: Kind, _ pointer: OpaquePointer?) -> UInt {
-        let bits = unsafe UInt(bitPattern: pointer).u64
+        let bits = UInt(bitPattern: pointer).u64
         let slot = (bits & 0xFF).i32
         guard bits &>> 56 == tag(kind), apus_dpdk_slot_generation(kind.rawValue, slot) == bits &>> 24 & 0xFFFF_FFFF
         else { return 0 }
@@ -42,7 +43,7 @@ enum Registry {
     /// Give an object a handle: not an address but a number, non-canonical, with a generation.
     @inline(never)
     static func publish(_ kind: Kind, _ slot: Int, _ address: UInt) -> OpaquePointer? {
-        let generation = apus_dpdk_next_generation()
+        let generation = apus_dpdk_next_number()
         apus_dpdk_slot_set(kind.rawValue, slot.i32, address.u64, generation)
         return unsafe OpaquePointer(bitPattern: UInt(truncatingIfNeeded: tag(kind) &<< 56 | generation &<< 24) | UInt(slot.u64))
     }
@@ -52,7 +53,7 @@ enum Registry {
 
     /// A number that was not given before.
     @inline(never)
-    static func nextNumber() -> UInt64 { apus_dpdk_next_generation() }
+    static func nextNumber() -> UInt64 { apus_dpdk_next_number() }
 
     /// Keep a second control call out.
     @inline(never)
@@ -72,7 +73,7 @@ enum Registry {
 
     @inline(never)
     static func setOrphan(_ index: Int, _ pool: OpaquePointer?) {
-        apus_dpdk_set_orphan(index.i32, unsafe UInt(bitPattern: pool).u64)
+        apus_dpdk_set_orphan(index.i32, UInt(bitPattern: pool).u64)
     }
 
     private static func tag(_ kind: Kind) -> UInt64 { kind == .device ? 0xAB : 0xAC }

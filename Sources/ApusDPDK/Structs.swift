@@ -28,7 +28,7 @@ func writeStruct<Value: BitwiseCopyable>(_ value: Value, to pointer: UnsafeMutab
     let size = unsafe apus_load64(pointer).int
     let known = MemoryLayout<Value>.size
     guard size >= known, size <= 65536 else { return APUS_ERR_SIZE.rawValue }
-    let bytes = unsafe UnsafeMutableRawPointer(pointer)
+    let bytes = UnsafeMutableRawPointer(pointer)
     unsafe withUnsafePointer(to: value) { unsafe apus_copy(bytes + 8, UnsafeRawPointer($0) + 8, known &- 8) }
     if size > known { unsafe apus_zero(bytes + known, size &- known) }
     return 0

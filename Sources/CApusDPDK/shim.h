@@ -29,8 +29,8 @@
 
 /* What is looked at, and what is set, for every mbuf lies in the first cache line. */
 
-APUS_DPDK_INLINE uint8_t *apus_mbuf_data(const struct rte_mbuf *m) { return rte_pktmbuf_mtod(m, uint8_t *); }
-APUS_DPDK_INLINE uint8_t *apus_mbuf_buffer(const struct rte_mbuf *m) { return (uint8_t *)m->buf_addr; }
+/* `_Nonnull`: what may be NULL costs a check, and a trap, on each use. */
+APUS_DPDK_INLINE uint8_t *_Nonnull apus_mbuf_data(const struct rte_mbuf *m) { return rte_pktmbuf_mtod(m, uint8_t *); }
 APUS_DPDK_INLINE uint16_t apus_mbuf_buffer_length(const struct rte_mbuf *m) { return m->buf_len; }
 APUS_DPDK_INLINE uint16_t apus_mbuf_offset(const struct rte_mbuf *m) { return m->data_off; }
 APUS_DPDK_INLINE uint16_t apus_mbuf_length(const struct rte_mbuf *m) { return m->data_len; }
@@ -102,10 +102,6 @@ APUS_DPDK_INLINE int apus_text_equal(const char *a, const char *b) { return strc
 
 /* ---- the registry of handles ------------------------------------------------------------------------------------ */
 
-/*
- * The only global state of the layer. `static`, so it exists once for each object file that uses it: that is the one of
- * Registry.swift only.
- */
 #define APUS_DPDK_SLOTS 256
 
 struct apus_dpdk_slot {
@@ -113,40 +109,64 @@ struct apus_dpdk_slot {
 	uint64_t generation;
 };
 
-static struct apus_dpdk_slot apus_dpdk_slots[2][APUS_DPDK_SLOTS];
-static uint64_t apus_dpdk_orphans[APUS_DPDK_SLOTS * 2];
-static uint64_t apus_dpdk_generation;
-static uint32_t apus_dpdk_locked;
+struct apus_dpdk_registry {
+	struct apus_dpdk_slot slots[2][APUS_DPDK_SLOTS]; /* devices, workers */
+	uint64_t orphans[2 * APUS_DPDK_SLOTS];           /* pools that wait for their last mbufs */
+	uint64_t generation;
+	uint32_t locked;
+};
+
+/*
+ * The only global state of the layer. `static` in a function: an object file that uses it has its own copy, so one Swift
+ * file alone may, in functions that are never inlined elsewhere (Registry.swift).
+ */
+APUS_DPDK_INLINE struct apus_dpdk_registry *apus_dpdk_registry(void)
+{
+	static struct apus_dpdk_registry registry;
+
+	return &registry;
+}
+
+APUS_DPDK_INLINE struct apus_dpdk_slot *apus_dpdk_slot(int kind, int slot)
+{
+	return &apus_dpdk_registry()->slots[kind & 1][slot & (APUS_DPDK_SLOTS - 1)];
+}
 
 APUS_DPDK_INLINE uint64_t apus_dpdk_slot_address(int kind, int slot)
 {
-	return __atomic_load_n(&apus_dpdk_slots[kind & 1][slot & (APUS_DPDK_SLOTS - 1)].address, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&apus_dpdk_slot(kind, slot)->address, __ATOMIC_ACQUIRE);
 }
 
 APUS_DPDK_INLINE uint64_t apus_dpdk_slot_generation(int kind, int slot)
 {
-	return __atomic_load_n(&apus_dpdk_slots[kind & 1][slot & (APUS_DPDK_SLOTS - 1)].generation, __ATOMIC_RELAXED);
+	return __atomic_load_n(&apus_dpdk_slot(kind, slot)->generation, __ATOMIC_RELAXED);
 }
 
 APUS_DPDK_INLINE void apus_dpdk_slot_set(int kind, int slot, uint64_t address, uint64_t generation)
 {
-	struct apus_dpdk_slot *s = &apus_dpdk_slots[kind & 1][slot & (APUS_DPDK_SLOTS - 1)];
-
-	__atomic_store_n(&s->generation, generation, __ATOMIC_RELAXED);
-	__atomic_store_n(&s->address, address, __ATOMIC_RELEASE);
+	__atomic_store_n(&apus_dpdk_slot(kind, slot)->generation, generation, __ATOMIC_RELAXED);
+	__atomic_store_n(&apus_dpdk_slot(kind, slot)->address, address, __ATOMIC_RELEASE);
 }
-
-/* The functions below are called with the lock taken. */
-
-APUS_DPDK_INLINE uint64_t apus_dpdk_next_generation(void) { return ++apus_dpdk_generation & 0xffffffffu; }
-APUS_DPDK_INLINE uint64_t apus_dpdk_orphan(int i) { return apus_dpdk_orphans[i & (2 * APUS_DPDK_SLOTS - 1)]; }
-APUS_DPDK_INLINE void apus_dpdk_set_orphan(int i, uint64_t p) { apus_dpdk_orphans[i & (2 * APUS_DPDK_SLOTS - 1)] = p; }
 
 APUS_DPDK_INLINE int apus_dpdk_try_lock(void)
 {
-	return __atomic_exchange_n(&apus_dpdk_locked, 1, __ATOMIC_ACQUIRE) == 0;
+	return __atomic_exchange_n(&apus_dpdk_registry()->locked, 1, __ATOMIC_ACQUIRE) == 0;
 }
 
-APUS_DPDK_INLINE void apus_dpdk_unlock(void) { __atomic_store_n(&apus_dpdk_locked, 0, __ATOMIC_RELEASE); }
+APUS_DPDK_INLINE void apus_dpdk_unlock(void) { __atomic_store_n(&apus_dpdk_registry()->locked, 0, __ATOMIC_RELEASE); }
+
+/* Called with the lock taken: */
+
+APUS_DPDK_INLINE uint64_t apus_dpdk_next_number(void) { return ++apus_dpdk_registry()->generation & 0xffffffffu; }
+
+APUS_DPDK_INLINE uint64_t apus_dpdk_orphan(int i)
+{
+	return apus_dpdk_registry()->orphans[i & (2 * APUS_DPDK_SLOTS - 1)];
+}
+
+APUS_DPDK_INLINE void apus_dpdk_set_orphan(int i, uint64_t pool)
+{
+	apus_dpdk_registry()->orphans[i & (2 * APUS_DPDK_SLOTS - 1)] = pool;
+}
 
 #endif /* APUS_DPDK_SHIM_H */

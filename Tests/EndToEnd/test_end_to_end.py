@@ -645,7 +645,7 @@ class _Result(unittest.TestResult):
 
     def addSkip(self, test: unittest.TestCase, reason: str) -> None:
         super().addSkip(test, reason)
-        self._say("SKIP", test, reason)
+        print(f"SKIP {test.id().removeprefix('__main__.')}: {reason}", flush=True)
 
     @property
     def failed(self) -> int:

@@ -23,6 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 #: Where packets go. Everything that can be reached from here is "hot".
 HOT_ENTRIES = {"libapus.so": ["apus_worker_process"], "libapus_dpdk.so": ["apus_dpdk_worker_poll"]}
 
+#: The one place where a locked instruction is right: the reference count of an mbuf that somebody else holds too.
+SHARED_MBUFS = {"libapus_dpdk.so": re.compile(r"ApusDPDK4MbufV9dropFront|^rte_pktmbuf_detach$")}
+
 #: Calls that a hot function must not make.
 FORBIDDEN_CALLS = re.compile(
     r"swift_|malloc|calloc|realloc|posix_memalign|^free|getrandom|sched_yield|pthread_|abort|exit|printf"
@@ -143,7 +146,7 @@ def gate_same_code(shipped: Path, named: Path) -> str:
     return f"{shipped.name} has the very code that is disassembled below"
 
 
-def gate_hot_path(objects: Path, entries: list[str]) -> str:
+def gate_hot_path(objects: Path, entries: list[str], may_lock: re.Pattern[str] | None = None) -> str:
     code = functions(objects)
     missing = [entry for entry in entries if entry not in code]
     if missing:
@@ -153,7 +156,7 @@ def gate_hot_path(objects: Path, entries: list[str]) -> str:
         for instruction in code[name]:
             if instruction.startswith("ud2"):
                 raise Failure(f"{name} contains a trap (ud2)")
-            if is_locked(instruction):
+            if is_locked(instruction) and not (may_lock and may_lock.search(name)):
                 raise Failure(f"{name} contains a locked instruction: {instruction}")
     for callee, caller in external.items():
         if FORBIDDEN_CALLS.search(callee):
@@ -278,7 +281,7 @@ def gates(lib: Path) -> list[Callable[[], str]]:
             ("version", "error", "address", "dataplane", "port", "policy", "provider", "worker", "stats")]
     libraries = {
         "libapus.so": (core, re.compile(r"libc\.so\.6")),
-        "libapus_dpdk.so": ([include / "apus_dpdk.h"], re.compile(r"libc\.so\.6|libapus\.so\..*|librte_.*")),
+        "libapus_dpdk.so": ([include / "apus_dpdk.h"], re.compile(r"libc\.so\.6|ld-linux.*|libapus\.so\..*|librte_.*")),
         "libapus_policy.so": ([include / "apus_policy_file.h"],
                               re.compile(r"libc\.so\.6|libm\.so\.6|libapus\.so\..*|libyaml-.*")),
     }
@@ -292,7 +295,7 @@ def gates(lib: Path) -> list[Callable[[], str]]:
     for name, entries in HOT_ENTRIES.items():
         shipped, named = lib / name, lib.parent / "obj" / (lib / name).resolve().name
         result.append(lambda shipped=shipped, named=named: gate_same_code(shipped, named))
-        result.append(lambda named=named, entries=entries: gate_hot_path(named, entries))
+        result.append(lambda named=named, entries=entries, name=name: gate_hot_path(named, entries, SHARED_MBUFS.get(name)))
         result.append(lambda named=named: gate_no_traps(named))
     result.append(lambda: gate_headers(sorted(include.glob("*.h"))))
     result.append(lambda: gate_tree(tracked_files()))

@@ -163,7 +163,7 @@ std::optional<std::uint32_t> Policy::vm_port(Vsid vsid, Mac mac) const
 std::optional<Guid> Policy::domain_of(Vsid vsid) const
 {
 	for (const auto &[key, metric] : customer_routes)
-		if (key.vsid == vsid && key.on_link())
+		if (key.vsid == vsid)
 			return key.domain;
 	return std::nullopt;
 }

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CApus
+import Testing
+
+@testable import Apus
+
+@Suite struct FlowCacheTests {
+    private let memory = TestMemory()
+
+    /// The key of some packet.
+    private func makeKey(_ seed: UInt16 = 0) -> FlowKey {
+        let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: 64)
+        defer { bytes.deallocate() }
+        let length = writeUDP(
+            Bytes(bytes), to: 0x0060_0000_0002, from: 0x0060_0000_0001, 0x0A00_0001, 0x0A00_0002, sourcePort: seed)
+        return FlowKey(
+            frame: Bytes(bytes), readable: length - 14, port: 0x1005, identity: 0x1005, outer: 0x1122_3344_5566_7788)
+    }
+
+    private func remember(_ cache: FlowCache, _ index: Int, _ key: FlowKey, scope: UInt32) {
+        cache.entries[index] = FlowEntry(key: key, stamp: 1, result: (scope &+ 1) << 8, packets: 0, bytes: 0)
+        cache.gained(scope)
+    }
+
+    /// In these tests the transposition of an entry is the number of its tenant.
+    private func scope(_ cache: FlowCache, _ index: Int) -> UInt32 { UInt32(cache.entries[index].transposition) }
+
+    private func place(
+        _ cache: FlowCache, _ hash: UInt64, scope: UInt32, stale: Set<Int> = []
+    ) -> FlowCache.Placement {
+        cache.place(hash, scope: scope, scopeOf: { self.scope(cache, $0) }, isStale: { stale.contains($0) })
+    }
+
+    @Test func aKeyIsFortyBytes() {
+        #expect(MemoryLayout<FlowKey>.size == 40)
+        #expect(MemoryLayout<FlowEntry>.stride == 64)
+    }
+
+    /// A key that differs in a single bit is another flow: nothing is compared by fingerprint.
+    @Test func everyBitCounts() throws {
+        let cache = try #require(FlowCache(memory.ref, capacity: 64))
+        let key = makeKey()
+        let hash: UInt64 = 0x0123_4567_89AB_CDEF
+        remember(cache, Int(hash) & cache.mask, key, scope: 1)
+        #expect(cache.find(hash, key) != nil)
+        for bit in 0..<320 {
+            var other = key
+            withUnsafeMutableBytes(of: &other) { $0[bit / 8] ^= 1 << UInt8(bit & 7) }
+            // Even when the hash is the same.
+            #expect(cache.find(hash, other) == nil)
+            #expect(!(other == key))
+        }
+        cache.destroy(memory.ref)
+        #expect(memory.isClean)
+    }
+
+    /// What is in the packet, byte for byte: a change in any byte of the headers that a decision may depend on changes the key.
+    @Test func everyHeaderFieldIsInTheKey() {
+        let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: 64)
+        defer { bytes.deallocate() }
+        let frame = Bytes(bytes)
+        _ = writeUDP(frame, to: 0x0060_0000_0002, from: 0x0060_0000_0001, 0x0A00_0001, 0x0A00_0002)
+        func key(port: UInt32 = 5, identity: UInt32 = 5, outer: UInt64 = 0) -> FlowKey {
+            FlowKey(frame: frame, readable: 46, port: port, identity: identity, outer: outer)
+        }
+        let original = key()
+        // MAC addresses; protocol; addresses; ports.
+        for offset in Array(0..<12) + [23] + Array(26..<38) {
+            frame[offset] ^= 0x40
+            #expect(!(key() == original), "byte \(offset)")
+            frame[offset] ^= 0x40
+        }
+        // A first fragment is not the unfragmented packet, a later one has no ports.
+        frame[20] = 0x20
+        let first = key()
+        #expect(!(first == original))
+        frame[36] ^= 1
+        #expect(key() == first)
+        frame[36] ^= 1
+        frame[20] = 0
+        // TTL, identification, checksum and payload are not part of a flow.
+        for offset in [15, 18, 22, 24, 40] {
+            frame[offset] ^= 1
+            #expect(key() == original, "byte \(offset)")
+            frame[offset] ^= 1
+        }
+        #expect(!(key(port: 6, identity: 6) == original))
+        #expect(!(key(identity: 6) == original))
+        #expect(!(key(outer: 1) == original))
+    }
+
+    /// A free line first; then a stale one; then the tenant that holds most makes room.
+    @Test func placement() throws {
+        let cache = try #require(FlowCache(memory.ref, capacity: 64))
+        // Both homes of this hash are different groups of four lines.
+        let hash: UInt64 = 0x0000_0014_0000_0008
+        var lines: [Int] = []
+        for number in 0..<8 as Range<UInt16> {
+            guard case .free(let index) = place(cache, hash, scope: 1) else {
+                Issue.record("no free line")
+                return
+            }
+            lines.append(index)
+            remember(cache, index, makeKey(number), scope: UInt32(number < 6 ? 1 : 2))
+        }
+        #expect(Set(lines) == Set([8, 9, 10, 11, 20, 21, 22, 23]))
+        for number in 0..<8 as Range<UInt16> { #expect(cache.find(hash, makeKey(number)) == lines[Int(number)]) }
+        #expect(cache.find(hash, makeKey(99)) == nil)
+
+        guard case .stale(let stale) = place(cache, hash, scope: 1, stale: [lines[5]]) else {
+            Issue.record("not the stale line")
+            return
+        }
+        #expect(stale == lines[5])
+
+        // Tenant 1 holds six, tenant 2 two: whoever comes, tenant 1 makes room.
+        for newcomer in [1, 2, 3] as [UInt32] {
+            guard case .evict(let victim) = place(cache, hash, scope: newcomer) else {
+                Issue.record("no victim")
+                return
+            }
+            #expect(scope(cache, victim) == 1)
+        }
+        // A tenant that holds more than any in the set is not remembered here.
+        for _ in 0..<7 { cache.gained(3) }
+        guard case .suppressed = place(cache, hash, scope: 3) else {
+            Issue.record("not suppressed")
+            return
+        }
+        // With as many as the largest it is.
+        cache.lost(3)
+        guard case .evict = place(cache, hash, scope: 3) else {
+            Issue.record("suppressed with an equal share")
+            return
+        }
+        cache.destroy(memory.ref)
+        #expect(memory.isClean)
+    }
+
+    /// An entry that was given up is not found, though its key is still there.
+    @Test func freeEntriesAreNotFound() throws {
+        let cache = try #require(FlowCache(memory.ref, capacity: 64))
+        let hash: UInt64 = 5
+        remember(cache, 5, makeKey(), scope: 1)
+        cache.entries[5].result = 0
+        #expect(cache.find(hash, makeKey()) == nil)
+        guard case .free(5) = place(cache, hash, scope: 1) else {
+            Issue.record("not free")
+            return
+        }
+        cache.destroy(memory.ref)
+    }
+
+    @Test func withoutMemory() {
+        for credit in 0..<2 {
+            memory.allocator.credit = credit
+            #expect(FlowCache(memory.ref, capacity: 64) == nil)
+            #expect(memory.isClean)
+        }
+    }
+
+    // MARK: - In a worker
+
+    /// A tenant that sends nothing but new flows displaces its own: the other tenant's flows stay.
+    @Test func aFloodDisplacesItsOwn() {
+        let dataplane = TestDataplane()
+        var ports: [UInt32] = []
+        for vsid in [5001, 5002] as [UInt32] {
+            ports.append(dataplane.add(vmPort(vsid, 0x0060_0000_0001)))
+            _ = dataplane.add(vmPort(vsid, 0x0060_0000_0002))
+        }
+        let worker = TestWorker(dataplane, flows: 256)
+        func send(_ tenant: Int, _ flow: Int) {
+            worker.add(port: ports[tenant]) {
+                writeUDP(
+                    $0, to: 0x0060_0000_0002, from: 0x0060_0000_0001, 0x0A00_0001, 0x0A00_0002, sourcePort: UInt16(flow))
+            }
+        }
+        func victims() {
+            for first in stride(from: 0, to: 64, by: 32) {
+                for flow in first..<first + 32 { send(0, flow) }
+                worker.process()
+            }
+        }
+        victims()
+        for round in 0..<40 {
+            for flow in 0..<50 { send(1, 100 + round * 50 + flow) }
+            worker.process()
+        }
+        let before = dataplane.stats
+        victims()
+        let after = dataplane.stats
+        #expect(after.flow_hits - before.flow_hits == 64)
+        #expect(after.flow_entries <= 256)
+        #expect(after.flow_evictions + after.flow_suppressed > 1000)
+        #expect(after.dropped == 0)
+        worker.destroy()
+        #expect(dataplane.stats.flow_entries == 0)
+        dataplane.destroy()
+    }
+
+    /// Hits and misses are what they should be, and a change of one VM network costs another nothing.
+    @Test func changesInvalidateTheirScopeAlone() {
+        let dataplane = TestDataplane()
+        var ports: [UInt32] = []
+        for vsid in [5001, 5002] as [UInt32] {
+            ports.append(dataplane.add(vmPort(vsid, 0x0060_0000_0001)))
+            _ = dataplane.add(vmPort(vsid, 0x0060_0000_0002))
+        }
+        let worker = TestWorker(dataplane)
+        func burst() -> (hits: UInt64, misses: UInt64) {
+            let before = dataplane.stats
+            for port in ports {
+                worker.add(port: port) {
+                    writeUDP($0, to: 0x0060_0000_0002, from: 0x0060_0000_0001, 0x0A00_0001, 0x0A00_0002)
+                }
+            }
+            #expect(worker.process().count == 2)
+            let after = dataplane.stats
+            return (after.flow_hits - before.flow_hits, after.flow_misses - before.flow_misses)
+        }
+        #expect(burst() == (0, 2))
+        #expect(burst() == (2, 0))
+        dataplane.add(record(5001, 0x0A00_0009, 0x0060_0000_0009, 0xC0A8_0009))
+        // The first record of a provider address concerns everyone, the second only its virtual subnet.
+        #expect(burst() == (0, 2))
+        dataplane.add(record(5001, 0x0A00_000A, 0x0060_0000_000A, 0xC0A8_0009))
+        #expect(burst() == (1, 1))
+        dataplane.add(customerRoute(7, 5002, prefix(0x0B00_0000, 8)))
+        #expect(burst() == (1, 1))
+        _ = dataplane.add(providerPort())
+        #expect(burst() == (0, 2))
+        #expect(burst() == (2, 0))
+        worker.destroy()
+        dataplane.destroy()
+    }
+}

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model.hpp"
+
+#include "tunnel.hpp"
+#include "vm_side.hpp"
+
+namespace model {
+
+constexpr std::size_t waiting_for_one_next_hop = 8;
+
+/// One call of apus_worker_process().
+struct Model::Burst {
+	Worker &worker;
+	std::uint64_t now;
+	Result result;
+	Neighbours::Send send_request;
+	struct apus_stats &stats() { return worker.stats_; }
+};
+
+std::size_t Worker::held() const
+{
+	std::size_t count = 0;
+	for (const auto &[next_hop, frames] : waiting_)
+		count += frames.size();
+	return count;
+}
+
+void Model::changed()
+{
+	if (!transaction_)
+		neighbours_.policy_changed(policy_);
+}
+
+void Model::commit()
+{
+	policy_ = std::move(*transaction_);
+	transaction_.reset();
+	neighbours_.policy_changed(policy_);
+}
+
+Result Model::process(Worker &worker, const std::vector<Frame> &frames, std::uint64_t now)
+{
+	worker.now_ = std::max(worker.now_, now);
+	Burst burst{worker, worker.now_, {}, {}};
+	burst.send_request = [&](const Bytes &bytes, std::uint32_t port) {
+		burst.stats().generated++;
+		burst.stats().arp_requests++;
+		transmit(burst, new_buffer, port, APUS_FRAME_GENERATED, bytes);
+	};
+	burst.stats().bursts++;
+
+	neighbours_.tick(policy_, settings_, [&](Ip next_hop) { return worker.waiting_.count(next_hop) != 0; }, burst.now,
+			 burst.send_request);
+	release_waiting(burst);
+	for (const Frame &frame : frames) {
+		receive(burst, frame);
+		release_waiting(burst);
+	}
+	burst.stats().held = worker.held();
+	return std::move(burst.result);
+}
+
+std::vector<std::uint64_t> Model::destroy(Worker &worker)
+{
+	std::vector<std::uint64_t> released;
+	for (const auto &[next_hop, frames] : worker.waiting_)
+		for (const Frame &frame : frames) {
+			released.push_back(frame.id);
+			worker.stats_.dropped++;
+			worker.stats_.drops[APUS_DROP_WORKER_DESTROYED]++;
+		}
+	worker.waiting_.clear();
+	worker.stats_.held = 0;
+	return released;
+}
+
+// ---- one frame -----------------------------------------------------------------------------------------------------
+
+void Model::receive(Burst &burst, const Frame &frame)
+{
+	burst.stats().received++;
+	burst.stats().received_bytes += frame.length();
+	if (policy_.ports.count(frame.port) != 0) {
+		port_stats_[frame.port].received++;
+		port_stats_[frame.port].received_bytes += frame.length();
+	}
+	carry_out(burst, frame, decide(burst, frame));
+}
+
+/// Section 1.
+Verdict Model::decide(Burst &burst, const Frame &frame)
+{
+	const auto port = policy_.ports.find(frame.port);
+	if (port == policy_.ports.end())
+		return Verdict::drop(APUS_DROP_PORT_UNKNOWN);
+	if (frame.null_data || frame.length() < ethernet_size || frame.length() > APUS_FRAME_MAX ||
+	    frame.contiguous < std::min(frame.length(), APUS_CONTIGUOUS))
+		return Verdict::drop(APUS_DROP_FRAME_INVALID);
+	if (port->second.vm)
+		return from_vm(policy_, settings_, frame.port, frame.bytes);
+
+	const OuterEthernet ethernet = OuterEthernet::parse(frame.bytes);
+	if (!ethernet.complete)
+		return Verdict::drop(APUS_DROP_OUTER_TRUNCATED);
+	if (ethernet.type == type_arp)
+		return neighbours_.arp(policy_, frame.port, ethernet, frame.bytes, burst.now);
+	if (ethernet.type != type_ipv4)
+		return Verdict::drop(APUS_DROP_OUTER_ETHERTYPE);
+	return from_provider(policy_, settings_, frame.port, ethernet, frame.bytes, frame.flags);
+}
+
+void Model::carry_out(Burst &burst, const Frame &frame, Verdict verdict)
+{
+	struct apus_stats &stats = burst.stats();
+	switch (verdict.kind) {
+	case Verdict::Kind::drop:
+		return drop(burst, frame, verdict.reason);
+	case Verdict::Kind::consume:
+		stats.consumed++;
+		burst.result.released.push_back(frame.id);
+		return;
+	case Verdict::Kind::answer:
+		stats.consumed++;
+		stats.generated++;
+		(verdict.work == Verdict::Work::arp_reply ? stats.arp_replies : stats.echo_replies)++;
+		return transmit(burst, frame.id, frame.port, APUS_FRAME_GENERATED, std::move(verdict.bytes));
+	case Verdict::Kind::deliver:
+		stats.switched += verdict.work == Verdict::Work::switched;
+		stats.decapsulated += verdict.work == Verdict::Work::decapsulated;
+		stats.routed += verdict.routed;
+		return transmit(burst, frame.id, verdict.port, 0, std::move(verdict.bytes));
+	case Verdict::Kind::encapsulate:
+		return send_through_tunnel(burst, frame, verdict);
+	case Verdict::Kind::flood:
+		return flood(burst, frame, verdict);
+	}
+}
+
+/// Section 2.3.
+void Model::send_through_tunnel(Burst &burst, const Frame &frame, const Verdict &verdict)
+{
+	const auto path = policy_.path_to(verdict.remote);
+	if (!path)
+		return drop(burst, frame, APUS_DROP_PROVIDER_ROUTE_MISSING);
+	if (!path->has_source)
+		return drop(burst, frame, APUS_DROP_PROVIDER_ADDRESS_MISSING);
+
+	Worker &worker = burst.worker;
+	const auto queue = worker.waiting_.find(path->next_hop);
+	const std::size_t queued = queue == worker.waiting_.end() ? 0 : queue->second.size();
+	const bool may_wait = queued < waiting_for_one_next_hop && worker.held() < worker.held_capacity_;
+	const auto resolution = neighbours_.resolve(policy_, settings_, *path, may_wait, burst.now, burst.send_request);
+	if (resolution.kind == Neighbours::Resolution::Kind::failed)
+		return drop(burst, frame, APUS_DROP_NEIGHBOR_FAILED);
+	if (resolution.kind == Neighbours::Resolution::Kind::wait) {
+		if (!may_wait)
+			return drop(burst, frame, APUS_DROP_NEIGHBOR_QUEUE_FULL);
+		worker.waiting_[path->next_hop].push_back(frame);
+		return;
+	}
+
+	const ProviderAddress &source = policy_.provider_addresses.at(path->source);
+	const Ipv4 ip = *Ipv4::parse(verdict.bytes, ethernet_size, verdict.bytes.size());
+	if (ip.total_length + tunnel_overhead > policy_.ports.at(path->port).mtu)
+		return drop(burst, frame, APUS_DROP_MTU_EXCEEDED);
+	// Tags that were taken out of the customer's frame leave their room as headroom.
+	const std::size_t removed = frame.bytes.size() - verdict.bytes.size();
+	if (frame.headroom + removed < tunnel_overhead + (source.vlan != 0 ? 4 : 0))
+		return drop(burst, frame, APUS_DROP_NO_HEADROOM);
+
+	burst.stats().encapsulated++;
+	burst.stats().routed += verdict.routed;
+	transmit(burst, frame.id, path->port, APUS_FRAME_ENCAPSULATED,
+		 encapsulated(verdict.bytes, settings_, source, path->source, verdict.remote, resolution.mac, verdict.vsid));
+}
+
+/// Section 3, step 7.
+void Model::flood(Burst &burst, const Frame &frame, const Verdict &verdict)
+{
+	std::vector<std::uint32_t> targets;  // lowest number first
+	for (const auto &[id, port] : policy_.ports)
+		if (port.vm && port.vsid == verdict.vsid && id != frame.port)
+			targets.push_back(id);
+	if (targets.empty())
+		return drop(burst, frame, verdict.reason);
+	for (std::size_t i = 0; i + 1 < targets.size(); i++) {
+		burst.stats().generated++;
+		transmit(burst, new_buffer, targets[i], APUS_FRAME_GENERATED, verdict.bytes);
+	}
+	burst.stats().switched++;
+	transmit(burst, frame.id, targets.back(), 0, verdict.bytes);
+}
+
+/// Packets whose next hop has become known, or has failed, or that the policy now sends elsewhere, are decided again,
+/// by the policy of now.
+void Model::release_waiting(Burst &burst)
+{
+	std::vector<Ip> ready;
+	for (const auto &[next_hop, frames] : burst.worker.waiting_) {
+		const auto state = neighbours_.state(policy_, next_hop);
+		if (!state || *state != APUS_NEIGHBOR_INCOMPLETE)
+			ready.push_back(next_hop);
+	}
+	for (const Ip next_hop : ready) {
+		const std::deque<Frame> frames = std::move(burst.worker.waiting_[next_hop]);
+		burst.worker.waiting_.erase(next_hop);
+		burst.result.ordered = false;
+		for (const Frame &frame : frames)
+			carry_out(burst, frame, decide(burst, frame));
+	}
+}
+
+// ---- where frames end ----------------------------------------------------------------------------------------------
+
+void Model::transmit(Burst &burst, std::uint64_t id, std::uint32_t port, std::uint32_t flags, Bytes bytes)
+{
+	burst.stats().transmitted++;
+	burst.stats().transmitted_bytes += bytes.size();
+	port_stats_[port].transmitted++;
+	port_stats_[port].transmitted_bytes += bytes.size();
+	if ((flags & APUS_FRAME_GENERATED) != 0)
+		burst.result.ordered = false;
+	burst.result.outputs.push_back({id, port, flags, std::move(bytes)});
+}
+
+void Model::drop(Burst &burst, const Frame &frame, Reason reason)
+{
+	burst.stats().dropped++;
+	burst.stats().drops[reason]++;
+	if (policy_.ports.count(frame.port) != 0)
+		port_stats_[frame.port].dropped++;
+	burst.result.released.push_back(frame.id);
+}
+
+}  // namespace model

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// The reference model of docs/pipeline.md: slow, and meant to be read. It shares no code with the library.
+#pragma once
+
+#include <deque>
+
+#include "neighbours.hpp"
+
+namespace model {
+
+/// A frame as the host gives it. `id` names its buffer.
+struct Frame {
+	std::uint64_t id = 0;
+	std::uint32_t port = 0;
+	std::uint32_t flags = 0;
+	std::uint32_t headroom = APUS_HEADROOM;
+	Bytes bytes;
+	std::uint32_t contiguous = 0;          // at most bytes.size()
+	std::optional<std::uint32_t> claimed;  // apus_frame.length when that is not bytes.size()
+	bool null_data = false;
+	std::uint32_t length() const { return claimed ? *claimed : static_cast<std::uint32_t>(bytes.size()); }
+};
+
+constexpr std::uint64_t new_buffer = 0;  // the id of frames in buffers that the library asked for
+
+struct Output {
+	std::uint64_t id = new_buffer;
+	std::uint32_t port = 0;
+	std::uint32_t flags = 0;
+	Bytes bytes;
+};
+
+struct Result {
+	std::vector<Output> outputs;
+	std::vector<std::uint64_t> released;  // buffers that come back through `release`
+	bool ordered = true;                  // the order of `outputs` is defined
+};
+
+class Model;
+
+class Worker {
+public:
+	explicit Worker(std::size_t held_capacity) : held_capacity_(held_capacity) { stats_.size = sizeof(stats_); }
+	const struct apus_stats &stats() const { return stats_; }
+	std::size_t held() const;
+
+private:
+	friend class Model;
+	std::size_t held_capacity_;
+	std::uint64_t now_ = 0;
+	std::map<Ip, std::deque<Frame>> waiting_;  // by next hop
+	struct apus_stats stats_ = {};
+};
+
+class Model {
+public:
+	explicit Model(const Settings &settings) : settings_(settings) {}
+
+	// Control. Without a transaction, changes are made to policy() and followed by changed().
+	const Policy &policy() const { return transaction_ ? *transaction_ : policy_; }
+	Policy &change() { return transaction_ ? *transaction_ : policy_; }
+	void changed();
+	void begin() { transaction_ = policy_; }
+	void commit();
+	void abort() { transaction_.reset(); }
+	bool in_transaction() const { return transaction_.has_value(); }
+
+	Result process(Worker &worker, const std::vector<Frame> &frames, std::uint64_t now);
+	/// Packets that wait are dropped.
+	std::vector<std::uint64_t> destroy(Worker &worker);
+
+	const Settings &settings() const { return settings_; }
+	const Policy &published() const { return policy_; }
+	const Neighbours &neighbours() const { return neighbours_; }
+	const std::map<std::uint32_t, struct apus_port_stats> &port_stats() const { return port_stats_; }
+
+private:
+	Settings settings_;
+	Policy policy_;
+	std::optional<Policy> transaction_;
+	Neighbours neighbours_;
+	std::map<std::uint32_t, struct apus_port_stats> port_stats_;
+
+	struct Burst;
+	void receive(Burst &burst, const Frame &frame);
+	void carry_out(Burst &burst, const Frame &frame, Verdict verdict);
+	void send_through_tunnel(Burst &burst, const Frame &frame, const Verdict &verdict);
+	void flood(Burst &burst, const Frame &frame, const Verdict &verdict);
+	void release_waiting(Burst &burst);
+	void transmit(Burst &burst, std::uint64_t id, std::uint32_t port, std::uint32_t flags, Bytes bytes);
+	void drop(Burst &burst, const Frame &frame, Reason reason);
+	Verdict decide(Burst &burst, const Frame &frame);
+};
+
+}  // namespace model

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "neighbours.hpp"
+
+namespace model {
+
+void Neighbours::ask(const Policy &policy, Neighbour &neighbour, Ip ip, std::uint64_t now, const Send &send)
+{
+	neighbour.unanswered++;
+	neighbour.last_request = now;
+	const auto source = policy.provider_addresses.find(neighbour.asked_by.source);
+	if (source == policy.provider_addresses.end())
+		return;
+	const bool unicast = neighbour.known();
+	Bytes frame = ethernet_header(unicast ? neighbour.mac : 0xFFFFFFFFFFFF, source->second.mac, source->second.vlan, type_arp);
+	Arp{1, source->second.mac, neighbour.asked_by.source, 0, ip}.append_to(frame);
+	send(frame, neighbour.asked_by.port);
+}
+
+Neighbours::Resolution Neighbours::resolve(const Policy &policy, const Settings &settings, const Path &path, bool may_wait,
+					   std::uint64_t now, const Send &send)
+{
+	const auto fixed = policy.static_neighbours.find(path.next_hop);
+	if (fixed != policy.static_neighbours.end())
+		return {Resolution::Kind::known, fixed->second};
+
+	Neighbour &neighbour = entries_[path.next_hop];
+	if (neighbour.known()) {
+		if (neighbour.state == Neighbour::State::reachable && now - neighbour.confirmed >= settings.reachable_ns) {
+			neighbour.state = Neighbour::State::probe;
+			neighbour.unanswered = 0;
+			neighbour.asked_by = path;
+			ask(policy, neighbour, path.next_hop, now, send);
+		}
+		return {Resolution::Kind::known, neighbour.mac};
+	}
+	if (neighbour.state == Neighbour::State::failed) {
+		if (now - neighbour.failed < 4 * settings.retry_ns)
+			return {Resolution::Kind::failed, 0};
+		neighbour.state = Neighbour::State::incomplete;
+		neighbour.unanswered = 0;
+	}
+	if (may_wait && neighbour.unanswered == 0) {
+		neighbour.was_asked = true;
+		neighbour.asked_by = path;
+		ask(policy, neighbour, path.next_hop, now, send);
+	}
+	return {Resolution::Kind::wait, 0};
+}
+
+void Neighbours::tick(const Policy &policy, const Settings &settings, const std::function<bool(Ip)> &waited_for,
+		      std::uint64_t now, const Send &send)
+{
+	for (auto &[ip, neighbour] : entries_) {
+		if (policy.static_neighbours.count(ip) != 0)
+			continue;
+		const bool waiting = neighbour.state == Neighbour::State::incomplete && neighbour.unanswered > 0 && waited_for(ip);
+		const bool probing = neighbour.state == Neighbour::State::probe;
+		if ((!waiting && !probing) || now - neighbour.last_request < settings.retry_ns)
+			continue;
+		if (neighbour.unanswered < settings.retries) {
+			ask(policy, neighbour, ip, now, send);
+		} else if (waiting) {
+			neighbour.state = Neighbour::State::failed;
+			neighbour.failed = now;
+		} else {
+			neighbour.state = Neighbour::State::incomplete;
+			neighbour.unanswered = 0;
+		}
+	}
+}
+
+Verdict Neighbours::arp(const Policy &policy, std::uint32_t port, const OuterEthernet &ethernet, const Bytes &frame,
+			std::uint64_t now)
+{
+	const auto arp = Arp::parse(frame, ethernet.size);
+	if (!arp || arp->sender_mac == 0 || is_group(arp->sender_mac) || arp->sender_mac != get_mac(frame, 6))
+		return Verdict::drop(APUS_DROP_PROVIDER_ARP_MALFORMED);
+
+	// Step 3 before step 2: a request can be both learned from and answered.
+	const auto entry = entries_.find(arp->sender);
+	const bool is_static = policy.static_neighbours.count(arp->sender) != 0;
+	if (entry != entries_.end() && !is_static) {
+		Neighbour &neighbour = entry->second;
+		const bool asked_here = neighbour.was_asked && neighbour.asked_by.port == port;
+		bool to_us = false;
+		for (const auto &[ip, address] : policy.provider_addresses)
+			to_us = to_us || (address.port == port && address.mac == get_mac(frame, 0));
+		const bool is_answer = arp->operation == 2 && to_us;
+		if (asked_here && (is_answer || neighbour.known())) {
+			const bool changes = neighbour.known() && neighbour.mac != arp->sender_mac;
+			if (!changes || now - neighbour.mac_changed >= 1'000'000'000) {
+				if (neighbour.mac != arp->sender_mac)
+					neighbour.mac_changed = now;
+				neighbour.mac = arp->sender_mac;
+				neighbour.state = Neighbour::State::reachable;
+				neighbour.confirmed = now;
+				neighbour.unanswered = 0;
+			}
+		}
+	}
+
+	const auto ours = policy.provider_addresses.find(arp->target);
+	if (arp->operation == 1 && ours != policy.provider_addresses.end() && ours->second.port == port &&
+	    ours->second.vlan == ethernet.vlan) {
+		Bytes answer(frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(ethernet.size));
+		put_mac(answer, 0, arp->sender_mac);
+		put_mac(answer, 6, ours->second.mac);
+		Arp{2, ours->second.mac, arp->target, arp->sender_mac, arp->sender}.append_to(answer);
+		return Verdict::answer(std::move(answer), Verdict::Work::arp_reply);
+	}
+	return Verdict::consume();
+}
+
+std::optional<enum apus_neighbor_state> Neighbours::state(const Policy &policy, Ip ip) const
+{
+	if (policy.static_neighbours.count(ip) != 0)
+		return APUS_NEIGHBOR_STATIC;
+	const auto entry = entries_.find(ip);
+	if (entry == entries_.end())
+		return policy.needed_neighbours().count(ip) != 0 ? std::optional(APUS_NEIGHBOR_INCOMPLETE) : std::nullopt;
+	switch (entry->second.state) {
+	case Neighbour::State::incomplete:
+		return APUS_NEIGHBOR_INCOMPLETE;
+	case Neighbour::State::reachable:
+		return APUS_NEIGHBOR_REACHABLE;
+	case Neighbour::State::probe:
+		return APUS_NEIGHBOR_PROBE;
+	case Neighbour::State::failed:
+		return APUS_NEIGHBOR_FAILED;
+	}
+	return std::nullopt;
+}
+
+Mac Neighbours::known_mac(const Policy &policy, Ip ip) const
+{
+	const auto fixed = policy.static_neighbours.find(ip);
+	if (fixed != policy.static_neighbours.end())
+		return fixed->second;
+	const auto entry = entries_.find(ip);
+	return entry != entries_.end() && entry->second.known() ? entry->second.mac : 0;
+}
+
+void Neighbours::policy_changed(const Policy &policy)
+{
+	const std::set<Ip> needed = policy.needed_neighbours();
+	for (auto entry = entries_.begin(); entry != entries_.end();) {
+		// A static entry has no dynamic state: when it is removed, a new dynamic one begins.
+		const bool keep = needed.count(entry->first) != 0 && policy.static_neighbours.count(entry->first) == 0;
+		entry = keep ? std::next(entry) : entries_.erase(entry);
+	}
+}
+
+}  // namespace model

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// docs/pipeline.md sections 5 and 5.1: what is known about the next hops of the provider network, and ARP there.
+// All workers of a dataplane share this; the packets that wait are the worker's (model.hpp).
+#pragma once
+
+#include <functional>
+
+#include "packet.hpp"
+#include "provider_side.hpp"
+
+namespace model {
+
+struct Neighbour {
+	enum class State { incomplete, reachable, probe, failed };
+	State state = State::incomplete;
+	Mac mac = 0;
+	bool was_asked = false;
+	Path asked_by;                  // port and source of the requests
+	unsigned unanswered = 0;        // requests since the last answer
+	std::uint64_t last_request = 0;
+	std::uint64_t confirmed = 0;    // when it last answered
+	std::uint64_t mac_changed = 0;  // when the MAC was last set
+	std::uint64_t failed = 0;
+	bool known() const { return state == State::reachable || state == State::probe; }
+};
+
+class Neighbours {
+public:
+	/// Sends a request: the bytes of the frame and its egress port.
+	using Send = std::function<void(const Bytes &frame, std::uint32_t port)>;
+
+	struct Resolution {
+		enum class Kind { known, wait, failed } kind;
+		Mac mac;
+	};
+	/// The MAC of the next hop of `path`, for a packet that would be sent now. Starts an attempt where that is due.
+	/// `may_wait`: the worker has room for one more waiting packet; without it no attempt is started.
+	Resolution resolve(const Policy &policy, const Settings &settings, const Path &path, bool may_wait, std::uint64_t now,
+			   const Send &send);
+
+	/// Retries that are due. `waited_for`: packets of the calling worker wait for this next hop.
+	void tick(const Policy &policy, const Settings &settings, const std::function<bool(Ip)> &waited_for, std::uint64_t now,
+		  const Send &send);
+
+	/// An ARP frame of the provider network. Answers, consumes or drops it; learns from it.
+	Verdict arp(const Policy &policy, std::uint32_t port, const OuterEthernet &ethernet, const Bytes &frame,
+		    std::uint64_t now);
+
+	/// What apus_provider_neighbor_get() tells; nothing when there is no such neighbour.
+	std::optional<enum apus_neighbor_state> state(const Policy &policy, Ip ip) const;
+	Mac known_mac(const Policy &policy, Ip ip) const;  // 0 while unknown
+
+	/// The policy changed: entries that nothing needs any more go.
+	void policy_changed(const Policy &policy);
+
+private:
+	std::map<Ip, Neighbour> entries_;
+	void ask(const Policy &policy, Neighbour &neighbour, Ip ip, std::uint64_t now, const Send &send);
+};
+
+}  // namespace model

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// The model's objects as the structs of the C contract.
+#pragma once
+
+#include <cstring>
+
+#include "policy.hpp"
+
+namespace objects {
+
+inline struct apus_address address(model::Ip ip)
+{
+	struct apus_address out = {};
+	out.family = APUS_IPV4;
+	for (int i = 0; i < 4; i++)
+		out.bytes[i] = static_cast<std::uint8_t>(ip >> (24 - 8 * i));
+	return out;
+}
+
+inline struct apus_mac mac(model::Mac value)
+{
+	struct apus_mac out = {};
+	for (int i = 0; i < 6; i++)
+		out.bytes[i] = static_cast<std::uint8_t>(value >> (40 - 8 * i));
+	return out;
+}
+
+inline struct apus_guid guid(const model::Guid &value)
+{
+	struct apus_guid out = {};
+	std::memcpy(out.bytes, value.data(), sizeof(out.bytes));
+	return out;
+}
+
+inline struct apus_prefix prefix(const model::Prefix &value)
+{
+	struct apus_prefix out = {};
+	out.address = address(value.address);
+	out.length = static_cast<std::uint8_t>(value.length);
+	return out;
+}
+
+inline struct apus_port_params port(const model::Port &port)
+{
+	struct apus_port_params out;
+	APUS_INIT(&out);
+	out.kind = port.vm ? APUS_PORT_VM : APUS_PORT_PROVIDER;
+	out.flags = port.trusted ? APUS_PORT_TRUSTED : 0;
+	out.virtual_subnet_id = port.vsid;
+	out.mac = mac(port.mac);
+	out.mtu = port.mtu;
+	std::strcpy(out.name, port.vm ? "vm" : "uplink");
+	return out;
+}
+
+inline struct apus_lookup_record record(const model::RecordKey &key, const model::Record &record)
+{
+	struct apus_lookup_record out;
+	APUS_INIT(&out);
+	out.virtual_subnet_id = key.first;
+	out.customer_address = address(key.second);
+	out.mac = mac(record.mac);
+	out.rule = record.rule;
+	out.type = record.type;
+	out.provider_address = address(record.provider_address);
+	return out;
+}
+
+inline struct apus_customer_route customer_route(const model::CustomerRouteKey &key, std::uint32_t metric)
+{
+	struct apus_customer_route out;
+	APUS_INIT(&out);
+	out.routing_domain_id = guid(key.domain);
+	out.virtual_subnet_id = key.vsid;
+	out.destination_prefix = prefix(key.prefix);
+	out.next_hop = address(key.next_hop);
+	out.metric = metric;
+	return out;
+}
+
+inline struct apus_provider_address provider_address(model::Ip ip, const model::ProviderAddress &value)
+{
+	struct apus_provider_address out;
+	APUS_INIT(&out);
+	out.provider_address = address(ip);
+	out.port = value.port;
+	out.prefix_length = static_cast<std::uint8_t>(value.prefix_length);
+	out.vlan = value.vlan;
+	out.mac = mac(value.mac);
+	return out;
+}
+
+inline struct apus_provider_route provider_route(const model::ProviderRouteKey &key, std::uint32_t metric)
+{
+	struct apus_provider_route out;
+	APUS_INIT(&out);
+	out.destination_prefix = prefix(key.prefix);
+	out.next_hop = address(key.next_hop);
+	out.port = key.port;
+	out.metric = metric;
+	return out;
+}
+
+inline struct apus_provider_neighbor neighbor(model::Ip ip, model::Mac value)
+{
+	struct apus_provider_neighbor out;
+	APUS_INIT(&out);
+	out.address = address(ip);
+	out.mac = mac(value);
+	return out;
+}
+
+}  // namespace objects

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// The random world of one round: which addresses, MACs, subnets and tenants exist, and random policy objects from it.
+// Tenants share customer addresses and MACs on purpose.
+#pragma once
+
+#include "policy.hpp"
+#include "random.hpp"
+
+namespace world {
+
+using namespace model;
+
+struct Subnet {
+	Vsid vsid = 0;
+	int domain = -1;  // index; -1 = never bound
+	Ip base = 0;      // a /24
+};
+
+class World {
+public:
+	World(Random &random, const Settings &settings);
+
+	std::vector<Guid> domains;
+	std::vector<Subnet> subnets;
+	std::vector<Ip> local_pas;
+	std::vector<Ip> remote_pas;
+	std::vector<Ip> routers;
+
+	Mac vm_mac(unsigned host) const { return 0x600060000100 + host; }
+	Mac uplink_mac(unsigned i) const { return 0x324455667700 + i; }
+	Mac remote_mac(Ip ip) const { return 0x445566000000 + (ip & 0xFFFFFF); }
+	Mac some_mac(Random &random) const;
+	Ip some_ca(Random &random) const;
+
+	RecordKey record_key(Random &random) const;
+	Record record(Random &random, const RecordKey &key) const;
+	CustomerRouteKey customer_route(Random &random) const;
+	ProviderAddress provider_address(Random &random, const std::vector<std::uint32_t> &provider_ports) const;
+	ProviderRouteKey provider_route(Random &random, const std::vector<std::uint32_t> &provider_ports) const;
+	std::uint32_t metric(Random &random) const { return random.pick<std::uint32_t>({0, 0, 0, 1, 5, 0xFFFFFFFF}); }
+	Port vm_port(Random &random) const;
+	Port provider_port(Random &random) const;
+
+private:
+	const Subnet &some_subnet(Random &random) const { return random.pick(subnets); }
+};
+
+}  // namespace world
