@@ -35,11 +35,21 @@ prepare() { # prepare DIRECTORY
     cd "$1/package" || exit 1
 }
 
+# How the code is built. Without optimization the thread sanitizer of this toolchain does not see memcpy of a constant
+# size, which is what every access to a packet is; with it, it sees a plain load or store.
+options() {
+    case $1 in
+    address) echo "--sanitize=address -Xcc -fsanitize=address" ;;
+    thread) echo "--sanitize=thread -Xcc -fsanitize=thread -c release -Xswiftc -enable-testing" ;;
+    esac
+}
+
 run() { # run SANITIZER SCRATCH LOG arguments...
     local sanitizer=$1 scratch=$2 log=$3
     shift 3
-    APUS_CORE_ONLY=1 SWIFT_BACKTRACE=enable=no timeout 300 swift test --disable-xctest --scratch-path "$scratch" \
-        --sanitize="$sanitizer" -Xcc -fsanitize="$sanitizer" "$@" >"$log" 2>&1
+    # shellcheck disable=SC2046
+    APUS_CORE_ONLY=1 SWIFT_BACKTRACE=enable=no timeout 300 swift test --disable-xctest --skip-build \
+        --scratch-path "$scratch" $(options "$sanitizer") "$@" >"$log" 2>&1
 }
 
 suite() { # suite NAME SANITIZER REPORT MILLISECONDS filter-arguments...
@@ -50,19 +60,20 @@ suite() { # suite NAME SANITIZER REPORT MILLISECONDS filter-arguments...
     local status
     prepare "$scratch"
     SECONDS=0
-    APUS_CORE_ONLY=1 timeout 600 swift build --build-tests --scratch-path "$scratch" --sanitize="$sanitizer" \
-        -Xcc -fsanitize="$sanitizer" >"$log" 2>&1
+    # shellcheck disable=SC2046
+    APUS_CORE_ONLY=1 timeout 600 swift build --build-tests --scratch-path "$scratch" $(options "$sanitizer") \
+        >"$log" 2>&1
     status=$?
     check "$name: build ($SECONDS s)" "$([ $status = 0 ] && echo true || echo false)" "$log"
     [ $status = 0 ] || return
 
-    APUS_CANARY=$name run "$sanitizer" "$scratch" "$scratch/canary.log" --skip-build --filter CanaryTests
+    APUS_CANARY=$name run "$sanitizer" "$scratch" "$scratch/canary.log" --filter CanaryTests
     check "$name: the canary is reported" \
-        "$(grep -aq "$report.*" "$scratch/canary.log" && echo true || echo false)" "$scratch/canary.log"
+        "$(grep -aq "$report" "$scratch/canary.log" && echo true || echo false)" "$scratch/canary.log"
 
     SECONDS=0
     export APUS_CONCURRENCY_MS=${APUS_CONCURRENCY_MS_GIVEN:-$milliseconds}
-    run "$sanitizer" "$scratch" "$log" --skip-build "$@"
+    run "$sanitizer" "$scratch" "$log" "$@"
     status=$?
     check "$name: tests pass ($SECONDS s)" \
         "$([ $status = 0 ] && grep -aqE "Test run with [1-9][0-9]* tests? .*passed" "$log" && echo true || echo false)" "$log"

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HOT_ENTRIES = {"libapus.so": ["apus_worker_process"], "libapus_dpdk.so": ["apus_dpdk_worker_poll"]}
 
 #: The one place where a locked instruction is right: the reference count of an mbuf that somebody else holds too.
-SHARED_MBUFS = {"libapus_dpdk.so": re.compile(r"ApusDPDK4MbufV9dropFront|^rte_pktmbuf_detach$")}
+SHARED_MBUFS = {"libapus_dpdk.so": re.compile(r"ApusDPDK4MbufV9dropFront|^rte_(pktmbuf|mbuf)_")}
 
 #: Calls that a hot function must not make.
 FORBIDDEN_CALLS = re.compile(
