@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ApusPolicy
+import CApus
+import CApusDPDK
+
+/// The commands of the control socket.
+struct Commands {
+    let host: Host
+    let policy: String
+
+    /// Lines longer than this many objects are cut off, and say so.
+    private static let objectsMax = 1000
+
+    func answer(_ line: String) -> JSON {
+        switch line {
+        case "stats": (try? Accounting(host).json) ?? .error("busy")
+        case "ports": ports
+        case "neighbours", "neighbors": neighbors
+        case "records": records
+        case "reload": reload()
+        case "quit": quit()
+        case "help":
+            .object([
+                (
+                    "commands",
+                    .array(["stats", "ports", "neighbours", "records", "reload", "help", "quit"].map { .text($0) })
+                )
+            ])
+        default: .error("unknown command; try help")
+        }
+    }
+
+    private func quit() -> JSON {
+        StopRequest.set()
+        return .object([("ok", .flag(true))])
+    }
+
+    private func reload() -> JSON {
+        do {
+            try host.reload(policy: policy)
+            return .object([("ok", .flag(true))])
+        } catch {
+            return .error("\(error)")
+        }
+    }
+
+    // MARK: - Lists
+
+    private var ports: JSON {
+        let list = host.ports.map { port in
+            var fields: [(String, JSON)] = [
+                ("name", .text(port.name)), ("id", .number(UInt64(port.id))),
+                ("kind", .text(port.kind == APUS_PORT_VM ? "vm" : "provider")), ("device", .text(port.deviceName)),
+            ]
+            if let info = unsafe host.info(of: port) {
+                fields += unsafe [
+                    ("rx_queues", .number(UInt64(info.rx_queues))), ("tx_queues", .number(UInt64(info.tx_queues))),
+                    ("mtu", .number(UInt64(info.mtu))), ("rss", .flag(info.rss != 0)),
+                    ("link_up", .flag(info.link_up != 0)),
+                ]
+            }
+            return JSON.object(fields)
+        }
+        return .object([("ports", .array(list))])
+    }
+
+    private var neighbors: JSON {
+        var neighbor = apus_provider_neighbor()
+        neighbor.size = MemoryLayout<apus_provider_neighbor>.size
+        let states = [1: "static", 2: "incomplete", 3: "reachable", 4: "probe", 5: "failed"]
+        return unsafe list("neighbours", { unsafe apus_provider_neighbor_iterate(host.dataplane, $0, &neighbor) }) {
+            .object([
+                ("address", .text(format(neighbor.address))), ("mac", .text(format(neighbor.mac))),
+                ("state", .text(states[Int(neighbor.state)] ?? "?")),
+            ])
+        }
+    }
+
+    private var records: JSON {
+        var record = apus_lookup_record()
+        record.size = MemoryLayout<apus_lookup_record>.size
+        return unsafe list("records", { unsafe apus_lookup_record_iterate(host.dataplane, $0, &record) }) {
+            .object([
+                ("virtual_subnet_id", .number(UInt64(record.virtual_subnet_id))),
+                ("customer_address", .text(format(record.customer_address))), ("mac", .text(format(record.mac))),
+                ("provider_address", .text(format(record.provider_address))),
+                (
+                    "vm_name",
+                    .text(
+                        unsafe withUnsafeBytes(of: record.vm_name) { bytes in
+                            unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+                        })
+                ),
+            ])
+        }
+    }
+
+    /// Walk over objects of the dataplane.
+    private func list(
+        _ name: String, _ iterate: (UnsafeMutablePointer<UInt64>) -> Int32, _ object: () -> JSON
+    ) -> JSON {
+        var cursor: UInt64 = 0
+        var objects: [JSON] = []
+        while objects.count < Self.objectsMax, unsafe iterate(&cursor) == 1 { objects.append(object()) }
+        return .object([(name, .array(objects)), ("complete", .flag(objects.count < Self.objectsMax))])
+    }
+
+    private func format(_ address: apus_address) -> String {
+        unsafe text { buffer, size in
+            unsafe withUnsafePointer(to: address) { unsafe apus_address_format($0, buffer, size) }
+        }
+    }
+
+    private func format(_ mac: apus_mac) -> String {
+        unsafe text { buffer, size in
+            unsafe withUnsafePointer(to: mac) { unsafe apus_mac_format($0, buffer, size) }
+        }
+    }
+
+    private func text(_ body: (UnsafeMutablePointer<CChar>, Int) -> Int32) -> String {
+        unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(APUS_TEXT_SIZE)) { buffer in
+            unsafe body(buffer.baseAddress!, buffer.count) < 0 ? "?" : String(cString: buffer.baseAddress!)
+        }
+    }
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the library did in one burst, against what the model says.
+#pragma once
+
+#include <string>
+#include <unordered_map>
+
+#include "buffers.hpp"
+
+namespace comparison {
+
+/// One dataplane with its workers and buffers, driven through the C contract.
+struct Side {
+	struct apus_dataplane *dataplane = nullptr;
+	std::vector<struct apus_worker *> workers;
+	host::Buffers buffers;
+	std::unordered_map<std::uint64_t, std::uint64_t> last_of_flow;  // flow -> highest id that was sent
+	std::vector<struct apus_frame> in, out;                         // kept for their memory
+};
+
+/// A number that is the same for frames of one flow.
+std::uint64_t flow_of(const model::Frame &frame);
+
+/// Process `frames` on worker `worker` and compare outputs, released buffers, counters and identities.
+/// @return "" when all is as expected, else what is not
+std::string process_and_compare(Side &side, std::size_t worker, const std::vector<model::Frame> &frames, std::uint64_t now,
+				const model::Result &expected, const struct apus_stats &expected_stats);
+
+std::string compare_stats(const struct apus_stats &got, const struct apus_stats &expected);
+
+std::string hex(const std::uint8_t *bytes, std::size_t length);
+inline std::string hex(const model::Bytes &bytes) { return hex(bytes.data(), bytes.size()); }
+
+}  // namespace comparison

@@ -1,0 +1,615 @@
+// SPDX-License-Identifier: Apache-2.0
+// Random policies and random frames: the library against the model, burst by burst.
+//
+// Each round makes a world, a policy of it, and two dataplanes: one whose workers have an ample flow cache and one whose
+// workers have the smallest. Both get the same bursts, and both must do what the model, which caches nothing, says.
+//
+//     differential [--seed N] [--packets N] [--seconds N] [--verbose]
+#include <chrono>
+#include <memory>
+
+#include "comparison.hpp"
+#include "objects.hpp"
+#include "report.hpp"
+#include "traffic.hpp"
+#include "world.hpp"
+
+namespace {
+
+using comparison::Side;
+using report::text;
+
+struct Options {
+	std::uint64_t seed = 1;
+	std::uint64_t packets = 1'000'000;
+	std::uint64_t seconds = 0;  // 0: as long as the packets take
+	bool verbose = false;
+};
+
+constexpr std::uint64_t packets_in_a_round = 12'000;
+constexpr std::size_t sides = 2;
+
+model::Settings random_settings(Random &random)
+{
+	model::Settings settings;
+	settings.accept_reserved_vsids = random.one_in(5);
+	settings.flow_id_zero = random.one_in(4);
+	settings.no_source_validation = random.one_in(5);
+	settings.accept_ip_options = random.one_in(4);
+	settings.gateway_mac = random.one_in(3) ? 0x02AABBCCDDEE : settings.gateway_mac;
+	settings.outer_ttl = random.pick<std::uint8_t>({128, 64, 255, 1});
+	settings.retry_ns = random.pick<std::uint64_t>({10, 100, 1000}) * 1'000'000;
+	settings.reachable_ns = random.pick<std::uint64_t>({1000, 30'000}) * 1'000'000;
+	settings.retries = static_cast<unsigned>(random.pick<std::uint32_t>({1, 2, 3, 16}));
+	return settings;
+}
+
+class Round {
+public:
+	Round(std::uint64_t seed, const Options &options)
+		: seed_(seed), options_(options), random_(seed), settings_(random_settings(random_)), world_(random_, settings_),
+		  model_(settings_), traffic_(random_, world_, settings_), now_(random_.below(1'000'000'000'000)) {}
+
+	~Round() { close(); }
+
+	/// @return frames that were processed
+	std::uint64_t run(std::uint64_t packets);
+
+private:
+	std::uint64_t seed_;
+	const Options &options_;
+	Random random_;
+	model::Settings settings_;
+	world::World world_;
+	model::Model model_;
+	std::vector<std::unique_ptr<model::Worker>> model_workers_;
+	Side side_[sides];
+	traffic::Traffic traffic_;
+	std::uint64_t now_;
+	std::uint64_t next_id_ = 1;
+	std::uint64_t step_ = 0;
+	bool broken_ = false;
+	std::string last_change_;
+	struct apus_stats destroyed_ = {};  // counters of workers that are gone
+
+	bool open();
+	void close();
+	bool add_worker();
+	bool replace_worker(std::size_t i);
+	void first_policy();
+	void change_policy();
+	void look();
+	void add_port(const model::Port &port);
+	std::uint32_t some_port(bool vm);
+	std::vector<std::uint32_t> ports(bool vm) const;
+	bool burst(std::uint64_t frames);
+	bool compare_neighbours();
+	bool compare_totals();
+	bool problem(const std::string &what);
+	void describe_policy() const;
+
+	/// Make the same control call on both dataplanes; each must answer what the model says.
+	template <class Call>
+	void control(int expected, const std::string &what, Call call)
+	{
+		last_change_ = what;
+		for (std::size_t i = 0; i < sides; i++) {
+			const int got = call(side_[i].dataplane);
+			if (got != expected)
+				problem(what + text(": expected %s, got %s (%s)\n", apus_error_name(expected), apus_error_name(got),
+						    apus_dataplane_error_text(side_[i].dataplane)));
+		}
+		model_.changed();
+		if (!model_.in_transaction())
+			look();
+	}
+};
+
+bool Round::problem(const std::string &what)
+{
+	broken_ = true;
+	report::failed++;
+	if (report::failed > report::shown_failures / 8)
+		return false;
+	std::printf("MISMATCH seed %llu step %llu now %llu (reproduce: differential --seed %llu --packets %llu)\n%s  last change: %s\n",
+		    static_cast<unsigned long long>(seed_), static_cast<unsigned long long>(step_), static_cast<unsigned long long>(now_),
+		    static_cast<unsigned long long>(seed_), static_cast<unsigned long long>(packets_in_a_round), what.c_str(),
+		    last_change_.c_str());
+	describe_policy();
+	return false;
+}
+
+void Round::describe_policy() const
+{
+	const model::Policy &policy = model_.published();
+	std::printf("  settings: reserved %d, flow id zero %d, no validation %d, options %d, gateway %012llx, ttl %u, reachable %llu ms, retry %llu ms, retries %u\n",
+		    settings_.accept_reserved_vsids, settings_.flow_id_zero, settings_.no_source_validation, settings_.accept_ip_options,
+		    static_cast<unsigned long long>(settings_.gateway_mac), settings_.outer_ttl,
+		    static_cast<unsigned long long>(settings_.reachable_ns / 1'000'000), static_cast<unsigned long long>(settings_.retry_ns / 1'000'000),
+		    settings_.retries);
+	for (const auto &[id, port] : policy.ports)
+		std::printf("  port %u: %s vsid %u mac %012llx mtu %u%s\n", id, port.vm ? "vm" : "provider", port.vsid,
+			    static_cast<unsigned long long>(port.mac), port.mtu, port.trusted ? " trusted" : "");
+	for (const auto &[key, record] : policy.records)
+		std::printf("  record (%u, %08x): mac %012llx pa %08x%s%s\n", key.first, key.second, static_cast<unsigned long long>(record.mac),
+			    record.provider_address, policy.is_local(record) ? " local" : "", record.rule == APUS_RULE_NONE ? " none" : "");
+	for (const auto &[key, metric] : policy.customer_routes)
+		std::printf("  route domain %s vsid %u: %08x/%u via %08x metric %u\n", comparison::hex(key.domain.data(), 16).c_str(), key.vsid,
+			    key.prefix.address, key.prefix.length, key.next_hop, metric);
+	for (const auto &[ip, address] : policy.provider_addresses)
+		std::printf("  provider address %08x/%u port %u vlan %u mac %012llx\n", ip, address.prefix_length, address.port, address.vlan,
+			    static_cast<unsigned long long>(address.mac));
+	for (const auto &[key, metric] : policy.provider_routes)
+		std::printf("  provider route %08x/%u via %08x port %u metric %u\n", key.prefix.address, key.prefix.length, key.next_hop,
+			    key.port, metric);
+	for (const auto &[ip, mac] : policy.static_neighbours)
+		std::printf("  neighbour %08x %012llx\n", ip, static_cast<unsigned long long>(mac));
+}
+
+bool Round::open()
+{
+	for (std::size_t i = 0; i < sides; i++) {
+		struct apus_dataplane_opts opts;
+		APUS_INIT(&opts);
+		opts.flags = (settings_.accept_reserved_vsids ? APUS_DATAPLANE_ACCEPT_RESERVED_VSIDS : 0) |
+			     (settings_.flow_id_zero ? APUS_DATAPLANE_FLOW_ID_ZERO : 0) |
+			     (settings_.no_source_validation ? APUS_DATAPLANE_NO_SOURCE_VALIDATION : 0) |
+			     (settings_.accept_ip_options ? APUS_DATAPLANE_ACCEPT_IP_OPTIONS : 0);
+		opts.gateway_mac = objects::mac(settings_.gateway_mac);
+		opts.outer_ttl = settings_.outer_ttl;
+		opts.expected_records = 16;
+		opts.neighbor_reachable_ms = static_cast<std::uint32_t>(settings_.reachable_ns / 1'000'000);
+		opts.neighbor_retry_ms = static_cast<std::uint32_t>(settings_.retry_ns / 1'000'000);
+		opts.neighbor_retries = settings_.retries;
+		for (auto &byte : opts.hash_key)
+			byte = static_cast<std::uint8_t>(random_.next() | 1);
+		const int error = apus_dataplane_create(&opts, &side_[i].dataplane);
+		if (error != 0)
+			return problem(text("apus_dataplane_create() answered %s\n", apus_error_name(error)));
+	}
+	const std::size_t workers = random_.between(1, 3);
+	for (std::size_t i = 0; i < workers; i++)
+		if (!add_worker())
+			return false;
+	return true;
+}
+
+bool Round::add_worker()
+{
+	struct apus_worker_opts opts;
+	APUS_INIT(&opts);
+	opts.held_capacity = random_.pick<std::uint32_t>({4, 16, 256});
+	model_workers_.push_back(std::make_unique<model::Worker>(opts.held_capacity));
+	for (std::size_t i = 0; i < sides; i++) {
+		opts.flow_capacity = i == 0 ? 4096 : 64;
+		opts.buffers = side_[i].buffers.callbacks();
+		side_[i].workers.push_back(nullptr);
+		const int error = apus_worker_create(side_[i].dataplane, &opts, &side_[i].workers.back());
+		if (error != 0)
+			return problem(text("apus_worker_create() answered %s\n", apus_error_name(error)));
+	}
+	return true;
+}
+
+static void add_counters(struct apus_stats &sum, const struct apus_stats &one)
+{
+	auto *to = &sum.received;
+	const auto *from = &one.received;
+	for (std::size_t i = 0; i < (sizeof(sum) - offsetof(struct apus_stats, received)) / sizeof(std::uint64_t); i++)
+		to[i] += from[i];
+}
+
+bool Round::replace_worker(std::size_t i)
+{
+	std::vector<std::uint64_t> expected = model_.destroy(*model_workers_[i]);
+	std::sort(expected.begin(), expected.end());
+	add_counters(destroyed_, model_workers_[i]->stats());
+	for (Side &side : side_) {
+		side.buffers.released.clear();
+		const int error = apus_worker_destroy(side.workers[i]);
+		std::sort(side.buffers.released.begin(), side.buffers.released.end());
+		if (error != 0 || side.buffers.released != expected)
+			return problem(text("apus_worker_destroy() answered %d and released %zu buffers, expected %zu\n", error,
+					    side.buffers.released.size(), expected.size()));
+	}
+	if (!add_worker())
+		return false;
+	std::swap(model_workers_[i], model_workers_.back());
+	model_workers_.pop_back();
+	for (Side &side : side_) {
+		side.workers[i] = side.workers.back();
+		side.workers.pop_back();
+	}
+	return true;
+}
+
+void Round::close()
+{
+	for (Side &side : side_) {
+		for (struct apus_worker *worker : side.workers)
+			if (worker != nullptr && apus_worker_destroy(worker) != 0)
+				problem("apus_worker_destroy() failed\n");
+		side.workers.clear();
+		if (side.dataplane != nullptr && apus_dataplane_destroy(side.dataplane) != 0)
+			problem("apus_dataplane_destroy() failed\n");
+		side.dataplane = nullptr;
+		if (side.buffers.away() != 0 && !broken_)
+			problem(text("%zu buffers never came back\n", side.buffers.away()));
+	}
+}
+
+// ---- the policy ----------------------------------------------------------------------------------------------------
+
+void Round::look()
+{
+	traffic_.look_at(model_.published());
+}
+
+std::vector<std::uint32_t> Round::ports(bool vm) const
+{
+	std::vector<std::uint32_t> out;
+	for (const auto &[id, port] : model_.policy().ports)
+		if (port.vm == vm)
+			out.push_back(id);
+	return out;
+}
+
+std::uint32_t Round::some_port(bool vm)
+{
+	const std::vector<std::uint32_t> choices = ports(vm);
+	return choices.empty() || random_.one_in(30) ? static_cast<std::uint32_t>(random_.below(40)) : random_.pick(choices);
+}
+
+void Round::add_port(const model::Port &port)
+{
+	const int expected = model_.policy().can_add_port(port);
+	std::uint32_t id[sides] = {};
+	std::size_t i = 0;
+	const struct apus_port_params params = objects::port(port);
+	last_change_ = "port add";
+	for (Side &side : side_) {
+		const int got = apus_port_add(side.dataplane, &params, &id[i++]);
+		if (got != expected) {
+			problem(text("port add: expected %s, got %s\n", apus_error_name(expected), apus_error_name(got)));
+			return;
+		}
+	}
+	if (expected == 0) {
+		if (id[0] != id[1])
+			problem("two dataplanes gave different port numbers\n");
+		model_.change().ports[id[0]] = port;
+	}
+	model_.changed();
+	if (!model_.in_transaction())
+		look();
+}
+
+/// A policy that makes sense, so that most traffic flows.
+void Round::first_policy()
+{
+	const std::size_t uplinks = random_.between(1, 3);
+	for (std::size_t i = 0; i < uplinks; i++)
+		add_port(world_.provider_port(random_));
+	if (broken_)
+		return;
+	for (std::size_t i = 0; i < world_.local_pas.size(); i++) {
+		const model::Ip ip = world_.local_pas[i];
+		model::ProviderAddress address = world_.provider_address(random_, ports(false));
+		if (random_.chance(70))
+			address.prefix_length = 24;
+		control(model_.change().add_provider_address(ip, address), "first provider address", [&](struct apus_dataplane *dp) {
+			const auto object = objects::provider_address(ip, address);
+			return apus_provider_address_add(dp, &object);
+		});
+	}
+	for (const auto &subnet : world_.subnets) {
+		if (subnet.domain >= 0) {
+			model::CustomerRouteKey key;
+			key.domain = world_.domains[static_cast<std::size_t>(subnet.domain)];
+			key.vsid = subnet.vsid;
+			key.prefix = {subnet.base, 24};
+			control(model_.change().add_customer_route(key, 0), "first customer route", [&](struct apus_dataplane *dp) {
+				const auto object = objects::customer_route(key, 0);
+				return apus_customer_route_add(dp, &object);
+			});
+		}
+		for (unsigned host = 2; host < 8; host++) {
+			const model::RecordKey key{subnet.vsid, subnet.base + host};
+			model::Record record = world_.record(random_, key);
+			record.mac = world_.vm_mac(host);
+			control(model_.change().add_record(key, record), "first lookup record", [&](struct apus_dataplane *dp) {
+				const auto object = objects::record(key, record);
+				return apus_lookup_record_add(dp, &object);
+			});
+			if (!model_.policy().is_local(record))
+				continue;
+			model::Port port = world_.vm_port(random_);
+			port.vsid = subnet.vsid;
+			port.mac = record.mac;
+			add_port(port);
+		}
+	}
+	for (const model::Ip ip : world_.remote_pas) {
+		if (random_.chance(50))
+			continue;
+		control(model_.change().add_neighbour(ip, world_.remote_mac(ip)), "first neighbour", [&](struct apus_dataplane *dp) {
+			const auto object = objects::neighbor(ip, world_.remote_mac(ip));
+			return apus_provider_neighbor_add(dp, &object);
+		});
+	}
+	const std::size_t changes = random_.below(30);
+	for (std::size_t i = 0; i < changes && !broken_; i++)
+		change_policy();
+}
+
+void Round::change_policy()
+{
+	if (model_.in_transaction() ? random_.one_in(6) : random_.one_in(12)) {
+		if (!model_.in_transaction()) {
+			model_.begin();
+			control(0, "begin", apus_transaction_begin);
+		} else if (random_.chance(60)) {
+			model_.commit();
+			control(0, "commit", apus_transaction_commit);
+		} else {
+			model_.abort();
+			control(0, "abort", apus_transaction_abort);
+		}
+		return;
+	}
+
+	model::Policy &policy = model_.change();
+	const std::vector<std::uint32_t> provider_ports = ports(false);
+	const unsigned verb = static_cast<unsigned>(random_.below(5));  // 0, 1: add; 2: set; 3, 4: remove
+	const std::uint64_t dice = random_.below(100);
+	if (dice < 35) {
+		const model::RecordKey key = world_.record_key(random_);
+		model::Record record = world_.record(random_, key);
+		const auto present = policy.records.find(key);
+		if (verb == 2 && present != policy.records.end() && random_.chance(80)) {
+			record.mac = present->second.mac;
+			record.type = present->second.type;
+		}
+		const auto object = objects::record(key, record);
+		if (verb < 2)
+			control(policy.add_record(key, record), "record add", [&](auto *dp) { return apus_lookup_record_add(dp, &object); });
+		else if (verb == 2)
+			control(policy.set_record(key, record), "record set", [&](auto *dp) { return apus_lookup_record_set(dp, &object); });
+		else
+			control(policy.remove_record(key), "record remove", [&](auto *dp) { return apus_lookup_record_remove(dp, &object); });
+	} else if (dice < 55) {
+		const model::CustomerRouteKey key = world_.customer_route(random_);
+		// Whether a route that binds nothing ties its subnet to a domain is not tested: such a pair is not made.
+		for (const auto &[other, metric] : policy.customer_routes)
+			if (other.vsid == key.vsid && other.domain != key.domain && !policy.domain_of(key.vsid))
+				return;
+		const std::uint32_t metric = world_.metric(random_);
+		const auto object = objects::customer_route(key, metric);
+		if (verb < 2)
+			control(policy.add_customer_route(key, metric), "customer route add", [&](auto *dp) { return apus_customer_route_add(dp, &object); });
+		else if (verb == 2)
+			control(policy.set_customer_route(key, metric), "customer route set", [&](auto *dp) { return apus_customer_route_set(dp, &object); });
+		else
+			control(policy.remove_customer_route(key), "customer route remove", [&](auto *dp) { return apus_customer_route_remove(dp, &object); });
+	} else if (dice < 63) {
+		if (provider_ports.empty())
+			return;
+		const model::Ip ip = random_.pick(world_.local_pas);
+		const model::ProviderAddress address = world_.provider_address(random_, provider_ports);
+		const auto object = objects::provider_address(ip, address);
+		if (verb < 2)
+			control(policy.add_provider_address(ip, address), "provider address add", [&](auto *dp) { return apus_provider_address_add(dp, &object); });
+		else if (verb == 2)
+			control(policy.set_provider_address(ip, address), "provider address set", [&](auto *dp) { return apus_provider_address_set(dp, &object); });
+		else if (random_.one_in(2))
+			control(policy.remove_provider_address(ip), "provider address remove", [&](auto *dp) { return apus_provider_address_remove(dp, &object); });
+	} else if (dice < 75) {
+		if (provider_ports.empty())
+			return;
+		const model::ProviderRouteKey key = world_.provider_route(random_, provider_ports);
+		const std::uint32_t metric = world_.metric(random_);
+		const auto object = objects::provider_route(key, metric);
+		if (verb < 2)
+			control(policy.add_provider_route(key, metric), "provider route add", [&](auto *dp) { return apus_provider_route_add(dp, &object); });
+		else if (verb == 2)
+			control(policy.set_provider_route(key, metric), "provider route set", [&](auto *dp) { return apus_provider_route_set(dp, &object); });
+		else
+			control(policy.remove_provider_route(key), "provider route remove", [&](auto *dp) { return apus_provider_route_remove(dp, &object); });
+	} else if (dice < 85) {
+		const model::Ip ip = random_.chance(70) ? random_.pick(world_.remote_pas) : random_.pick(world_.routers);
+		const model::Mac mac = world_.remote_mac(ip) ^ random_.below(2);
+		const auto object = objects::neighbor(ip, mac);
+		if (verb < 2)
+			control(policy.add_neighbour(ip, mac), "neighbour add", [&](auto *dp) { return apus_provider_neighbor_add(dp, &object); });
+		else if (verb == 2)
+			control(policy.set_neighbour(ip, mac), "neighbour set", [&](auto *dp) { return apus_provider_neighbor_set(dp, &object); });
+		else
+			control(policy.remove_neighbour(ip), "neighbour remove", [&](auto *dp) { return apus_provider_neighbor_remove(dp, &object); });
+	} else {
+		const bool vm = random_.chance(80);
+		if (verb < 2) {
+			if (policy.ports.size() < 24)
+				add_port(vm ? world_.vm_port(random_) : world_.provider_port(random_));
+			return;
+		}
+		const std::uint32_t id = some_port(vm);
+		if (verb == 2) {
+			const model::Port port = random_.one_in(20) == vm ? world_.provider_port(random_) : world_.vm_port(random_);
+			const auto params = objects::port(port);
+			control(policy.set_port(id, port), "port set", [&](auto *dp) { return apus_port_set(dp, id, &params); });
+		} else if (random_.one_in(2)) {
+			control(policy.remove_port(id), "port remove", [&](auto *dp) { return apus_port_remove(dp, id); });
+		}
+	}
+}
+
+// ---- bursts --------------------------------------------------------------------------------------------------------
+
+bool Round::burst(std::uint64_t count)
+{
+	std::vector<model::Frame> frames(count);
+	for (model::Frame &frame : frames) {
+		frame = traffic_.frame();
+		frame.id = next_id_++;
+	}
+	// A few frames come again, so that the flow cache is hit.
+	for (std::size_t i = 1; i < frames.size(); i++)
+		if (random_.chance(30)) {
+			const std::uint64_t id = frames[i].id;
+			frames[i] = frames[random_.below(i)];
+			frames[i].id = id;
+		}
+
+	const std::size_t worker = random_.chance(70) ? 0 : random_.below(model_workers_.size());
+	const model::Result expected = model_.process(*model_workers_[worker], frames, now_);
+	for (const model::Output &output : expected.outputs) {
+		const bool request = output.id == model::new_buffer && model_.published().ports.count(output.port) != 0 &&
+				     !model_.published().ports.at(output.port).vm;
+		if (!request || !random_.chance(70))
+			continue;
+		const auto ethernet = model::OuterEthernet::parse(output.bytes);
+		const auto arp = model::Arp::parse(output.bytes, ethernet.size);
+		traffic_.asked({arp->target, output.port, ethernet.vlan, arp->sender_mac, arp->sender});
+	}
+	for (std::size_t i = 0; i < sides; i++) {
+		const std::string what = comparison::process_and_compare(side_[i], worker, frames, now_, expected, model_workers_[worker]->stats());
+		if (what.empty()) {
+			report::passed++;
+			continue;
+		}
+		std::string context = text("  side %zu (flow cache %s), worker %zu, burst of %zu\n", i, i == 0 ? "large" : "small", worker, frames.size());
+		if (report::failed < report::shown_failures / 8 && (frames.size() <= 8 || options_.verbose))
+			for (const model::Frame &frame : frames)
+				context += text("  frame id %llu port %u flags %x headroom %u contiguous %u length %u ",
+						static_cast<unsigned long long>(frame.id), frame.port, frame.flags, frame.headroom, frame.contiguous,
+						frame.length()) + comparison::hex(frame.bytes) + "\n";
+		return problem(what + context);
+	}
+	return true;
+}
+
+bool Round::compare_neighbours()
+{
+	for (const auto &addresses : {world_.remote_pas, world_.routers})
+		for (const model::Ip ip : addresses) {
+			const auto expected = model_.neighbours().state(model_.published(), ip);
+			const model::Mac mac = model_.neighbours().known_mac(model_.published(), ip);
+			for (Side &side : side_) {
+				auto object = objects::neighbor(ip, 0);
+				const int got = apus_provider_neighbor_get(side.dataplane, &object);
+				const bool same = expected ? got == 0 && object.state == *expected && (mac == 0 || std::memcmp(&object.mac, objects::mac(mac).bytes, 6) == 0)
+							   : got == APUS_ERR_NOT_FOUND;
+				if (!same)
+					return problem(text("neighbour %08x: expected state %d, got %s, state %d\n", ip, expected ? *expected : -1,
+							    apus_error_name(got), object.state));
+				report::passed++;
+			}
+		}
+	return true;
+}
+
+bool Round::compare_totals()
+{
+	struct apus_stats expected = destroyed_;
+	for (const auto &worker : model_workers_)
+		add_counters(expected, worker->stats());
+	for (Side &side : side_) {
+		struct apus_stats got;
+		APUS_INIT(&got);
+		if (const int error = apus_stats_get(side.dataplane, &got))
+			return problem(text("apus_stats_get() answered %s\n", apus_error_name(error)));
+		const std::string what = comparison::compare_stats(got, expected);
+		if (!what.empty())
+			return problem("totals: " + what);
+		report::passed++;
+		for (const auto &[id, port] : model_.published().ports) {
+			const auto found = model_.port_stats().find(id);
+			const struct apus_port_stats want = found == model_.port_stats().end() ? apus_port_stats{} : found->second;
+			struct apus_port_stats have;
+			APUS_INIT(&have);
+			const int error = apus_port_stats_get(side.dataplane, id, &have);
+			if (error != 0 || have.received != want.received || have.received_bytes != want.received_bytes ||
+			    have.transmitted != want.transmitted || have.transmitted_bytes != want.transmitted_bytes || have.dropped != want.dropped)
+				return problem(text("port %u: %s; received %llu/%llu bytes %llu/%llu transmitted %llu/%llu bytes %llu/%llu dropped %llu/%llu (got/expected)\n",
+						    id, apus_error_name(error), static_cast<unsigned long long>(have.received),
+						    static_cast<unsigned long long>(want.received), static_cast<unsigned long long>(have.received_bytes),
+						    static_cast<unsigned long long>(want.received_bytes), static_cast<unsigned long long>(have.transmitted),
+						    static_cast<unsigned long long>(want.transmitted), static_cast<unsigned long long>(have.transmitted_bytes),
+						    static_cast<unsigned long long>(want.transmitted_bytes), static_cast<unsigned long long>(have.dropped),
+						    static_cast<unsigned long long>(want.dropped)));
+			report::passed++;
+		}
+	}
+	return true;
+}
+
+std::uint64_t Round::run(std::uint64_t packets)
+{
+	std::uint64_t done = 0;
+	if (!open())
+		return 1;
+	first_policy();
+	while (done < packets && !broken_) {
+		step_++;
+		const std::size_t changes = random_.one_in(4) ? random_.below(3) : 0;
+		for (std::size_t i = 0; i < changes && !broken_; i++)
+			change_policy();
+		if (broken_)
+			break;
+		if (random_.one_in(200) && !replace_worker(random_.below(model_workers_.size())))
+			break;
+		// Time: mostly microseconds; now and then long enough for retries, failures and ageing; rarely backwards.
+		if (random_.one_in(12))
+			now_ += random_.below(2 * settings_.retry_ns);
+		else if (random_.one_in(60))
+			now_ += random_.below(6 * settings_.retry_ns);
+		else if (random_.one_in(60))
+			now_ += settings_.reachable_ns + random_.below(settings_.retry_ns);
+		else if (random_.one_in(50))
+			now_ -= random_.below(1000);
+		else
+			now_ += random_.below(100'000);
+		const std::uint64_t count = random_.one_in(20) ? 0 : random_.between(1, random_.chance(70) ? 16 : 64);
+		if (!burst(count))
+			break;
+		done += count;
+		if (random_.one_in(10) && !compare_neighbours())
+			break;
+	}
+	if (!broken_)
+		compare_totals();
+	return std::max<std::uint64_t>(done, 1);
+}
+
+}  // namespace
+
+int main(int argc, char **argv)
+{
+	Options options;
+	for (int i = 1; i < argc; i++) {
+		const std::string name = argv[i];
+		if (name == "--verbose") {
+			options.verbose = true;
+			continue;
+		}
+		std::uint64_t *value = name == "--seed" ? &options.seed : name == "--packets" ? &options.packets : name == "--seconds" ? &options.seconds : nullptr;
+		if (value == nullptr || i + 1 == argc) {
+			std::fprintf(stderr, "usage: differential [--seed N] [--packets N] [--seconds N] [--verbose]\n");
+			return 2;
+		}
+		*value = std::strtoull(argv[++i], nullptr, 0);
+	}
+
+	const auto start = std::chrono::steady_clock::now();
+	const auto elapsed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
+	std::uint64_t packets = 0, rounds = 0;
+	for (std::uint64_t seed = options.seed;; seed++, rounds++) {
+		if (options.seconds != 0 ? elapsed() >= static_cast<double>(options.seconds) : packets >= options.packets)
+			break;
+		Round round(seed, options);
+		packets += round.run(options.seconds != 0 ? packets_in_a_round : std::min(options.packets - packets, packets_in_a_round));
+	}
+	std::printf("%llu packets in %llu rounds from seed %llu, %.0f packets/s\n", static_cast<unsigned long long>(packets),
+		    static_cast<unsigned long long>(rounds), static_cast<unsigned long long>(options.seed), static_cast<double>(packets) / elapsed());
+	return report::finish();
+}
