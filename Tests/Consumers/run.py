@@ -143,7 +143,7 @@ def main() -> int:
                     raise RuntimeError(f"said {output!r}")
                 print(f"ok    {test.__name__}")
                 passed += 1
-            except (RuntimeError, subprocess.SubprocessError) as error:
+            except (RuntimeError, OSError, subprocess.SubprocessError) as error:
                 print(f"FAIL  {test.__name__}: {error}")
                 failed += 1
     finally:
