@@ -60,7 +60,9 @@ private func open(_ ethdev: UInt16, _ opts: apus_dpdk_device_opts, _ handle: ino
         }
         slot = slot &+ 1
     }
-    guard let slot = Registry.freeSlot(.device) else { return Failure(APUS_ERR_LIMIT, "256 devices are open, which is the most") }
+    guard let slot = Registry.freeSlot(.device) else {
+        return Failure(APUS_ERR_LIMIT, "256 devices are open, which is the most")
+    }
     let socket = rte_eth_dev_socket_id(ethdev)
     guard let memory = unsafe rte_zmalloc_socket(nil, MemoryLayout<Device>.size, 64, socket) else {
         return Failure(APUS_ERR_MEMORY, "no memory for the device")

@@ -32,7 +32,9 @@ struct DeviceSetup: ~Copyable {
     /// Fields that are wrong whatever the device is.
     static func check(_ opts: apus_dpdk_device_opts) -> Failure? {
         let known = APUS_DPDK_DEVICE_NO_PROMISCUOUS | APUS_DPDK_DEVICE_NO_CHECKSUM_OFFLOAD | APUS_DPDK_DEVICE_STOP_ONLY
-        if unsafe opts.flags & ~known != 0 { return Failure(APUS_ERR_UNKNOWN_FIELD, "flags has bits that mean nothing here") }
+        if unsafe opts.flags & ~known != 0 {
+            return Failure(APUS_ERR_UNKNOWN_FIELD, "flags has bits that mean nothing here")
+        }
         if unsafe opts.reserved != 0 { return Failure(APUS_ERR_UNKNOWN_FIELD, "reserved is not 0") }
         if unsafe opts.mtu != 0 && opts.mtu < 68 {
             return Failure(APUS_ERR_RANGE, "mtu is outside 68-65535", number: unsafe Int64(opts.mtu))
@@ -66,8 +68,10 @@ struct DeviceSetup: ~Copyable {
         rxQueues = unsafe min(max(opts.rx_queues, 1), max(info.max_rx_queues, 1))
         txQueues = unsafe min(max(opts.tx_queues, 1), max(info.max_tx_queues, 1))
         let recommended = unsafe (rx: info.default_rxportconf.ring_size, tx: info.default_txportconf.ring_size)
-        rxDescriptors = unsafe opts.rx_descriptors != 0 ? opts.rx_descriptors : recommended.rx != 0 ? recommended.rx : 1024
-        txDescriptors = unsafe opts.tx_descriptors != 0 ? opts.tx_descriptors : recommended.tx != 0 ? recommended.tx : 1024
+        rxDescriptors =
+            unsafe opts.rx_descriptors != 0 ? opts.rx_descriptors : recommended.rx != 0 ? recommended.rx : 1024
+        txDescriptors =
+            unsafe opts.tx_descriptors != 0 ? opts.tx_descriptors : recommended.tx != 0 ? recommended.tx : 1024
         mtu = unsafe opts.mtu
         if mtu == 0 {
             result = unsafe rte_eth_dev_get_mtu(ethdev, &mtu)
@@ -89,7 +93,9 @@ struct DeviceSetup: ~Copyable {
         let room = unsafe opts.buffer_size != 0 ? opts.buffer_size.int : 2048
         unsafe pool = unsafe Pool.create(0x64, number, count: count, room: room, socket: rte_eth_dev_socket_id(ethdev))
         if unsafe pool == nil {
-            return Failure(APUS_ERR_MEMORY.rawValue, "no memory for a pool of mbufs", number: Int64(count), errno: apus_rte_errno())
+            return Failure(
+                APUS_ERR_MEMORY.rawValue, "no memory for a pool of mbufs", number: Int64(count), errno: apus_rte_errno()
+            )
         }
         ownsPool = true
         return nil

@@ -74,8 +74,8 @@ struct Heads {
         return isCopied ? .copied(head) : .ready(head)
     }
 
-    /// A new mbuf with the first bytes of the packet; what is left of the packet follows it in the chain and is only read
-    /// from now on. `mbuf` is used up, unless the answer is nil.
+    /// A new mbuf with the first bytes of the packet; what is left of the packet follows it in the chain and is only
+    /// read from now on. `mbuf` is used up, unless the answer is nil.
     private func newHead(for mbuf: Mbuf) -> Mbuf? {
         guard let head = unsafe Mbuf(pool: pool) else { return nil }
         let total = mbuf.packetLength

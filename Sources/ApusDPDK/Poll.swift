@@ -42,12 +42,12 @@ extension Worker {
         return received
     }
 
-    /// Once in a while let the devices give back what they have sent: some do it only when they are asked to send more, and
-    /// if all mbufs are there nothing is received that could be sent.
+    /// Once in a while let the devices give back what they have sent: some do it only when they are asked to send more,
+    /// and if all mbufs are there nothing is received that could be sent.
     @inline(__always)
     private mutating func idle() {
         idleRounds.add(1)
-        if idleRounds.now & 1023 == 0 { cleanUp() }
+        if idleRounds.now & 63 == 0 { cleanUp() }
     }
 
     @inline(never)
@@ -120,7 +120,8 @@ extension Worker {
     @inline(__always)
     private mutating func process(_ count: Int, _ now: UInt64) {
         let made = unsafe apus_worker_process(
-            core, input.pointer, count.u32, output.pointer, Self.outputCapacity.u32, now).int
+            core, input.pointer, count.u32, output.pointer, Self.outputCapacity.u32, now
+        ).int
         if made < 0 { return refuse(count) }
         var i = 0
         while i < made {
@@ -202,7 +203,8 @@ extension Worker {
         var sent = 0
         while sent < count {
             let taken = unsafe rte_eth_tx_burst(
-                lane.value.ethdev, lane.value.txQueue, list + sent, (count &- sent).u16).int
+                lane.value.ethdev, lane.value.txQueue, list + sent, (count &- sent).u16
+            ).int
             if taken == 0 { break }
             sent = sent &+ taken
         }
@@ -225,7 +227,8 @@ extension Worker {
     ) -> Int {
         let frames = unsafe take(mbufs, count, port, 0, direct)
         let made = unsafe apus_worker_process(
-            core, input.pointer, frames.u32, output.pointer, min(capacity, Self.outputCapacity).u32, clock.now).int
+            core, input.pointer, frames.u32, output.pointer, min(capacity, Self.outputCapacity).u32, clock.now
+        ).int
         rounds.add(1)
         if count == 0 { idleRounds.add(1) }
         direct.received.add(count)

@@ -45,7 +45,8 @@ enum Registry {
     static func publish(_ kind: Kind, _ slot: Int, _ address: UInt) -> OpaquePointer? {
         let generation = apus_dpdk_next_number()
         apus_dpdk_slot_set(kind.rawValue, slot.i32, address.u64, generation)
-        return unsafe OpaquePointer(bitPattern: UInt(truncatingIfNeeded: tag(kind) &<< 56 | generation &<< 24) | UInt(slot.u64))
+        return unsafe OpaquePointer(
+            bitPattern: UInt(truncatingIfNeeded: tag(kind) &<< 56 | generation &<< 24) | UInt(slot.u64))
     }
 
     @inline(never)

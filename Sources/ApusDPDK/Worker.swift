@@ -39,8 +39,8 @@ struct ReceiveQueue: BitwiseCopyable {
     let queue: UInt16
 }
 
-/// A worker: `struct apus_worker` and the devices that feed it. Belongs to one thread at a time; lives in DPDK's memory,
-/// with its arrays.
+/// A worker: `struct apus_worker` and the devices that feed it. Belongs to one thread at a time; lives in DPDK's
+/// memory, with its arrays.
 @safe
 struct Worker: ~Copyable {
     /// `struct apus_worker *`.

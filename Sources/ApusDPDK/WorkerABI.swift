@@ -91,7 +91,8 @@ extension Worker {
         if index == nil {
             if laneCount == Self.laneCapacity { return APUS_ERR_LIMIT.rawValue }
             let waiting = unsafe burstRoom.advanced(by: Self.inputCapacity &+ laneCount &* Lane.capacity)
-            unsafe lanes.advanced(by: laneCount).pointer.initialize(to: Lane(device, txQueue: txQueue, waiting: waiting))
+            unsafe lanes.advanced(by: laneCount).pointer.initialize(
+                to: Lane(device, txQueue: txQueue, waiting: waiting))
             index = laneCount
             laneCount = laneCount &+ 1
             device.value.users = device.value.users &+ 1
@@ -156,7 +157,9 @@ public func apus_dpdk_worker_process(
 ) -> Int32 {
     if unsafe pointer == nil { return APUS_ERR_NULL.rawValue }
     guard let worker = unsafe worker(pointer) else { return APUS_ERR_STALE.rawValue }
-    if unsafe (n_in > 0 && input == nil) || (capacity > 0 && (out == nil || ports == nil)) { return APUS_ERR_NULL.rawValue }
+    if unsafe (n_in > 0 && input == nil) || (capacity > 0 && (out == nil || ports == nil)) {
+        return APUS_ERR_NULL.rawValue
+    }
     if n_in > APUS_DPDK_BURST_MAX || capacity < n_in { return APUS_ERR_RANGE.rawValue }
     if worker.value.busy.load(ordering: .relaxed) != 0 { return APUS_ERR_BUSY.rawValue }
     worker.value.busy.store(1, ordering: .relaxed)
@@ -170,7 +173,9 @@ public func apus_dpdk_worker_process(
 }
 
 @c @implementation
-public func apus_dpdk_worker_stats_get(_ pointer: OpaquePointer!, _ out: UnsafeMutablePointer<apus_dpdk_stats>!) -> Int32 {
+public func apus_dpdk_worker_stats_get(_ pointer: OpaquePointer!, _ out: UnsafeMutablePointer<apus_dpdk_stats>!)
+    -> Int32
+{
     if unsafe pointer == nil { return APUS_ERR_NULL.rawValue }
     return control {
         guard let worker = unsafe worker(pointer) else { return APUS_ERR_STALE.rawValue }

@@ -5,8 +5,8 @@ import CApusDPDK
 import CApusIntrinsics
 import Synchronization
 
-/// Creates workers: one piece of DPDK's memory with the worker and its arrays, a pool, and a worker of the dataplane whose
-/// buffers come from that pool.
+/// Creates workers: one piece of DPDK's memory with the worker and its arrays, a pool, and a worker of the dataplane
+/// whose buffers come from that pool.
 enum WorkerMaker {
     /// Called with the lock taken.
     static func make(
@@ -22,7 +22,8 @@ enum WorkerMaker {
         }
         guard let pool = unsafe opts.pool ?? makePool(opts, socket) else {
             unsafe rte_free(memory)
-            return Failure(APUS_ERR_MEMORY.rawValue, "no memory for a pool of mbufs", number: -1, errno: apus_rte_errno())
+            return Failure(
+                APUS_ERR_MEMORY.rawValue, "no memory for a pool of mbufs", number: -1, errno: apus_rte_errno())
         }
         var core: OpaquePointer?
         let result = unsafe makeCore(dataplane, opts, context: memory, &core)
@@ -75,7 +76,9 @@ enum WorkerMaker {
 // MARK: - The host's packet buffers, struct apus_buffers
 
 /// An mbuf for a frame that the library makes.
-private func allocate(_ context: UnsafeMutableRawPointer?, _ capacity: UInt32, _ frame: UnsafeMutablePointer<apus_frame>?) -> Int32 {
+private func allocate(
+    _ context: UnsafeMutableRawPointer?, _ capacity: UInt32, _ frame: UnsafeMutablePointer<apus_frame>?
+) -> Int32 {
     let worker = unsafe Ref(context.unsafelyUnwrapped.assumingMemoryBound(to: Worker.self))
     guard let frame = unsafe frame, let mbuf = unsafe Mbuf(pool: worker.value.heads.pool) else {
         worker.value.noAnswer.add(1)
@@ -130,7 +133,8 @@ struct Layout {
 extension Worker {
     /// A worker with nothing attached, in zeroed memory of `Layout().size` bytes.
     init(
-        _ memory: UnsafeMutableRawPointer, core: OpaquePointer, pool: OpaquePointer, ownsPool: Bool, slot: Int, burst: Int
+        _ memory: UnsafeMutableRawPointer, core: OpaquePointer, pool: OpaquePointer, ownsPool: Bool, slot: Int,
+        burst: Int
     ) {
         unsafe self.core = unsafe core
         heads = unsafe Heads(pool: pool)

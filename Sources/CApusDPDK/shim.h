@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <stdint.h>
-#include <string.h>
 
 #include <rte_cycles.h>
 #include <rte_eal.h>
@@ -25,7 +24,7 @@
 
 #define APUS_DPDK_INLINE static inline __attribute__((always_inline))
 
-/* ---- struct rte_mbuf: aligned to 64 bytes, more than Swift has for a type; it is an OpaquePointer there --------- */
+/* ---- struct rte_mbuf: aligned to 64 bytes, more than Swift has for a type; it is an OpaquePointer there -------- */
 
 /* What is looked at, and what is set, for every mbuf lies in the first cache line. */
 
@@ -66,7 +65,7 @@ APUS_DPDK_INLINE uint16_t apus_mbuf_vlan(const struct rte_mbuf *m) { return m->v
 APUS_DPDK_INLINE uint16_t apus_mbuf_outer_vlan(const struct rte_mbuf *m) { return m->vlan_tci_outer; }
 APUS_DPDK_INLINE int apus_mbuf_is_direct(const struct rte_mbuf *m) { return RTE_MBUF_DIRECT(m); }
 
-/* ---- constants that are made by macros with casts or arguments, which are not imported -------------------------- */
+/* ---- constants that are made by macros with casts or arguments, which are not imported ------------------------- */
 
 APUS_DPDK_INLINE uint64_t apus_rx_ip_checksum_mask(void) { return RTE_MBUF_F_RX_IP_CKSUM_MASK; }
 APUS_DPDK_INLINE uint64_t apus_rx_ip_checksum_good(void) { return RTE_MBUF_F_RX_IP_CKSUM_GOOD; }
@@ -83,11 +82,11 @@ APUS_DPDK_INLINE uint64_t apus_rss_fields(void)
 APUS_DPDK_INLINE uint64_t apus_rss_level_mask(void) { return RTE_ETH_RSS_LEVEL_MASK; }
 APUS_DPDK_INLINE uint64_t apus_rss_level_innermost(void) { return RTE_ETH_RSS_LEVEL_INNERMOST; }
 
-/* ---- thread-local variables behind macros ------------------------------------------------------------------------ */
+/* ---- thread-local variables behind macros ---------------------------------------------------------------------- */
 
 APUS_DPDK_INLINE int apus_rte_errno(void) { return rte_errno; }
 
-/* ---- unions and arrays that Swift has as tuples -------------------------------------------------------------------- */
+/* ---- unions and arrays that Swift has as tuples ---------------------------------------------------------------- */
 
 APUS_DPDK_INLINE void apus_rss_set(struct rte_eth_conf *conf, uint64_t fields)
 {
@@ -95,12 +94,7 @@ APUS_DPDK_INLINE void apus_rss_set(struct rte_eth_conf *conf, uint64_t fields)
 	conf->rx_adv_conf.rss_conf.rss_hf = fields;
 }
 
-/* ---- libc ---------------------------------------------------------------------------------------------------------- */
-
-APUS_DPDK_INLINE size_t apus_text_length(const char *text, size_t limit) { return strnlen(text, limit); }
-APUS_DPDK_INLINE int apus_text_equal(const char *a, const char *b) { return strcmp(a, b) == 0; }
-
-/* ---- the registry of handles ------------------------------------------------------------------------------------ */
+/* ---- the registry of handles ----------------------------------------------------------------------------------- */
 
 #define APUS_DPDK_SLOTS 256
 

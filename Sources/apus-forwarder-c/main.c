@@ -96,7 +96,7 @@ fail(const char *format, ...)
 	return -1;
 }
 
-/* ---- arguments ------------------------------------------------------------------------------------------------ */
+/* ---- arguments ------------------------------------------------------------------------------------------------- */
 
 static void
 print_usage(void)
@@ -107,8 +107,8 @@ print_usage(void)
 	     "\n"
 	     "  --policy FILE      the policy, YAML; `device:` of a port is the name of an ethdev, or port:N\n"
 	     "  --stats SECONDS    print rates and drops every so many seconds\n"
-	     "  --control SOCKET   answer `stats`, `ports`, `help` and `quit` on a UNIX socket, one line each, in JSON\n"
-	     "  --idle-sleep US    sleep so many microseconds (at most 10000) when nothing arrives: gives the CPU back\n"
+	     "  --control SOCKET   answer stats, ports, help and quit on a UNIX socket, one line each, in JSON\n"
+	     "  --idle-sleep US    sleep so many microseconds (1-10000) when nothing arrives: gives the CPU back\n"
 	     "                     where cores are shared, costs latency; without it a core is always busy\n"
 	     "  --help             say this\n"
 	     "\n"
@@ -188,7 +188,7 @@ parse_arguments(int argc, char **argv, int *eal_argc)
 	return 1;
 }
 
-/* ---- policy ------------------------------------------------------------------------------------------------------ */
+/* ---- policy ---------------------------------------------------------------------------------------------------- */
 
 /* Read the policy and put it into a dataplane. Done before the EAL starts: a wrong file is a quick answer. */
 static int
@@ -234,7 +234,7 @@ load_policy(void)
 	return 0;
 }
 
-/* ---- devices and workers ------------------------------------------------------------------------------------------- */
+/* ---- devices and workers --------------------------------------------------------------------------------------- */
 
 /* A worker sends on a transmit queue of its own on each device: no more workers than the poorest device has queues. */
 static int
@@ -275,8 +275,9 @@ open_devices(void)
 		why[0] = '\0';
 		result = apus_dpdk_device_open(ports[i].device_name, &opts, &ports[i].device);
 		if (result < 0)
-			return fail("port %s: %s: %s\nDevices come from the EAL: a PCI NIC, or --vdev=NAME,... before the --",
-				    ports[i].name, apus_dpdk_strerror(result), why);
+			return fail("port %s: %s\n"
+				    "Devices come from the EAL: a PCI NIC, or --vdev=NAME,... before the --",
+				    ports[i].name, why[0] ? why : apus_dpdk_strerror(result));
 		result = apus_dpdk_device_bind(ports[i].device, ports[i].id);
 		if (result < 0)
 			return fail("port %s: %s", ports[i].name, apus_dpdk_strerror(result));
@@ -350,7 +351,7 @@ close_devices(void)
 	}
 }
 
-/* ---- statistics ---------------------------------------------------------------------------------------------------- */
+/* ---- statistics ------------------------------------------------------------------------------------------------ */
 
 /* The counters of a port, in the dataplane and at its device. */
 struct port_account {
@@ -459,7 +460,7 @@ print_rates(double seconds)
 	fflush(stdout);
 }
 
-/* ---- control socket --------------------------------------------------------------------------------------------------- */
+/* ---- control socket -------------------------------------------------------------------------------------------- */
 
 /* Names of ports and devices are harmless in JSON: policy files accept no others for ports; devices are escaped. */
 static void
@@ -703,7 +704,7 @@ serve_control(void)
 		accept_client();
 }
 
-/* ---- running ------------------------------------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------------------------- */
 
 static void
 on_signal(int number)

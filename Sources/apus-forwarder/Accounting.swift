@@ -165,7 +165,9 @@ final class Rates {
 
     func printIfDue() {
         let now = rte_get_timer_cycles()
-        guard now - lastTime >= UInt64(seconds) * rte_get_timer_hz(), let account = try? Accounting(host) else { return }
+        guard now - lastTime >= UInt64(seconds) * rte_get_timer_hz(), let account = try? Accounting(host) else {
+            return
+        }
         let elapsed = Double(now - lastTime) / Double(rte_get_timer_hz())
         func rate(_ value: UInt64, _ before: UInt64?) -> String {
             // After a reload that put a port anew its counters begin at 0.

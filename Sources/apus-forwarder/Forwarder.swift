@@ -21,7 +21,9 @@ struct Forwarder: ParsableCommand {
             SIGINT and SIGTERM stop it; it then prints where every frame went, and exits with 0 if that adds up.
             """)
 
-    @Option(help: ArgumentHelp("The policy, YAML; `device:` of a port is the name of an ethdev, or port:N.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp(
+            "The policy, YAML; `device:` of a port is the name of an ethdev, or port:N.", valueName: "file"))
     var policy: String
 
     @Option(help: ArgumentHelp("Print rates and drops every so many seconds (1-86400).", valueName: "seconds"))
@@ -55,7 +57,9 @@ struct Forwarder: ParsableCommand {
     static func main() {
         let arguments = CommandLine.arguments
         let split = arguments.firstIndex(of: "--") ?? arguments.count
-        if arguments.contains("--help") || arguments.contains("-h") { exit(withError: CleanExit.helpRequest(Self.self)) }
+        if arguments.contains("--help") || arguments.contains("-h") {
+            exit(withError: CleanExit.helpRequest(Self.self))
+        }
         let options = parseOrExit(Array(arguments.dropFirst(split + 1)))
         do {
             try options.forward(eal: Array(arguments[..<split]))
@@ -84,7 +88,8 @@ struct Forwarder: ParsableCommand {
         let control = try control.map { try ControlSocket(path: $0, commands: Commands(host: host, policy: policy)) }
         defer { control?.close() }
         let service = Service(control: control, rates: stats.map { Rates(host: host, seconds: $0) })
-        Console.print(unsafe "apus-forwarder: \(host.ports.count) ports, \(host.workers.count) workers, \(host.buildInfo)")
+        Console.print(
+            unsafe "apus-forwarder: \(host.ports.count) ports, \(host.workers.count) workers, \(host.buildInfo)")
         unsafe try Rounds.run(workers: host.workers, idleSleep: idleSleep ?? 0, service: service)
 
         control?.close()

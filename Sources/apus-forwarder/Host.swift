@@ -33,6 +33,7 @@ final class Host {
     let dataplane: OpaquePointer
     private(set) var ports: [HostPort] = []
     private(set) var workers: [OpaquePointer] = unsafe []
+    private var workersWanted = 1
     /// Frames to ports without a device, counted by workers that were destroyed.
     private var lostByDestroyed: UInt64 = 0
 
@@ -89,7 +90,7 @@ final class Host {
                 let why = unsafe text.withUnsafeBufferPointer { unsafe String(cString: $0.baseAddress!) }
                 throw HostError(
                     """
-                    port \(port.name): \(unsafe String(cString: apus_dpdk_strerror(result))): \(why)
+                    port \(port.name): \(unsafe why.isEmpty ? String(cString: apus_dpdk_strerror(result)) : why)
                     Devices come from the EAL: a PCI NIC, or --vdev=NAME,... before the --
                     """)
             }
@@ -99,7 +100,7 @@ final class Host {
         }
     }
 
-    /// A worker sends on a transmit queue of its own on each device: no more workers than the poorest device has queues.
+    /// A worker sends on a transmit queue of its own on each device: no more workers than the poorest device has.
     private func workerCount() -> Int {
         let lcores = Int(rte_lcore_count())
         var count = lcores > 1 ? lcores - 1 : 1
@@ -109,14 +110,16 @@ final class Host {
             guard unsafe apus_dpdk_device_probe(port.deviceName, &info) == 0 else { continue }
             let queues = unsafe Int(info.tx_queues)
             if queues > 0, queues < count {
-                Console.error("apus-forwarder: \(port.deviceName) has \(queues) transmit queues: \(queues) of \(count) lcores forward")
+                Console.error(
+                    "apus-forwarder: \(port.deviceName) has \(queues) transmit queues: "
+                        + "\(queues) of \(count) lcores forward"
+                )
                 count = queues
             }
         }
         workersWanted = count
         return count
     }
-    private var workersWanted = 1
 
     func closeDevices() {
         for index in ports.indices {
@@ -153,8 +156,8 @@ final class Host {
     /// Counters of devices outlive the workers.
     func destroyWorkers() {
         lostByDestroyed = lostWithoutDevice
-        for unsafe worker in unsafe workers {
-            let result = unsafe apus_dpdk_worker_destroy(worker)
+        for index in unsafe workers.indices {
+            let result = unsafe apus_dpdk_worker_destroy(workers[index])
             if result != 0 { Console.error("apus-forwarder: \(HostError("a worker cannot be destroyed", result))") }
         }
         unsafe workers.removeAll()
@@ -172,10 +175,10 @@ final class Host {
     /// Frames that the dataplane sent to ports which have no device.
     var lostWithoutDevice: UInt64 {
         var sum = lostByDestroyed
-        for unsafe worker in unsafe workers {
+        for index in unsafe workers.indices {
             var stats = apus_dpdk_stats()
             stats.size = MemoryLayout<apus_dpdk_stats>.size
-            if unsafe apus_dpdk_worker_stats_get(worker, &stats) == 0 { sum += stats.tx_no_device }
+            if unsafe apus_dpdk_worker_stats_get(workers[index], &stats) == 0 { sum += stats.tx_no_device }
         }
         return sum
     }

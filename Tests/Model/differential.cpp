@@ -115,7 +115,8 @@ bool Round::problem(const std::string &what)
 		    static_cast<unsigned long long>(seed_), static_cast<unsigned long long>(step_), static_cast<unsigned long long>(now_),
 		    static_cast<unsigned long long>(seed_), static_cast<unsigned long long>(packets_in_a_round), what.c_str(),
 		    last_change_.c_str());
-	describe_policy();
+	if (options_.verbose)
+		describe_policy();
 	return false;
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model.hpp"
 
+#include <algorithm>
+
 #include "tunnel.hpp"
 #include "vm_side.hpp"
 
@@ -183,9 +185,14 @@ void Model::flood(Burst &burst, const Frame &frame, const Verdict &verdict)
 			targets.push_back(id);
 	if (targets.empty())
 		return drop(burst, frame, verdict.reason);
+	// A copy has what is contiguous of the frame; anything beyond is Ethernet padding of an ARP packet.
+	const std::size_t removed = frame.bytes.size() - verdict.bytes.size();
+	Bytes copy = verdict.bytes;
+	copy.resize(std::min(copy.size(), frame.contiguous - removed));
 	for (std::size_t i = 0; i + 1 < targets.size(); i++) {
 		burst.stats().generated++;
-		transmit(burst, new_buffer, targets[i], APUS_FRAME_GENERATED, verdict.bytes);
+		burst.stats().switched++;
+		transmit(burst, new_buffer, targets[i], APUS_FRAME_GENERATED, copy);
 	}
 	burst.stats().switched++;
 	transmit(burst, frame.id, targets.back(), 0, verdict.bytes);

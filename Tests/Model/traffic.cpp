@@ -230,9 +230,9 @@ Bytes Traffic::vm_arp(const Port &port)
 	if (random_.one_in(8))
 		frame[14 + random_.below(8)] ^= static_cast<std::uint8_t>(1u << random_.below(8));
 	if (random_.one_in(12))
-		frame.resize(random_.below(frame.size()));
-	if (random_.one_in(12))
 		put_mac(frame, 6, world_.some_mac(random_));
+	if (random_.one_in(12))
+		frame.resize(random_.below(frame.size()));
 	if (random_.one_in(4))
 		pad(frame);
 	return frame;
@@ -326,7 +326,7 @@ Bytes Traffic::provider_ip()
 	Bytes inner = customer_packet(target->record.mac, source->record.mac, source->key.second, target->key.second);
 	if (random_.chance(15))
 		spoil_customer(inner);
-	if (random_.one_in(30))
+	if (random_.one_in(30) && inner.size() >= ethernet_size)
 		insert_tags(inner);
 
 	build::Ethernet ethernet;

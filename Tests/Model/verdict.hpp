@@ -26,7 +26,7 @@ struct Verdict {
 	Ip remote = 0;
 	Vsid vsid = 0;
 	Work work = Work::none;
-	bool routed = false;  ///< the virtual subnet changed
+	bool routed = false;  ///< the distributed router forwarded it
 
 	static Verdict drop(Reason reason)
 	{

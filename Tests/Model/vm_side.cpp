@@ -126,11 +126,10 @@ Verdict routed(const Sender &from, Bytes frame, const Ipv4 &ip, const Record *so
 	put8(frame, ip.at + 8, static_cast<std::uint8_t>(ip.ttl - 1));
 	put16(frame, ip.at + 10, updated_checksum(get16(frame, ip.at + 10), old_word, get16(frame, ip.at + 8)));
 
-	const bool subnet_changed = route->vsid != from.port.vsid;
 	if (!local)
-		return encapsulate(std::move(frame), target->provider_address, route->vsid, subnet_changed);
+		return encapsulate(std::move(frame), target->provider_address, route->vsid, true);
 	Verdict verdict = Verdict::deliver(std::move(frame), *port, Verdict::Work::none);
-	verdict.routed = subnet_changed;
+	verdict.routed = true;
 	return verdict;
 }
 

@@ -73,7 +73,7 @@ struct apus_dpdk_worker;
 /** As apus_strerror(), and for APUS_DPDK_ERR_DEVICE too. Static text. Any thread. */
 const char *apus_dpdk_strerror(int error);
 
-/* ---- devices --------------------------------------------------------------------------------------------- */
+/* ---- devices --------------------------------------------------------------------------------------------------- */
 
 /** apus_dpdk_device_opts.flags: take only frames for the device's own MAC address. Default: promiscuous, as a switch needs. */
 #define APUS_DPDK_DEVICE_NO_PROMISCUOUS 0x1u
@@ -185,7 +185,7 @@ struct apus_dpdk_stats {
 /** Read a device's counters, summed over all workers, living and destroyed. @return 0; APUS_ERR_NULL, APUS_ERR_SIZE, APUS_ERR_STALE, APUS_ERR_BUSY */
 int apus_dpdk_device_stats_get(struct apus_dpdk_device *device, struct apus_dpdk_stats *out);
 
-/* ---- workers --------------------------------------------------------------------------------------------- */
+/* ---- workers --------------------------------------------------------------------------------------------------- */
 
 /** Options of a worker; all-zero (or NULL) is a good default. */
 struct apus_dpdk_worker_opts {

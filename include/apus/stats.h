@@ -119,7 +119,7 @@ struct apus_stats {
 	uint64_t encapsulated;  /**< frames that got an outer header */
 	uint64_t decapsulated;  /**< frames that lost one */
 	uint64_t switched;      /**< frames from one local port to another in a virtual subnet */
-	uint64_t routed;        /**< frames whose virtual subnet changed, local or encapsulated */
+	uint64_t routed;        /**< frames that the distributed router forwarded, on this host or encapsulated */
 	uint64_t flow_hits;     /**< flow cache: found and still valid */
 	uint64_t flow_misses;   /**< flow cache: not found, or no longer valid */
 	uint64_t flow_inserts;
