@@ -44,7 +44,7 @@ command -v swiftc >/dev/null || {
 # The compiler and the sanitizer runtime have to be of one version: take the clang beside swiftc.
 clang=$(dirname "$(readlink -f "$(command -v swiftc)")")/clang
 machine=()
-[ "$(uname -m)" = x86_64 ] && machine=(-march="${APUS_MARCH:-x86-64-v2}" -maes)
+[ "$(uname -m)" = x86_64 ] && machine=(-Xcc -march="${APUS_MARCH:-x86-64-v2}" -Xcc -maes)
 
 mkdir -p "$work"
 SECONDS=0
@@ -52,7 +52,7 @@ status=0
 {
     mapfile -t sources < <(find Sources/Apus -name '*.swift' | sort)
     swiftc -enable-experimental-feature Embedded -wmo -O -g -parse-as-library -strict-memory-safety -module-name Apus \
-        -sanitize=fuzzer,address -Xcc -fsanitize=address,fuzzer-no-link "${machine[@]/#/-Xcc=}" \
+        -sanitize=fuzzer,address -Xcc -fsanitize=address,fuzzer-no-link ${machine[@]+"${machine[@]}"} \
         -I include -I Sources/CApusIntrinsics -c "${sources[@]}" -o "$work/core.o" || status=1
     for target in $targets; do
         "$clang" -std=c11 -D_GNU_SOURCE -g -O1 -Wall -Wextra -Werror -fsanitize=fuzzer,address -fuse-ld=lld -I include \

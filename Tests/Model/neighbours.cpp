@@ -24,15 +24,23 @@ Neighbours::Resolution Neighbours::resolve(const Policy &policy, const Settings 
 		return {Resolution::Kind::known, fixed->second};
 
 	Neighbour &neighbour = entries_[path.next_hop];
-	if (neighbour.known()) {
-		if (neighbour.state == Neighbour::State::reachable && now - neighbour.confirmed >= settings.reachable_ns) {
-			neighbour.state = Neighbour::State::probe;
-			neighbour.unanswered = 0;
+	if (neighbour.state == Neighbour::State::reachable && now - neighbour.confirmed >= settings.reachable_ns) {
+		neighbour.state = Neighbour::State::probe;
+		neighbour.unanswered = 0;
+	}
+	if (neighbour.state == Neighbour::State::probe) {
+		// It is asked again only by packets: an old neighbour that nobody uses is left alone.
+		const bool due = neighbour.unanswered == 0 || now - neighbour.last_request >= settings.retry_ns;
+		if (due && neighbour.unanswered < settings.retries) {
 			neighbour.asked_by = path;
 			ask(policy, neighbour, path.next_hop, now, send);
+		} else if (due) {
+			neighbour.state = Neighbour::State::incomplete;
+			neighbour.unanswered = 0;
 		}
-		return {Resolution::Kind::known, neighbour.mac};
 	}
+	if (neighbour.known())
+		return {Resolution::Kind::known, neighbour.mac};
 	if (neighbour.state == Neighbour::State::failed) {
 		if (now - neighbour.failed < 4 * settings.retry_ns)
 			return {Resolution::Kind::failed, 0};
@@ -54,17 +62,13 @@ void Neighbours::tick(const Policy &policy, const Settings &settings, const std:
 		if (policy.static_neighbours.count(ip) != 0)
 			continue;
 		const bool waiting = neighbour.state == Neighbour::State::incomplete && neighbour.unanswered > 0 && waited_for(ip);
-		const bool probing = neighbour.state == Neighbour::State::probe;
-		if ((!waiting && !probing) || now - neighbour.last_request < settings.retry_ns)
+		if (!waiting || now - neighbour.last_request < settings.retry_ns)
 			continue;
 		if (neighbour.unanswered < settings.retries) {
 			ask(policy, neighbour, ip, now, send);
-		} else if (waiting) {
+		} else {
 			neighbour.state = Neighbour::State::failed;
 			neighbour.failed = now;
-		} else {
-			neighbour.state = Neighbour::State::incomplete;
-			neighbour.unanswered = 0;
 		}
 	}
 }

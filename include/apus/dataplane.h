@@ -92,7 +92,8 @@ const char *apus_dataplane_error_text(struct apus_dataplane *dataplane);
 
 /**
  * Open a transaction: the changes that follow are collected and no worker sees any of them until
- * apus_transaction_commit(). Without a transaction every change is committed by itself.
+ * apus_transaction_commit(). Without a transaction every change is committed by itself. The control
+ * functions see the collected changes at once: get, iterate, and the checks of later changes.
  *
  * @return 0; APUS_ERR_STALE, APUS_ERR_BUSY, APUS_ERR_TRANSACTION (one is open already)
  */

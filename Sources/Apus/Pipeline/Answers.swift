@@ -45,10 +45,8 @@ extension Worker {
         // Echo request 8 becomes echo reply 0 (RFC 792); a wrong checksum stays as wrong as it was.
         icmp[0] = 0
         icmp.store(Checksum.updated(icmp.u16(2), from: 0x0800, to: 0), at: 2)
-        var answer = frame
-        answer.trim(to: Ethernet.headerLength &+ ip.totalLength)
         counters.add(.echoReplies)
-        emitAnswer(answer)
+        emitAnswer(frame)
     }
 
     private mutating func emitAnswer(_ frame: Frame) {

@@ -99,7 +99,7 @@ extension Worker {
                     waiting.value.requested = now
                 }
             }
-            if isFailed { dropHeld(index) } else { index &+= 1 }
+            if isFailed { releaseHeld(index) } else { index &+= 1 }
         }
         isExtra = false
     }
@@ -116,19 +116,12 @@ extension Worker {
         serveHeld()
     }
 
+    /// Decide the packets that wait for a next hop anew: it is known now, or has failed, which is then their reason.
     private mutating func releaseHeld(_ index: Int) {
         var link = held.end(index)
         while let frame = held.next(&link) {
             counters.subtract(.held)
             processSlowly(frame)
-        }
-    }
-
-    private mutating func dropHeld(_ index: Int) {
-        var link = held.end(index)
-        while let frame = held.next(&link) {
-            counters.subtract(.held)
-            drop(frame, .neighborFailed)
         }
     }
 

@@ -12,7 +12,8 @@ struct OuterPacket {
     var innerOffset: Int
     var innerLength: Int
     var vsid: UInt32
-    /// Outer destination MAC (memory order), VLAN << 48, and bit 63, so that it is never 0.
+    /// Outer destination MAC (memory order), VLAN << 48, bit 62 for a tag (which may have VLAN 0), and bit 63, so that it is
+    /// never 0.
     var identity: UInt64
 
     /// The common case - at most one tag, no IP options, nothing wrong - or nil. Says nothing about *what* is wrong:
@@ -49,7 +50,8 @@ struct OuterPacket {
         innerOffset = link &+ ip &+ GREHeader.length
         innerLength = total &- ip &- GREHeader.length
         self.vsid = vsid
-        identity = bytes.raw64(0) & 0xFFFF_FFFF_FFFF | vlan &<< 48 | 1 &<< 63
+        let isTagged: UInt64 = link == Ethernet.headerLength ? 0 : 1
+        identity = bytes.raw64(0) & 0xFFFF_FFFF_FFFF | vlan &<< 48 | isTagged &<< 62 | 1 &<< 63
     }
 }
 
