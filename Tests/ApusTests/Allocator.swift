@@ -6,8 +6,8 @@ import Glibc
 
 @testable import Apus
 
-/// A host's allocator for tests: counts, checks what comes back, fails when told to, and overwrites what is released, so
-/// that a reader of released memory sees nonsense.
+/// A host's allocator for tests: counts, checks what comes back, fails when told to, and overwrites what is released,
+/// so that a reader of released memory sees nonsense.
 final class TestAllocator: @unchecked Sendable {
     /// What is held now: address → size.
     private var blocks: [UInt: Int] = [:]

@@ -37,8 +37,8 @@ import Testing
         #expect(sum([0x00, 0x01, 0xF2, 0x03, 0xF4, 0xF5, 0xF6, 0xF7]) == 0xDDF2)
     }
 
-    /// RFC 1624: the update equals the full computation for every value of a word, including those around zero where the
-    /// older equation of RFC 1141 fails. A header is never all zero, so 0x0000 and 0xFFFF cannot be confused.
+    /// RFC 1624: the update equals the full computation for every value of a word, including those around zero where
+    /// the older equation of RFC 1141 fails. A header is never all zero, so 0x0000 and 0xFFFF cannot be confused.
     @Test func updatesOfEveryWord() {
         for (old, rest) in [(0x4011, 0x1234), (0x0000, 0x4500), (0xFFFF, 0x0001), (0x4000, 0xBFFF), (0x5555, 0xDD2F)] {
             var differences = 0

@@ -256,7 +256,8 @@ struct ConcurrencyTests {
         policy.finish(workers)
     }
 
-    /// From the provider side: what decapsulates changes while it is used. A frame is delivered to its machine or dropped.
+    /// From the provider side: what decapsulates changes while it is used. A frame is delivered to its machine or
+    /// dropped.
     @Test func decapsulationUnderChurn() {
         let policy = TaggedPolicy()
         policy.dataplane.add(TaggedPolicy.remote(0, tag: 0))
@@ -329,13 +330,13 @@ struct ConcurrencyTests {
         @Sendable func churn() {
             let dataplane = policy.dataplane
             let onLink = customerRoute(1, TaggedPolicy.vsid, prefix(0x0A00_0000, 8))
-            let default_ = customerRoute(1, TaggedPolicy.vsid, prefix(0, 0), via: TaggedPolicy.customerAddress(0))
+            let toTheWorld = customerRoute(1, TaggedPolicy.vsid, prefix(0, 0), via: TaggedPolicy.customerAddress(0))
             let host = providerRoute(prefix(0xAC10_0001, 32), policy.provider, via: 0xC0A8_00FD)
             while !deadline.isOver {
                 let port = dataplane.add(vmPort(TaggedPolicy.vsid, 0x0060_0000_0002))
                 extraPort.value = Int(port)
                 dataplane.add(onLink)
-                dataplane.add(default_)
+                dataplane.add(toTheWorld)
                 dataplane.add(host)
                 dataplane.add(neighbor(0xC0A8_00FD, 0x02AA_0000_00FD))
                 dataplane.add(providerAddress(0xC0A8_0002, policy.provider, 0x02BB_0000_0002, vlan: 7))
@@ -343,13 +344,15 @@ struct ConcurrencyTests {
                 moved.mtu = 9000
                 let codes = [
                     withUnsafePointer(to: moved) { apus_port_set(dataplane.handle, port, $0) },
-                    dataplane.change(providerAddress(0xC0A8_0002, policy.provider, 0x02BB_0000_0003),
+                    dataplane.change(
+                        providerAddress(0xC0A8_0002, policy.provider, 0x02BB_0000_0003),
                         apus_provider_address_set),
-                    dataplane.change(providerAddress(0xC0A8_0002, policy.provider, 0x02BB_0000_0003),
+                    dataplane.change(
+                        providerAddress(0xC0A8_0002, policy.provider, 0x02BB_0000_0003),
                         apus_provider_address_remove),
                     dataplane.change(neighbor(0xC0A8_00FD, 0x02AA_0000_00FD), apus_provider_neighbor_remove),
                     dataplane.change(host, apus_provider_route_remove),
-                    dataplane.change(default_, apus_customer_route_remove),
+                    dataplane.change(toTheWorld, apus_customer_route_remove),
                     dataplane.change(onLink, apus_customer_route_remove),
                     apus_port_remove(dataplane.handle, port),
                 ]
@@ -374,12 +377,14 @@ struct ConcurrencyTests {
                 }
                 worker.add(port: policy.machine) {
                     writeARP(
-                        $0, operation: 1, to: 0xFFFF_FFFF_FFFF, sender: (TaggedPolicy.machineMAC, TaggedPolicy.machineCA),
+                        $0, operation: 1, to: 0xFFFF_FFFF_FFFF,
+                        sender: (TaggedPolicy.machineMAC, TaggedPolicy.machineCA),
                         target: (0, 0x0A00_0001 + UInt32(random.below(4))))
                 }
                 worker.add(port: policy.provider) {
                     writeARP(
-                        $0, operation: 2, to: TaggedPolicy.ourMAC, sender: (0x02AA_0000_0000 + random.next() % 4, 0xC0A8_00FD),
+                        $0, operation: 2, to: TaggedPolicy.ourMAC,
+                        sender: (0x02AA_0000_0000 + random.next() % 4, 0xC0A8_00FD),
                         target: (TaggedPolicy.ourMAC, TaggedPolicy.ourPA))
                 }
                 worker.now += 20_000_000

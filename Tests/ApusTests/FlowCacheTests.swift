@@ -55,7 +55,8 @@ import Testing
         #expect(memory.isClean)
     }
 
-    /// What is in the packet, byte for byte: a change in any byte of the headers that a decision may depend on changes the key.
+    /// What is in the packet, byte for byte: a change in any byte of the headers that a decision may depend on
+    /// changes the key.
     @Test func everyHeaderFieldIsInTheKey() {
         let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: 64)
         defer { bytes.deallocate() }
@@ -174,7 +175,8 @@ import Testing
         func send(_ tenant: Int, _ flow: Int) {
             worker.add(port: ports[tenant]) {
                 writeUDP(
-                    $0, to: 0x0060_0000_0002, from: 0x0060_0000_0001, 0x0A00_0001, 0x0A00_0002, sourcePort: UInt16(flow))
+                    $0, to: 0x0060_0000_0002, from: 0x0060_0000_0001, 0x0A00_0001, 0x0A00_0002, sourcePort: UInt16(flow)
+                )
             }
         }
         func victims() {

@@ -141,7 +141,8 @@ final class TestDataplane: @unchecked Sendable {
 
     private func expectSuccess(_ code: Int32) {
         if code != 0 {
-            Issue.record("\(String(cString: apus_error_name(code))): \(String(cString: apus_dataplane_error_text(handle)))")
+            Issue.record(
+                "\(String(cString: apus_error_name(code))): \(String(cString: apus_dataplane_error_text(handle)))")
         }
     }
 

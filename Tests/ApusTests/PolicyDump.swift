@@ -4,11 +4,12 @@ import CApus
 
 @testable import Apus
 
-/// Everything that the writer sees of a policy, object by object, including what users do not see: virtual subnets, remote
-/// addresses, dynamic neighbours and all reference counts. Sorted, so that two dumps are equal when the policies are.
+/// Everything that the writer sees of a policy, object by object, including what users do not see: virtual subnets,
+/// remote addresses, dynamic neighbours and all reference counts. Sorted, so that two dumps are equal when the
+/// policies are.
 ///
-/// With `ports`, a dump to compare with that of another dataplane: a port is named by its place in `ports`, and the numbers
-/// of the table entries are left out.
+/// With `ports`, a dump to compare with that of another dataplane: a port is named by its place in `ports`, and the
+/// numbers of the table entries are left out.
 func dump(_ dataplane: TestDataplane, ports: [UInt32]? = nil) -> [String] {
     dataplane.withStore { store in
         let tables = store.tables
@@ -18,7 +19,9 @@ func dump(_ dataplane: TestDataplane, ports: [UInt32]? = nil) -> [String] {
                 describe(table[number]) + (ports == nil ? " #\(number)" : "")
             }
         }
-        func text(_ address: IPAddress) -> String { String(address.high, radix: 16) + "." + String(address.low, radix: 16) }
+        func text(_ address: IPAddress) -> String {
+            String(address.high, radix: 16) + "." + String(address.low, radix: 16)
+        }
         func text(_ guid: GUID) -> String { "\(guid.high)-\(guid.low)" }
         func domain(_ number: UInt32) -> String { number == none ? "-" : text(tables.domains[number].value.id) }
         func name(_ port: UInt32) -> String { "\(ports?.firstIndex(of: port) ?? Int(port))" }
@@ -29,7 +32,8 @@ func dump(_ dataplane: TestDataplane, ports: [UInt32]? = nil) -> [String] {
         }
         lines += each(tables.members) { member in "member \(member.vsid) \(name(member.port))" }
         lines += each(tables.records) { record in
-            "record \(record.vsid) \(text(record.ca)) \(record.mac.value) \(text(record.pa)) \(record.rule) \(record.type) "
+            "record \(record.vsid) \(text(record.ca)) \(record.mac.value) \(text(record.pa)) "
+                + "\(record.rule) \(record.type) "
                 + (record.texts == 0 ? "-" : "\(tables.texts[record.texts - 1].value.vmName[0])")
         }
         lines += each(tables.routes) { route in
@@ -44,11 +48,12 @@ func dump(_ dataplane: TestDataplane, ports: [UInt32]? = nil) -> [String] {
         }
         lines += each(tables.remotes) { remote in "remote \(remote.vsid) \(text(remote.pa)) \(remote.references)" }
         lines += each(tables.addresses) { address in
-            "address \(text(address.address)) \(address.mac.value) \(name(address.port)) \(address.vlan) \(address.length)"
+            "address \(text(address.address)) \(address.mac.value) \(name(address.port)) "
+                + "\(address.vlan) \(address.length)"
         }
         lines += each(tables.providerRoutes) { route in
-            "provider-route \(text(route.prefix))/\(route.length) \(text(route.nextHop)) \(name(route.port)) \(route.metric) "
-                + "\(route.isConnected)"
+            "provider-route \(text(route.prefix))/\(route.length) \(text(route.nextHop)) "
+                + "\(name(route.port)) \(route.metric) \(route.isConnected)"
         }
         lines += each(tables.neighbors) { neighbor in
             "neighbor \(text(neighbor.address)) \(neighbor.mac.value) \(neighbor.references) \(neighbor.isStatic)"
@@ -67,7 +72,9 @@ struct RandomChange {
     init(_ seed: UInt64) { random = SeededGenerator(seed) }
 
     private mutating func vsid() -> UInt32 { 5001 + UInt32(random.below(4)) }
-    private mutating func customer() -> UInt32 { 0x0A00_0000 + UInt32(random.below(4)) << 8 + UInt32(1 + random.below(5)) }
+    private mutating func customer() -> UInt32 {
+        0x0A00_0000 + UInt32(random.below(4)) << 8 + UInt32(1 + random.below(5))
+    }
     private mutating func pa() -> UInt32 { 0xC0A8_0000 + UInt32(1 + random.below(6)) }
     private mutating func anyPort() -> UInt32 { ports.isEmpty ? 0 : ports[random.below(ports.count)] }
 

@@ -129,7 +129,8 @@ import Testing
             let far = customerRoute(UInt64(step), 5001, prefix(0, 0), via: 0x0A00_0002)
             let address = providerAddress(0xC0A8_0001, provider, 0x02BB_0000_0001)
             let away = providerRoute(prefix(0xAC10_0000, 12), provider, via: 0xC0A8_0000 + UInt32(step & 0xFF) + 2)
-            var entry = record(5001, 0x0A00_0000 + UInt32(step & 0xFFFF) + 1, 0x0060_0000_0001, 0xAC10_0000 + UInt32(step))
+            var entry = record(
+                5001, 0x0A00_0000 + UInt32(step & 0xFFFF) + 1, 0x0060_0000_0001, 0xAC10_0000 + UInt32(step))
             entry.vm_name.0 = 65
             dataplane.add(route)
             dataplane.add(far)
@@ -217,7 +218,9 @@ import Testing
         let machine = dataplane.add(vmPort(5001, 0x0060_0000_0001))
         let provider = dataplane.add(providerPort())
         dataplane.add(providerAddress(0xC0A8_0001, provider, 0x02BB_0000_0001))
-        for pa in [0xC0A8_0002, 0xC0A8_0003] as [UInt32] { dataplane.add(neighbor(pa, 0x02AA_0000_0000 + UInt64(pa & 3))) }
+        for pa in [0xC0A8_0002, 0xC0A8_0003] as [UInt32] {
+            dataplane.add(neighbor(pa, 0x02AA_0000_0000 + UInt64(pa & 3)))
+        }
         dataplane.add(record(5001, 0x0A00_0005, 0x0060_0000_0001, 0xC0A8_0001))
         dataplane.add(customerRoute(1, 5001, prefix(0x0A00_0000, 24)))
         // The next hop is in a virtual subnet without an on-link route. Both provider addresses are known beforehand.
@@ -241,8 +244,8 @@ import Testing
         dataplane.destroy()
     }
 
-    /// A worker that does not leave its burst: the change is published and reported, nothing that it may use is given to
-    /// others, and all goes on when it has left.
+    /// A worker that does not leave its burst: the change is published and reported, nothing that it may use is given
+    /// to others, and all goes on when it has left.
     @Test func stalledWorker() {
         let dataplane = TestDataplane()
         dataplane.add(record(5001, 0x0A00_0001, 0x0060_0000_0001, 0xC0A8_0001))

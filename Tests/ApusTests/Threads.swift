@@ -9,7 +9,11 @@ func runTogether(_ bodies: [@Sendable () -> Void]) {
     let gate = StartGate(bodies.count)
     var threads: [pthread_t] = []
     for body in bodies {
-        let work = Unmanaged.passRetained(ThreadBody { gate.enter(); body() })
+        let work = Unmanaged.passRetained(
+            ThreadBody {
+                gate.enter()
+                body()
+            })
         var thread = pthread_t()
         let code = pthread_create(
             &thread, nil,

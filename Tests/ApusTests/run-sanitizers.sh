@@ -75,8 +75,8 @@ suite() { # suite NAME SANITIZER REPORT MILLISECONDS filter-arguments...
     export APUS_CONCURRENCY_MS=${APUS_CONCURRENCY_MS_GIVEN:-$milliseconds}
     run "$sanitizer" "$scratch" "$log" "$@"
     status=$?
-    check "$name: tests pass ($SECONDS s)" \
-        "$([ $status = 0 ] && grep -aqE "Test run with [1-9][0-9]* tests? .*passed" "$log" && echo true || echo false)" "$log"
+    grep -aqE "Test run with [1-9][0-9]* tests? .*passed" "$log" || status=1
+    check "$name: tests pass ($SECONDS s)" "$([ $status = 0 ] && echo true || echo false)" "$log"
     check "$name: $(grep -acE 'SUMMARY: [A-Za-z]*Sanitizer' "$log") reports" \
         "$(grep -aqE '(Address|Thread|Leak)Sanitizer' "$log" && echo false || echo true)" "$log"
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sequences of calls of the whole C interface, with arguments from sensible to absurd, and frames in between. Each input
- * has a dataplane of its own, on an allocator that the input may let run dry; at the end all memory has come back.
+ * Sequences of calls of the whole C interface, with arguments from sensible to absurd, and frames in between. Each
+ * input has a dataplane of its own, on an allocator that the input may let run dry; at the end all memory has come
+ * back.
  *
  * Input: a sequence of `call, arguments`. Structs are given well-formed with few keys, or as raw bytes of a size that
  * may be a lie; they stand in heap blocks of exactly the size that the library may touch.
@@ -51,7 +52,7 @@ static int checked(int code)
 	return code;
 }
 
-/* ---- arguments ---------------------------------------------------------------------------------------------------- */
+/* ---- arguments ------------------------------------------------------------ */
 
 static struct apus_address address(struct input *in, uint32_t base)
 {
@@ -138,7 +139,7 @@ static void *struct_new(struct input *in, const void *value, size_t known)
 	return copy;
 }
 
-/* ---- calls -------------------------------------------------------------------------------------------------------- */
+/* ---- calls ------------------------------------------------------------ */
 
 #define FIVE_VERBS(type, kind, verb)                                                        \
 	do {                                                                                \

@@ -19,7 +19,7 @@
 		}                                                                   \
 	} while (0)
 
-/* ---- input ------------------------------------------------------------------------------------------------------ */
+/* ---- input ------------------------------------------------------------ */
 
 struct input {
 	const uint8_t *bytes;
@@ -59,7 +59,7 @@ static inline size_t take_bytes(struct input *in, uint8_t *to, size_t count)
 	return taken;
 }
 
-/* ---- buffers ---------------------------------------------------------------------------------------------------- */
+/* ---- buffers ------------------------------------------------------------ */
 
 /*
  * Each frame in a heap block of exactly its size, so that the address sanitizer sees one byte too many at either end.
@@ -137,7 +137,7 @@ static inline struct apus_frame frame_new(struct buffers *buffers, struct input 
 	return frame;
 }
 
-/* ---- invariants ------------------------------------------------------------------------------------------------- */
+/* ---- invariants ------------------------------------------------------------ */
 
 static inline uint16_t get16(const uint8_t *at) { return (uint16_t)(at[0] << 8 | at[1]); }
 

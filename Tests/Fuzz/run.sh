@@ -65,7 +65,8 @@ check "fuzz: build ($SECONDS s)" "$(verdict $status)" "$work/build.log"
 if [ -x "$work/frames-fuzzer" ]; then
     APUS_CANARY=1 "$work/frames-fuzzer" -max_total_time=20 -artifact_prefix="$work/canary-" Tests/Fuzz/corpus/frames/* \
         >"$work/canary.log" 2>&1
-    grep -q "AddressSanitizer: heap-buffer-overflow" "$work/canary.log" && grep -q "#0 .*4Apus" "$work/canary.log"
+    grep -q "AddressSanitizer: heap-buffer-overflow" "$work/canary.log" &&
+        grep -q " #0 .*apus_intrinsics.h" "$work/canary.log"
     check "fuzz: the canary is reported, in the core" "$(verdict $?)" "$work/canary.log"
     rm -f "$work"/canary-crash-*
 fi
@@ -73,8 +74,9 @@ fi
 for target in $targets; do
     mkdir -p "$work/$target"
     log=$work/$target.log
-    timeout $((seconds * 2 + 60)) "$work/$target-fuzzer" -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=2048 \
-        -print_final_stats=1 -artifact_prefix="$work/$target-" "$work/$target" "Tests/Fuzz/corpus/$target" >"$log" 2>&1
+    timeout $((seconds * 2 + 60)) "$work/$target-fuzzer" -max_total_time="$seconds" -max_len=4096 -timeout=10 \
+        -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="$work/$target-" \
+        "$work/$target" "Tests/Fuzz/corpus/$target" >"$log" 2>&1
     status=$?
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
     check "fuzz: $target, ${runs:-0} runs, $(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -n 1) edges" \

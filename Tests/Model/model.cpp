@@ -19,25 +19,29 @@ struct Model::Burst {
 	struct apus_stats &stats() { return worker.stats_; }
 };
 
-std::size_t Worker::held() const
+std::size_t Worker::held_for(Ip next_hop) const
 {
-	std::size_t count = 0;
-	for (const auto &[next_hop, frames] : waiting_)
-		count += frames.size();
-	return count;
+	return static_cast<std::size_t>(std::count_if(waiting_.begin(), waiting_.end(),
+						      [&](const Waiting &one) { return one.next_hop == next_hop; }));
+}
+
+void Model::published_changed()
+{
+	version_++;
+	neighbours_.policy_changed(policy_);
 }
 
 void Model::changed()
 {
 	if (!transaction_)
-		neighbours_.policy_changed(policy_);
+		published_changed();
 }
 
 void Model::commit()
 {
 	policy_ = std::move(*transaction_);
 	transaction_.reset();
-	neighbours_.policy_changed(policy_);
+	published_changed();
 }
 
 Result Model::process(Worker &worker, const std::vector<Frame> &frames, std::uint64_t now)
@@ -51,8 +55,11 @@ Result Model::process(Worker &worker, const std::vector<Frame> &frames, std::uin
 	};
 	burst.stats().bursts++;
 
-	neighbours_.tick(policy_, settings_, [&](Ip next_hop) { return worker.waiting_.count(next_hop) != 0; }, burst.now,
-			 burst.send_request);
+	if (worker.version_ != version_) {
+		worker.version_ = version_;
+		decide_again(burst, [](Ip) { return true; });
+	}
+	neighbours_.tick(policy_, settings_, [&](Ip next_hop) { return worker.held_for(next_hop) != 0; }, burst.now, burst.send_request);
 	release_waiting(burst);
 	for (const Frame &frame : frames) {
 		receive(burst, frame);
@@ -65,12 +72,13 @@ Result Model::process(Worker &worker, const std::vector<Frame> &frames, std::uin
 std::vector<std::uint64_t> Model::destroy(Worker &worker)
 {
 	std::vector<std::uint64_t> released;
-	for (const auto &[next_hop, frames] : worker.waiting_)
-		for (const Frame &frame : frames) {
-			released.push_back(frame.id);
-			worker.stats_.dropped++;
-			worker.stats_.drops[APUS_DROP_WORKER_DESTROYED]++;
-		}
+	for (const auto &[frame, next_hop] : worker.waiting_) {
+		released.push_back(frame.id);
+		worker.stats_.dropped++;
+		worker.stats_.drops[APUS_DROP_WORKER_DESTROYED]++;
+		if (policy_.ports.count(frame.port) != 0)
+			port_stats_[frame.port].dropped++;
+	}
 	worker.waiting_.clear();
 	worker.stats_.held = 0;
 	return released;
@@ -148,16 +156,14 @@ void Model::send_through_tunnel(Burst &burst, const Frame &frame, const Verdict 
 		return drop(burst, frame, APUS_DROP_PROVIDER_ADDRESS_MISSING);
 
 	Worker &worker = burst.worker;
-	const auto queue = worker.waiting_.find(path->next_hop);
-	const std::size_t queued = queue == worker.waiting_.end() ? 0 : queue->second.size();
-	const bool may_wait = queued < waiting_for_one_next_hop && worker.held() < worker.held_capacity_;
+	const bool may_wait = worker.held_for(path->next_hop) < waiting_for_one_next_hop && worker.held() < worker.held_capacity_;
 	const auto resolution = neighbours_.resolve(policy_, settings_, *path, may_wait, burst.now, burst.send_request);
 	if (resolution.kind == Neighbours::Resolution::Kind::failed)
 		return drop(burst, frame, APUS_DROP_NEIGHBOR_FAILED);
 	if (resolution.kind == Neighbours::Resolution::Kind::wait) {
 		if (!may_wait)
 			return drop(burst, frame, APUS_DROP_NEIGHBOR_QUEUE_FULL);
-		worker.waiting_[path->next_hop].push_back(frame);
+		worker.waiting_.push_back({frame, path->next_hop});
 		return;
 	}
 
@@ -198,23 +204,23 @@ void Model::flood(Burst &burst, const Frame &frame, const Verdict &verdict)
 	transmit(burst, frame.id, targets.back(), 0, verdict.bytes);
 }
 
-/// Packets whose next hop has become known, or has failed, or that the policy now sends elsewhere, are decided again,
-/// by the policy of now.
+/// Packets whose next hop has become known, or has failed, go on.
 void Model::release_waiting(Burst &burst)
 {
-	std::vector<Ip> ready;
-	for (const auto &[next_hop, frames] : burst.worker.waiting_) {
-		const auto state = neighbours_.state(policy_, next_hop);
-		if (!state || *state != APUS_NEIGHBOR_INCOMPLETE)
-			ready.push_back(next_hop);
-	}
-	for (const Ip next_hop : ready) {
-		const std::deque<Frame> frames = std::move(burst.worker.waiting_[next_hop]);
-		burst.worker.waiting_.erase(next_hop);
+	decide_again(burst, [&](Ip next_hop) { return neighbours_.state(policy_, next_hop) != APUS_NEIGHBOR_INCOMPLETE; });
+}
+
+/// Packets that wait for a next hop that is `ready` are decided again by the policy of now, as if they came only now.
+void Model::decide_again(Burst &burst, const std::function<bool(Ip)> &ready)
+{
+	std::deque<Worker::Waiting> again, rest;
+	for (Worker::Waiting &one : burst.worker.waiting_)
+		(ready(one.next_hop) ? again : rest).push_back(std::move(one));
+	burst.worker.waiting_ = std::move(rest);
+	if (!again.empty())
 		burst.result.ordered = false;
-		for (const Frame &frame : frames)
-			carry_out(burst, frame, decide(burst, frame));
-	}
+	for (const Worker::Waiting &one : again)
+		carry_out(burst, one.frame, decide(burst, one.frame));
 }
 
 // ---- where frames end ----------------------------------------------------------------------------------------------

@@ -42,13 +42,19 @@ class Worker {
 public:
 	explicit Worker(std::size_t held_capacity) : held_capacity_(held_capacity) { stats_.size = sizeof(stats_); }
 	const struct apus_stats &stats() const { return stats_; }
-	std::size_t held() const;
+	std::size_t held() const { return waiting_.size(); }
+	std::size_t held_for(Ip next_hop) const;
 
 private:
 	friend class Model;
+	struct Waiting {
+		Frame frame;
+		Ip next_hop;
+	};
 	std::size_t held_capacity_;
 	std::uint64_t now_ = 0;
-	std::map<Ip, std::deque<Frame>> waiting_;  // by next hop
+	std::uint64_t version_ = 0;    // of the policy by which the packets wait
+	std::deque<Waiting> waiting_;  // in the order in which they came
 	struct apus_stats stats_ = {};
 };
 
@@ -77,6 +83,7 @@ public:
 private:
 	Settings settings_;
 	Policy policy_;
+	std::uint64_t version_ = 0;
 	std::optional<Policy> transaction_;
 	Neighbours neighbours_;
 	std::map<std::uint32_t, struct apus_port_stats> port_stats_;
@@ -87,6 +94,8 @@ private:
 	void send_through_tunnel(Burst &burst, const Frame &frame, const Verdict &verdict);
 	void flood(Burst &burst, const Frame &frame, const Verdict &verdict);
 	void release_waiting(Burst &burst);
+	void decide_again(Burst &burst, const std::function<bool(Ip)> &ready);
+	void published_changed();
 	void transmit(Burst &burst, std::uint64_t id, std::uint32_t port, std::uint32_t flags, Bytes bytes);
 	void drop(Burst &burst, const Frame &frame, Reason reason);
 	Verdict decide(Burst &burst, const Frame &frame);

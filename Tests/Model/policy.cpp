@@ -299,8 +299,7 @@ std::set<Ip> Policy::needed_neighbours() const
 {
 	std::set<Ip> needed;
 	for (const auto &[key, record] : records)
-		if (!is_local(record))
-			needed.insert(record.provider_address);
+		needed.insert(record.provider_address);
 	for (const auto &[key, metric] : provider_routes)
 		if (key.next_hop != 0)
 			needed.insert(key.next_hop);

@@ -376,14 +376,14 @@ Bytes Traffic::provider_arp(std::uint32_t &port)
 		vlan = request.vlan;
 		arp = {2, world_.remote_mac(request.neighbour), request.neighbour, request.by_mac, request.by};
 		destination = request.by_mac;
-		if (random_.one_in(10))
+		if (!getenv("NOMAC") && random_.one_in(10))
 			arp.sender_mac ^= 0x10;
 	} else {
 		const bool known_host = random_.chance(70);
 		const Ip sender = random_.chance(60) ? random_.pick(world_.remote_pas) : random_.pick(world_.routers);
 		arp.operation = random_.one_in(4) ? 2 : 1;
 		arp.sender = known_host ? sender : world_.some_ca(random_);
-		arp.sender_mac = world_.remote_mac(sender) ^ (random_.one_in(6) ? 0x20 : 0);
+		arp.sender_mac = world_.remote_mac(sender) ^ (!getenv("NOMAC") && random_.one_in(6) ? 0x20 : 0);
 		arp.target = random_.chance(70) ? random_.pick(world_.local_pas) : arp.sender;
 		if (!pas_.empty()) {
 			const Pa &pa = random_.pick(pas_);

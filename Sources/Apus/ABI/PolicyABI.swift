@@ -146,16 +146,8 @@ public func apus_lookup_record_iterate(
     _ dataplane: OpaquePointer?, _ cursor: UnsafeMutablePointer<UInt64>?,
     _ out: UnsafeMutablePointer<apus_lookup_record>?
 ) -> Int32 {
-    unsafe iteration(dataplane) { dataplane in
-        let (failure, size) = unsafe sizeOfStruct(out, minimum: recordMinimum, recordObject)
-        if let failure { return (failure, false) }
-        guard let out = unsafe out, let cursor = unsafe cursor else { return (nullFailure(recordObject, "cursor"), false) }
-        let tables = dataplane.value.store.tables
-        guard let number = unsafe advance(cursor, over: tables.records, at: dataplane.value.store.next) else {
-            return (nil, false)
-        }
+    unsafe iterate(dataplane, cursor, out, recordMinimum, recordObject, { $0.records }) { tables, number, out, size in
         unsafe fill(tables.records[number], tables, out, size: size)
-        return (nil, true)
     }
 }
 
@@ -256,15 +248,7 @@ public func apus_customer_route_iterate(
     _ dataplane: OpaquePointer?, _ cursor: UnsafeMutablePointer<UInt64>?,
     _ out: UnsafeMutablePointer<apus_customer_route>?
 ) -> Int32 {
-    unsafe iteration(dataplane) { dataplane in
-        let (failure, size) = unsafe sizeOfStruct(out, minimum: routeMinimum, routeObject)
-        if let failure { return (failure, false) }
-        guard let out = unsafe out, let cursor = unsafe cursor else { return (nullFailure(routeObject, "cursor"), false) }
-        let tables = dataplane.value.store.tables
-        guard let number = unsafe advance(cursor, over: tables.routes, at: dataplane.value.store.next) else {
-            return (nil, false)
-        }
+    unsafe iterate(dataplane, cursor, out, routeMinimum, routeObject, { $0.routes }) { tables, number, out, size in
         unsafe fill(tables.routes[number], tables, out, size: size)
-        return (nil, true)
     }
 }

@@ -133,29 +133,9 @@ public func apus_port_iterate(
     _ dataplane: OpaquePointer?, _ cursor: UnsafeMutablePointer<UInt64>?, _ id: UnsafeMutablePointer<UInt32>?,
     _ out: UnsafeMutablePointer<apus_port_params>?
 ) -> Int32 {
-    unsafe iteration(dataplane) { dataplane in
-        let (failure, size) = unsafe sizeOfStruct(out, minimum: minimum, object)
-        if let failure { return (failure, false) }
-        guard let out = unsafe out, let cursor = unsafe cursor, let id = unsafe id else {
-            return (nullFailure(object, "cursor or id"), false)
-        }
-        let ports = dataplane.value.store.tables.ports
-        guard let number = unsafe advance(cursor, over: ports, at: dataplane.value.store.next) else { return (nil, false) }
-        unsafe id.pointee = ports[number].id
-        unsafe fill(ports[number], out, size: size)
-        return (nil, true)
+    if unsafe id == nil { return APUS_ERR_NULL.rawValue }
+    return unsafe iterate(dataplane, cursor, out, minimum, object, { $0.ports }) { tables, number, out, size in
+        unsafe id?.pointee = tables.ports[number].id
+        unsafe fill(tables.ports[number], out, size: size)
     }
-}
-
-/// Step an iteration: the next entry that exists, at or after `*cursor`.
-func advance<Value>(
-    _ cursor: UnsafeMutablePointer<UInt64>, over table: VersionedTable<Value>, at version: UInt64,
-    where isWanted: (UInt32) -> Bool = { _ in true }
-) -> UInt32? {
-    while unsafe cursor.pointee < table.numbers.u64 {
-        let number = unsafe cursor.pointee.u32
-        unsafe cursor.pointee &+= 1
-        if table.exists(number, at: version), isWanted(number) { return number }
-    }
-    return nil
 }

@@ -100,18 +100,8 @@ public func apus_provider_address_iterate(
     _ dataplane: OpaquePointer?, _ cursor: UnsafeMutablePointer<UInt64>?,
     _ out: UnsafeMutablePointer<apus_provider_address>?
 ) -> Int32 {
-    unsafe iteration(dataplane) { dataplane in
-        let (failure, size) = unsafe sizeOfStruct(out, minimum: addressMinimum, addressObject)
-        if let failure { return (failure, false) }
-        guard let out = unsafe out, let cursor = unsafe cursor else {
-            return (nullFailure(addressObject, "cursor"), false)
-        }
-        let addresses = dataplane.value.store.tables.addresses
-        guard let number = unsafe advance(cursor, over: addresses, at: dataplane.value.store.next) else {
-            return (nil, false)
-        }
-        unsafe fill(addresses[number], out, size: size)
-        return (nil, true)
+    unsafe iterate(dataplane, cursor, out, addressMinimum, addressObject, { $0.addresses }) { tables, number, out, size in
+        unsafe fill(tables.addresses[number], out, size: size)
     }
 }
 
@@ -199,16 +189,11 @@ public func apus_provider_route_iterate(
     _ dataplane: OpaquePointer?, _ cursor: UnsafeMutablePointer<UInt64>?,
     _ out: UnsafeMutablePointer<apus_provider_route>?
 ) -> Int32 {
-    unsafe iteration(dataplane) { dataplane in
-        let (failure, size) = unsafe sizeOfStruct(out, minimum: routeMinimum, routeObject)
-        if let failure { return (failure, false) }
-        guard let out = unsafe out, let cursor = unsafe cursor else { return (nullFailure(routeObject, "cursor"), false) }
-        let routes = dataplane.value.store.tables.providerRoutes
-        // The prefixes of provider addresses stand in the same table; they are not the caller's.
-        let number = unsafe advance(cursor, over: routes, at: dataplane.value.store.next) { routes[$0].isConnected == 0 }
-        guard let number else { return (nil, false) }
-        unsafe fill(routes[number], out, size: size)
-        return (nil, true)
+    // The prefixes of provider addresses stand in the same table; they are not the caller's.
+    unsafe iterate(
+        dataplane, cursor, out, routeMinimum, routeObject, { $0.providerRoutes }, where: { $0.isConnected == 0 }
+    ) { tables, number, out, size in
+        unsafe fill(tables.providerRoutes[number], out, size: size)
     }
 }
 
@@ -304,18 +289,8 @@ public func apus_provider_neighbor_iterate(
     _ dataplane: OpaquePointer?, _ cursor: UnsafeMutablePointer<UInt64>?,
     _ out: UnsafeMutablePointer<apus_provider_neighbor>?
 ) -> Int32 {
-    unsafe iteration(dataplane) { dataplane in
-        let (failure, size) = unsafe sizeOfStruct(out, minimum: neighborMinimum, neighborObject)
-        if let failure { return (failure, false) }
-        guard let out = unsafe out, let cursor = unsafe cursor else {
-            return (nullFailure(neighborObject, "cursor"), false)
-        }
-        let tables = dataplane.value.store.tables
-        guard let number = unsafe advance(cursor, over: tables.neighbors, at: dataplane.value.store.next) else {
-            return (nil, false)
-        }
+    unsafe iterate(dataplane, cursor, out, neighborMinimum, neighborObject, { $0.neighbors }) { tables, number, out, size in
         let found = tables.neighbors[number]
         unsafe fill(found, tables.cells[found.cell], out, size: size)
-        return (nil, true)
     }
 }
