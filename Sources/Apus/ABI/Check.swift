@@ -160,7 +160,8 @@ func readPrefix(
     if let failure { return (failure, value, 0) }
     if prefix.length > 32 {
         return (
-            Failure(APUS_ERR_PREFIX, object, field, .number(prefix.length.u64), "is the prefix length; it must be 0-32"),
+            Failure(
+                APUS_ERR_PREFIX, object, field, .number(prefix.length.u64), "is the prefix length; it must be 0-32"),
             value, 0
         )
     }

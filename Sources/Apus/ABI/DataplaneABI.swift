@@ -36,7 +36,8 @@ public func apus_dataplane_create(
 }
 
 private func checkOptions(_ opts: apus_dataplane_opts) -> Failure? {
-    let known = APUS_DATAPLANE_ACCEPT_RESERVED_VSIDS | APUS_DATAPLANE_FLOW_ID_ZERO
+    let known =
+        APUS_DATAPLANE_ACCEPT_RESERVED_VSIDS | APUS_DATAPLANE_FLOW_ID_ZERO
         | APUS_DATAPLANE_NO_SOURCE_VALIDATION | APUS_DATAPLANE_ACCEPT_IP_OPTIONS
     if let failure = unsafe checkFlags(opts.flags, known, object) { return failure }
     if let failure = unsafe checkZero(opts.reserved0.u64, object, "reserved0") { return failure }
@@ -98,7 +99,9 @@ private func hashKey(_ opts: apus_dataplane_opts) -> apus_hash_key? {
 /// Everything that a dataplane is made of, or nothing.
 private func make(_ opts: apus_dataplane_opts) -> (Failure?, Handle?) {
     guard let slot = Registry.take() else {
-        return (Failure(APUS_ERR_LIMIT, object, "", .none, "64 dataplanes exist in this process, which is the most"), nil)
+        return (
+            Failure(APUS_ERR_LIMIT, object, "", .none, "64 dataplanes exist in this process, which is the most"), nil
+        )
     }
     guard let keyValue = unsafe hashKey(opts) else {
         Registry.publish(slot, 0)
@@ -196,7 +199,8 @@ public func apus_dataplane_destroy(_ dataplane: OpaquePointer?) -> Int32 {
 @c @implementation
 public func apus_dataplane_error_text(_ dataplane: OpaquePointer?) -> UnsafePointer<CChar>? {
     guard let dataplane = unsafe Apus.dataplane(of: dataplane) else { return unsafe Words(stringLiteral: "").c }
-    return unsafe UnsafePointer(UnsafeMutableRawPointer(dataplane.value.errorText.pointer).assumingMemoryBound(to: CChar.self))
+    return unsafe UnsafePointer(
+        UnsafeMutableRawPointer(dataplane.value.errorText.pointer).assumingMemoryBound(to: CChar.self))
 }
 
 @c @implementation

@@ -44,7 +44,8 @@ private func checkRule(_ rule: UInt32) -> Failure? {
     case APUS_RULE_ENCAP.rawValue, APUS_RULE_NONE.rawValue: return nil
     case APUS_RULE_NAT.rawValue:
         return Failure(
-            APUS_ERR_UNSUPPORTED, recordObject, "rule", .number(rule.u64), "(TranslationMethodNat) is not in this version")
+            APUS_ERR_UNSUPPORTED, recordObject, "rule", .number(rule.u64),
+            "(TranslationMethodNat) is not in this version")
     default: return Failure(APUS_ERR_RULE, recordObject, "rule", .number(rule.u64), "is outside 1-3")
     }
 }
@@ -74,7 +75,8 @@ private func readTexts(_ record: apus_lookup_record, _ texts: inout RecordTexts?
     return nil
 }
 
-private func fill(_ record: LookupRecord, _ tables: Tables, _ out: UnsafeMutablePointer<apus_lookup_record>, size: Int) {
+private func fill(_ record: LookupRecord, _ tables: Tables, _ out: UnsafeMutablePointer<apus_lookup_record>, size: Int)
+{
     var c = apus_lookup_record()
     c.customer_address = record.ca.c
     c.virtual_subnet_id = record.vsid
@@ -186,7 +188,8 @@ private func readRoute(
     return (failure ?? fieldFailure, id, route)
 }
 
-private func fill(_ route: CustomerRoute, _ tables: Tables, _ out: UnsafeMutablePointer<apus_customer_route>, size: Int) {
+private func fill(_ route: CustomerRoute, _ tables: Tables, _ out: UnsafeMutablePointer<apus_customer_route>, size: Int)
+{
     var c = apus_customer_route()
     c.routing_domain_id = tables.domains[route.domain].value.id.c
     c.virtual_subnet_id = route.vsid
@@ -197,7 +200,8 @@ private func fill(_ route: CustomerRoute, _ tables: Tables, _ out: UnsafeMutable
 }
 
 @c @implementation
-public func apus_customer_route_add(_ dataplane: OpaquePointer?, _ route: UnsafePointer<apus_customer_route>?) -> Int32 {
+public func apus_customer_route_add(_ dataplane: OpaquePointer?, _ route: UnsafePointer<apus_customer_route>?) -> Int32
+{
     unsafe control(dataplane) { dataplane in
         let (failure, id, value) = unsafe readRoute(route, dataplane.value.settings)
         return failure ?? dataplane.value.store.addRoute(id, value)
@@ -205,7 +209,8 @@ public func apus_customer_route_add(_ dataplane: OpaquePointer?, _ route: Unsafe
 }
 
 @c @implementation
-public func apus_customer_route_set(_ dataplane: OpaquePointer?, _ route: UnsafePointer<apus_customer_route>?) -> Int32 {
+public func apus_customer_route_set(_ dataplane: OpaquePointer?, _ route: UnsafePointer<apus_customer_route>?) -> Int32
+{
     unsafe control(dataplane) { dataplane in
         let (failure, id, value) = unsafe readRoute(route, dataplane.value.settings)
         return failure ?? dataplane.value.store.setRoute(id, value)

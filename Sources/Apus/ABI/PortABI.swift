@@ -15,7 +15,9 @@ private func read(_ params: UnsafePointer<apus_port_params>?, _ settings: Settin
     if let failure = unsafe readStruct(params, into: &copy, minimum: minimum, object) { return (failure, port) }
     if let failure = checkFlags(copy.flags, APUS_PORT_TRUSTED, object) { return (failure, port) }
     let isNamed = unsafe withUnsafePointer(to: copy.name) { unsafe readText($0, &port.name) }
-    if !isNamed { return (Failure(APUS_ERR_RANGE, object, "name", .none, "is not NUL-terminated within 32 bytes"), port) }
+    if !isNamed {
+        return (Failure(APUS_ERR_RANGE, object, "name", .none, "is not NUL-terminated within 32 bytes"), port)
+    }
     switch copy.kind {
     case APUS_PORT_VM.rawValue: return (readVM(copy, &port, settings), port)
     case APUS_PORT_PROVIDER.rawValue: return (readProvider(copy, &port), port)

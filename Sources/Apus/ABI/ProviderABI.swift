@@ -100,7 +100,8 @@ public func apus_provider_address_iterate(
     _ dataplane: OpaquePointer?, _ cursor: UnsafeMutablePointer<UInt64>?,
     _ out: UnsafeMutablePointer<apus_provider_address>?
 ) -> Int32 {
-    unsafe iterate(dataplane, cursor, out, addressMinimum, addressObject, { $0.addresses }) { tables, number, out, size in
+    unsafe iterate(dataplane, cursor, out, addressMinimum, addressObject, { $0.addresses }) {
+        tables, number, out, size in
         unsafe fill(tables.addresses[number], out, size: size)
     }
 }
@@ -139,7 +140,8 @@ private func fill(_ route: ProviderRoute, _ out: UnsafeMutablePointer<apus_provi
 }
 
 @c @implementation
-public func apus_provider_route_add(_ dataplane: OpaquePointer?, _ route: UnsafePointer<apus_provider_route>?) -> Int32 {
+public func apus_provider_route_add(_ dataplane: OpaquePointer?, _ route: UnsafePointer<apus_provider_route>?) -> Int32
+{
     unsafe control(dataplane) { dataplane in
         let (failure, value) = unsafe readRoute(route)
         return failure ?? dataplane.value.store.addProviderRoute(value)
@@ -147,7 +149,8 @@ public func apus_provider_route_add(_ dataplane: OpaquePointer?, _ route: Unsafe
 }
 
 @c @implementation
-public func apus_provider_route_set(_ dataplane: OpaquePointer?, _ route: UnsafePointer<apus_provider_route>?) -> Int32 {
+public func apus_provider_route_set(_ dataplane: OpaquePointer?, _ route: UnsafePointer<apus_provider_route>?) -> Int32
+{
     unsafe control(dataplane) { dataplane in
         let (failure, value) = unsafe readRoute(route)
         return failure ?? dataplane.value.store.setProviderRoute(value)
@@ -209,7 +212,8 @@ private func readNeighbor(_ pointer: UnsafePointer<apus_provider_neighbor>?) -> 
     let mac = MACAddress(copy.mac)
     let failure =
         sizeFailure ?? addressFailure ?? checkMAC(mac, neighborObject)
-        ?? checkZero(copy.state.u64, neighborObject, "state") ?? checkZero(copy.reserved.u64, neighborObject, "reserved")
+        ?? checkZero(copy.state.u64, neighborObject, "state") ?? checkZero(
+            copy.reserved.u64, neighborObject, "reserved")
         ?? checkFlags(copy.flags, 0, neighborObject)
     return (failure, address, mac)
 }
@@ -289,7 +293,8 @@ public func apus_provider_neighbor_iterate(
     _ dataplane: OpaquePointer?, _ cursor: UnsafeMutablePointer<UInt64>?,
     _ out: UnsafeMutablePointer<apus_provider_neighbor>?
 ) -> Int32 {
-    unsafe iterate(dataplane, cursor, out, neighborMinimum, neighborObject, { $0.neighbors }) { tables, number, out, size in
+    unsafe iterate(dataplane, cursor, out, neighborMinimum, neighborObject, { $0.neighbors }) {
+        tables, number, out, size in
         let found = tables.neighbors[number]
         unsafe fill(found, tables.cells[found.cell], out, size: size)
     }

@@ -34,7 +34,9 @@ struct FlowCache {
     private static var ways: Int { 8 }
 
     init?(_ memory: Ref<Memory>, capacity: Int) {
-        guard let entries = memory.value.allocateZeroed(FlowEntry.self, count: capacity, alignment: 64) else { return nil }
+        guard let entries = memory.value.allocateZeroed(FlowEntry.self, count: capacity, alignment: 64) else {
+            return nil
+        }
         guard let shares = memory.value.allocateZeroed(UInt32.self, count: Self.shareCount) else {
             memory.value.release(entries, count: capacity)
             return nil

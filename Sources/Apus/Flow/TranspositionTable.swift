@@ -20,7 +20,9 @@ struct TranspositionTable {
     private static var removed: UInt32 { .max }
 
     init?(_ memory: Ref<Memory>, capacity: Int, key: Ref<apus_hash_key>) {
-        guard let entries = memory.value.allocateZeroed(Transposition.self, count: capacity, alignment: 64) else { return nil }
+        guard let entries = memory.value.allocateZeroed(Transposition.self, count: capacity, alignment: 64) else {
+            return nil
+        }
         guard let index = memory.value.allocateZeroed(UInt32.self, count: capacity &* 2) else {
             memory.value.release(entries, count: capacity)
             return nil

@@ -26,8 +26,12 @@ struct Bytes: BitwiseCopyable {
     @inline(__always) func raw64(_ offset: Int) -> UInt64 { unsafe apus_load64(base + offset) }
     @inline(__always) func u16(_ offset: Int) -> UInt16 { UInt16(bigEndian: raw16(offset)) }
     @inline(__always) func u32(_ offset: Int) -> UInt32 { UInt32(bigEndian: raw32(offset)) }
-    @inline(__always) func store(_ value: UInt16, at offset: Int) { unsafe apus_store16(base + offset, value.bigEndian) }
-    @inline(__always) func store(_ value: UInt32, at offset: Int) { unsafe apus_store32(base + offset, value.bigEndian) }
+    @inline(__always) func store(_ value: UInt16, at offset: Int) {
+        unsafe apus_store16(base + offset, value.bigEndian)
+    }
+    @inline(__always) func store(_ value: UInt32, at offset: Int) {
+        unsafe apus_store32(base + offset, value.bigEndian)
+    }
 
     @inline(__always)
     func mac(_ offset: Int) -> MACAddress {

@@ -76,7 +76,8 @@ extension Worker {
     /// The template, then the four fields that differ from packet to packet: total length, TOS, checksum, FlowID.
     @inline(__always)
     private func writeOuterHeader(
-        _ transposition: Ref<Transposition>, _ flowID: UInt8, before bytes: Bytes, headroom: UInt16, _ innerLength: UInt32,
+        _ transposition: Ref<Transposition>, _ flowID: UInt8, before bytes: Bytes, headroom: UInt16,
+        _ innerLength: UInt32,
         _ tos: UInt8
     ) {
         let room = Transposition.headerRoom

@@ -8,7 +8,9 @@ import Synchronization
 
 extension Worker {
     /// docs/pipeline.md, and `apus_worker_process` in worker.h. Returns the number of frames in `output`.
-    mutating func process(_ input: Ref<Frame>, _ count: Int, _ output: Ref<Frame>, _ capacity: Int, _ now: UInt64) -> Int {
+    mutating func process(_ input: Ref<Frame>, _ count: Int, _ output: Ref<Frame>, _ capacity: Int, _ now: UInt64)
+        -> Int
+    {
         grace.enter(index)
         begin(output, capacity, count, now)
         var first = 0

@@ -193,7 +193,9 @@ extension Worker {
         let cell = tables.cells[tables.neighbors[number].cell]
         let known = cell.value.mac
         let wasAsked = cell.value.requests.load(ordering: .relaxed) != 0
-        guard cell.value.port.load(ordering: .relaxed) == port, (wasAsked && isReplyToUs) || known != nil else { return }
+        guard cell.value.port.load(ordering: .relaxed) == port, (wasAsked && isReplyToUs) || known != nil else {
+            return
+        }
         if let known, known != mac {
             // Two machines that claim one address may not turn every burst into a check of every header.
             if elapsed(since: cell.value.confirmed.load(ordering: .relaxed)) < 1_000_000_000 { return }

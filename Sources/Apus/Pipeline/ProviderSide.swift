@@ -39,7 +39,9 @@ struct OuterPacket {
         let checked = frame.flags & (APUS_FRAME_IP_CHECKSUM_GOOD | APUS_FRAME_IP_CHECKSUM_BAD)
         guard checked == APUS_FRAME_IP_CHECKSUM_GOOD || (checked == 0 && ip.hasCorrectChecksum) else { return nil }
         let gre = GREHeader(bytes.advanced(by: link &+ 20))
-        guard gre.flags & ~0x03F8 == GREHeader.keyPresent, gre.proto == GREHeader.transparentEthernet else { return nil }
+        guard gre.flags & ~0x03F8 == GREHeader.keyPresent, gre.proto == GREHeader.transparentEthernet else {
+            return nil
+        }
         self.init(link: link, ip: 20, total: total, vsid: gre.vsid, vlan: vlan, bytes)
     }
 

@@ -96,7 +96,8 @@ extension Worker {
         let stages = memory.value.allocateZeroed(Stages.self, count: 1, alignment: 64)
         let scratch = memory.value.allocateZeroed(Transposition.self, count: 1, alignment: 64)
         let nowhere = Ref<Frame>(address: 64)
-        guard let counters, let portCounters, let cache, let transpositions, let held, let stages, let scratch, let nowhere
+        guard let counters, let portCounters, let cache, let transpositions, let held, let stages, let scratch,
+            let nowhere
         else {
             counters?.destroy(memory)
             portCounters?.destroy(memory)

@@ -68,7 +68,9 @@ struct PortCounters: BitwiseCopyable {
     private static var count: Int { PortSlots.count &* stride }
 
     init?(_ memory: Ref<Memory>) {
-        guard let words = memory.value.allocateZeroed(Atomic<UInt64>.self, count: Self.count, alignment: 64) else { return nil }
+        guard let words = memory.value.allocateZeroed(Atomic<UInt64>.self, count: Self.count, alignment: 64) else {
+            return nil
+        }
         self.words = words
     }
 
@@ -91,7 +93,8 @@ struct PortCounters: BitwiseCopyable {
     func absorb(_ other: PortCounters) {
         var i = 0
         while i < Self.count {
-            words[i].store(words[i].load(ordering: .relaxed) &+ other.words[i].load(ordering: .relaxed), ordering: .relaxed)
+            words[i].store(
+                words[i].load(ordering: .relaxed) &+ other.words[i].load(ordering: .relaxed), ordering: .relaxed)
             i &+= 1
         }
     }

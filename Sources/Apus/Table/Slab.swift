@@ -47,7 +47,8 @@ struct Slab<Value: ~Copyable>: BitwiseCopyable {
     @inline(__always)
     subscript(number: UInt32) -> Ref<Value> {
         let n = number.int
-        let chunks = unsafe UnsafeMutablePointer<UInt>(bitPattern: state.value.leaves[unchecked: n &>> 16 & 511]).unsafelyUnwrapped
+        let chunks = unsafe UnsafeMutablePointer<UInt>(bitPattern: state.value.leaves[unchecked: n &>> 16 & 511])
+            .unsafelyUnwrapped
         let chunk = unsafe UnsafeMutablePointer<Value>(bitPattern: chunks[n &>> 8 & 255]).unsafelyUnwrapped
         return unsafe Ref(chunk + (n & 255))
     }
