@@ -61,14 +61,20 @@ bool same(const Got &got, const model::Output &expected)
 std::string difference(const std::vector<Got> &got, const std::vector<const model::Output *> &expected)
 {
 	std::string out = "outputs differ\n";
-	for (std::size_t i = 0; i < std::max(got.size(), expected.size()); i++) {
-		const bool equal = i < got.size() && i < expected.size() && same(got[i], *expected[i]);
-		if (equal)
-			continue;
-		out += text("  output %zu\n    expected ", i) + (i < expected.size() ? describe(*expected[i]) : "nothing") + "\n    got      " +
-		       (i < got.size() ? describe(got[i]) : "nothing") + "\n";
+	std::vector<bool> found(got.size());
+	for (const model::Output *one : expected) {
+		std::size_t i = 0;
+		while (i < got.size() && (found[i] || !same(got[i], *one)))
+			i++;
+		if (i < got.size())
+			found[i] = true;
+		else
+			out += "  missing    " + describe(*one) + "\n";
 	}
-	return out;
+	for (std::size_t i = 0; i < got.size(); i++)
+		if (!found[i])
+			out += "  unexpected " + describe(got[i]) + "\n";
+	return out + "  (or they are in another order)\n";
 }
 
 std::string compare_outputs(std::vector<Got> &got, const model::Result &result)

@@ -79,10 +79,11 @@ private:
 	void first_policy();
 	void change_policy();
 	void look();
+	void settle();
 	void add_port(const model::Port &port);
 	std::uint32_t some_port(bool vm);
 	std::vector<std::uint32_t> ports(bool vm) const;
-	bool burst(std::uint64_t frames);
+	bool burst(std::uint64_t frames, std::size_t worker);
 	bool compare_neighbours();
 	bool compare_totals();
 	bool problem(const std::string &what);
@@ -100,10 +101,30 @@ private:
 						    apus_dataplane_error_text(side_[i].dataplane)));
 		}
 		model_.changed();
-		if (!model_.in_transaction())
-			look();
+		settle();
 	}
 };
+
+/// After a change that is in force. When packets that wait for a next hop notice a change of their tenant's policy is
+/// not defined (at the latest when the waiting ends). A change of the provider side makes them notice now; run() lets the
+/// workers see it before time goes on, so that no timer runs out in the same burst.
+void Round::settle()
+{
+	if (model_.in_transaction() || broken_)
+		return;
+	look();
+	bool waiting = false;
+	for (const auto &worker : model_workers_)
+		waiting = waiting || worker->held() != 0;
+	if (!waiting || model_.published().ports.empty())
+		return;
+	const auto &[id, port] = *model_.published().ports.begin();
+	const auto params = objects::port(port);
+	model_.change().set_port(id, port);
+	for (Side &side : side_)
+		if (const int error = apus_port_set(side.dataplane, id, &params))
+			problem(text("port set to what it is: %s\n", apus_error_name(error)));
+}
 
 bool Round::problem(const std::string &what)
 {
@@ -278,11 +299,10 @@ void Round::add_port(const model::Port &port)
 	if (expected == 0) {
 		if (id[0] != id[1])
 			problem("two dataplanes gave different port numbers\n");
-		model_.change().ports[id[0]] = port;
+		model_.change().add_port(id[0], port);
 	}
 	model_.changed();
-	if (!model_.in_transaction())
-		look();
+	settle();
 }
 
 /// A policy that makes sense, so that most traffic flows.
@@ -446,7 +466,7 @@ void Round::change_policy()
 
 // ---- bursts --------------------------------------------------------------------------------------------------------
 
-bool Round::burst(std::uint64_t count)
+bool Round::burst(std::uint64_t count, std::size_t worker)
 {
 	std::vector<model::Frame> frames(count);
 	for (model::Frame &frame : frames) {
@@ -461,7 +481,6 @@ bool Round::burst(std::uint64_t count)
 			frames[i].id = id;
 		}
 
-	const std::size_t worker = random_.chance(70) ? 0 : random_.below(model_workers_.size());
 	const model::Result expected = model_.process(*model_workers_[worker], frames, now_);
 	for (const model::Output &output : expected.outputs) {
 		const bool request = output.id == model::new_buffer && model_.published().ports.count(output.port) != 0 &&
@@ -555,6 +574,9 @@ std::uint64_t Round::run(std::uint64_t packets)
 		const std::size_t changes = random_.one_in(4) ? random_.below(3) : 0;
 		for (std::size_t i = 0; i < changes && !broken_; i++)
 			change_policy();
+		for (std::size_t i = 0; changes != 0 && i < model_workers_.size() && !broken_; i++)
+			if (model_workers_[i]->held() != 0)
+				burst(0, i);
 		if (broken_)
 			break;
 		if (random_.one_in(200) && !replace_worker(random_.below(model_workers_.size())))
@@ -571,7 +593,7 @@ std::uint64_t Round::run(std::uint64_t packets)
 		else
 			now_ += random_.below(100'000);
 		const std::uint64_t count = random_.one_in(20) ? 0 : random_.between(1, random_.chance(70) ? 16 : 64);
-		if (!burst(count))
+		if (!burst(count, random_.chance(70) ? 0 : random_.below(model_workers_.size())))
 			break;
 		done += count;
 		if (random_.one_in(10) && !compare_neighbours())

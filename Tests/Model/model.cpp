@@ -16,6 +16,7 @@ struct Model::Burst {
 	std::uint64_t now;
 	Result result;
 	Neighbours::Send send_request;
+	Ip waited_for = 0;  // the next hop for which the packet that is decided again has waited until now
 	struct apus_stats &stats() { return worker.stats_; }
 };
 
@@ -25,29 +26,23 @@ std::size_t Worker::held_for(Ip next_hop) const
 						      [&](const Waiting &one) { return one.next_hop == next_hop; }));
 }
 
-void Model::published_changed()
-{
-	version_++;
-	neighbours_.policy_changed(policy_);
-}
-
 void Model::changed()
 {
 	if (!transaction_)
-		published_changed();
+		neighbours_.policy_changed(policy_);
 }
 
 void Model::commit()
 {
 	policy_ = std::move(*transaction_);
 	transaction_.reset();
-	published_changed();
+	neighbours_.policy_changed(policy_);
 }
 
 Result Model::process(Worker &worker, const std::vector<Frame> &frames, std::uint64_t now)
 {
 	worker.now_ = std::max(worker.now_, now);
-	Burst burst{worker, worker.now_, {}, {}};
+	Burst burst{worker, worker.now_, {}, {}, 0};
 	burst.send_request = [&](const Bytes &bytes, std::uint32_t port) {
 		burst.stats().generated++;
 		burst.stats().arp_requests++;
@@ -55,8 +50,10 @@ Result Model::process(Worker &worker, const std::vector<Frame> &frames, std::uin
 	};
 	burst.stats().bursts++;
 
-	if (worker.version_ != version_) {
-		worker.version_ = version_;
+	// Packets that wait do so for a next hop that may no longer be theirs when the provider side has changed. Other
+	// changes of the policy are seen when they go on.
+	if (worker.provider_version_ != policy_.provider_version) {
+		worker.provider_version_ = policy_.provider_version;
 		decide_again(burst, [](Ip) { return true; });
 	}
 	neighbours_.tick(policy_, settings_, [&](Ip next_hop) { return worker.held_for(next_hop) != 0; }, burst.now, burst.send_request);
@@ -156,12 +153,15 @@ void Model::send_through_tunnel(Burst &burst, const Frame &frame, const Verdict 
 		return drop(burst, frame, APUS_DROP_PROVIDER_ADDRESS_MISSING);
 
 	Worker &worker = burst.worker;
-	const bool may_wait = worker.held_for(path->next_hop) < waiting_for_one_next_hop && worker.held() < worker.held_capacity_;
-	const auto resolution = neighbours_.resolve(policy_, settings_, *path, may_wait, burst.now, burst.send_request);
+	const std::size_t queued = worker.held_for(path->next_hop);
+	const bool full = queued >= waiting_for_one_next_hop || worker.held() >= worker.held_capacity_;
+	const bool first = queued == 0 && burst.waited_for != path->next_hop;
+	const auto queue = full ? Neighbours::Queue::full : first ? Neighbours::Queue::empty : Neighbours::Queue::waiting;
+	const auto resolution = neighbours_.resolve(policy_, settings_, *path, queue, burst.now, burst.send_request);
 	if (resolution.kind == Neighbours::Resolution::Kind::failed)
 		return drop(burst, frame, APUS_DROP_NEIGHBOR_FAILED);
 	if (resolution.kind == Neighbours::Resolution::Kind::wait) {
-		if (!may_wait)
+		if (full)
 			return drop(burst, frame, APUS_DROP_NEIGHBOR_QUEUE_FULL);
 		worker.waiting_.push_back({frame, path->next_hop});
 		return;
@@ -219,8 +219,11 @@ void Model::decide_again(Burst &burst, const std::function<bool(Ip)> &ready)
 	burst.worker.waiting_ = std::move(rest);
 	if (!again.empty())
 		burst.result.ordered = false;
-	for (const Worker::Waiting &one : again)
+	for (const Worker::Waiting &one : again) {
+		burst.waited_for = one.next_hop;
 		carry_out(burst, one.frame, decide(burst, one.frame));
+	}
+	burst.waited_for = 0;
 }
 
 // ---- where frames end ----------------------------------------------------------------------------------------------

@@ -53,8 +53,8 @@ private:
 	};
 	std::size_t held_capacity_;
 	std::uint64_t now_ = 0;
-	std::uint64_t version_ = 0;    // of the policy by which the packets wait
-	std::deque<Waiting> waiting_;  // in the order in which they came
+	std::uint64_t provider_version_ = 0;  // by which the packets wait
+	std::deque<Waiting> waiting_;         // in the order in which they came
 	struct apus_stats stats_ = {};
 };
 
@@ -83,7 +83,6 @@ public:
 private:
 	Settings settings_;
 	Policy policy_;
-	std::uint64_t version_ = 0;
 	std::optional<Policy> transaction_;
 	Neighbours neighbours_;
 	std::map<std::uint32_t, struct apus_port_stats> port_stats_;
@@ -95,7 +94,6 @@ private:
 	void flood(Burst &burst, const Frame &frame, const Verdict &verdict);
 	void release_waiting(Burst &burst);
 	void decide_again(Burst &burst, const std::function<bool(Ip)> &ready);
-	void published_changed();
 	void transmit(Burst &burst, std::uint64_t id, std::uint32_t port, std::uint32_t flags, Bytes bytes);
 	void drop(Burst &burst, const Frame &frame, Reason reason);
 	Verdict decide(Burst &burst, const Frame &frame);

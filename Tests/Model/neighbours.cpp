@@ -16,7 +16,7 @@ void Neighbours::ask(const Policy &policy, Neighbour &neighbour, Ip ip, std::uin
 	send(frame, neighbour.asked_by.port);
 }
 
-Neighbours::Resolution Neighbours::resolve(const Policy &policy, const Settings &settings, const Path &path, bool may_wait,
+Neighbours::Resolution Neighbours::resolve(const Policy &policy, const Settings &settings, const Path &path, Queue queue,
 					   std::uint64_t now, const Send &send)
 {
 	const auto fixed = policy.static_neighbours.find(path.next_hop);
@@ -47,9 +47,13 @@ Neighbours::Resolution Neighbours::resolve(const Policy &policy, const Settings 
 		neighbour.state = Neighbour::State::incomplete;
 		neighbour.unanswered = 0;
 	}
-	if (may_wait && neighbour.unanswered == 0) {
-		neighbour.was_asked = true;
+	// The first packet that waits begins an attempt, unless a request is still young (packets that are gone sent it).
+	const bool overdue = neighbour.unanswered == 0 || now - neighbour.last_request >= settings.retry_ns;
+	if (queue == Queue::empty)
 		neighbour.asked_by = path;
+	if (queue == Queue::empty && overdue) {
+		neighbour.unanswered = 0;
+		neighbour.was_asked = true;
 		ask(policy, neighbour, path.next_hop, now, send);
 	}
 	return {Resolution::Kind::wait, 0};
@@ -119,9 +123,11 @@ std::optional<enum apus_neighbor_state> Neighbours::state(const Policy &policy, 
 {
 	if (policy.static_neighbours.count(ip) != 0)
 		return APUS_NEIGHBOR_STATIC;
+	if (policy.needed_neighbours().count(ip) == 0)
+		return std::nullopt;
 	const auto entry = entries_.find(ip);
 	if (entry == entries_.end())
-		return policy.needed_neighbours().count(ip) != 0 ? std::optional(APUS_NEIGHBOR_INCOMPLETE) : std::nullopt;
+		return APUS_NEIGHBOR_INCOMPLETE;
 	switch (entry->second.state) {
 	case Neighbour::State::incomplete:
 		return APUS_NEIGHBOR_INCOMPLETE;

@@ -33,9 +33,10 @@ public:
 		enum class Kind { known, wait, failed } kind;
 		Mac mac;
 	};
+	enum class Queue { empty, waiting, full };
 	/// The MAC of the next hop of `path`, for a packet that would be sent now. Starts an attempt where that is due.
-	/// `may_wait`: the worker has room for one more waiting packet; without it no attempt is started.
-	Resolution resolve(const Policy &policy, const Settings &settings, const Path &path, bool may_wait, std::uint64_t now,
+	/// `queue`: of the packets of the calling worker that wait for this next hop.
+	Resolution resolve(const Policy &policy, const Settings &settings, const Path &path, Queue queue, std::uint64_t now,
 			   const Send &send);
 
 	/// Retries that are due. `waited_for`: packets of the calling worker wait for this next hop.

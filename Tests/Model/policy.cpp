@@ -10,6 +10,19 @@ int Policy::can_add_port(const Port &port) const
 	return port.vm && vm_port(port.vsid, port.mac) ? APUS_ERR_DUPLICATE : 0;
 }
 
+void Policy::add_port(std::uint32_t id, const Port &port)
+{
+	ports.emplace(id, port);
+	provider_side_changed(0);
+}
+
+int Policy::provider_side_changed(int result)
+{
+	if (result == 0)
+		provider_version++;
+	return result;
+}
+
 int Policy::set_port(std::uint32_t id, const Port &port)
 {
 	const auto found = ports.find(id);
@@ -23,7 +36,7 @@ int Policy::set_port(std::uint32_t id, const Port &port)
 			return APUS_ERR_DUPLICATE;
 	}
 	found->second = port;
-	return 0;
+	return provider_side_changed(0);
 }
 
 int Policy::remove_port(std::uint32_t id)
@@ -37,7 +50,7 @@ int Policy::remove_port(std::uint32_t id)
 		if (key.port == id)
 			return APUS_ERR_IN_USE;
 	ports.erase(id);
-	return 0;
+	return provider_side_changed(0);
 }
 
 int Policy::add_record(const RecordKey &key, const Record &record)
@@ -92,7 +105,7 @@ int Policy::add_provider_address(Ip ip, const ProviderAddress &address)
 {
 	if (const int error = check_provider_port(address.port))
 		return error;
-	return provider_addresses.emplace(ip, address).second ? 0 : APUS_ERR_DUPLICATE;
+	return provider_side_changed(provider_addresses.emplace(ip, address).second ? 0 : APUS_ERR_DUPLICATE);
 }
 
 int Policy::set_provider_address(Ip ip, const ProviderAddress &address)
@@ -103,16 +116,16 @@ int Policy::set_provider_address(Ip ip, const ProviderAddress &address)
 	if (found == provider_addresses.end())
 		return APUS_ERR_NOT_FOUND;
 	found->second = address;
-	return 0;
+	return provider_side_changed(0);
 }
 
-int Policy::remove_provider_address(Ip ip) { return provider_addresses.erase(ip) != 0 ? 0 : APUS_ERR_NOT_FOUND; }
+int Policy::remove_provider_address(Ip ip) { return provider_side_changed(provider_addresses.erase(ip) != 0 ? 0 : APUS_ERR_NOT_FOUND); }
 
 int Policy::add_provider_route(const ProviderRouteKey &key, std::uint32_t metric)
 {
 	if (const int error = check_provider_port(key.port))
 		return error;
-	return provider_routes.emplace(key, metric).second ? 0 : APUS_ERR_DUPLICATE;
+	return provider_side_changed(provider_routes.emplace(key, metric).second ? 0 : APUS_ERR_DUPLICATE);
 }
 
 int Policy::set_provider_route(const ProviderRouteKey &key, std::uint32_t metric)
@@ -123,15 +136,15 @@ int Policy::set_provider_route(const ProviderRouteKey &key, std::uint32_t metric
 	if (found == provider_routes.end())
 		return APUS_ERR_NOT_FOUND;
 	found->second = metric;
-	return 0;
+	return provider_side_changed(0);
 }
 
 int Policy::remove_provider_route(const ProviderRouteKey &key)
 {
-	return provider_routes.erase(key) != 0 ? 0 : APUS_ERR_NOT_FOUND;
+	return provider_side_changed(provider_routes.erase(key) != 0 ? 0 : APUS_ERR_NOT_FOUND);
 }
 
-int Policy::add_neighbour(Ip ip, Mac mac) { return static_neighbours.emplace(ip, mac).second ? 0 : APUS_ERR_DUPLICATE; }
+int Policy::add_neighbour(Ip ip, Mac mac) { return provider_side_changed(static_neighbours.emplace(ip, mac).second ? 0 : APUS_ERR_DUPLICATE); }
 
 int Policy::set_neighbour(Ip ip, Mac mac)
 {
@@ -139,10 +152,10 @@ int Policy::set_neighbour(Ip ip, Mac mac)
 	if (found == static_neighbours.end())
 		return APUS_ERR_NOT_FOUND;
 	found->second = mac;
-	return 0;
+	return provider_side_changed(0);
 }
 
-int Policy::remove_neighbour(Ip ip) { return static_neighbours.erase(ip) != 0 ? 0 : APUS_ERR_NOT_FOUND; }
+int Policy::remove_neighbour(Ip ip) { return provider_side_changed(static_neighbours.erase(ip) != 0 ? 0 : APUS_ERR_NOT_FOUND); }
 
 // ---- questions -----------------------------------------------------------------------------------------------------
 

@@ -99,9 +99,12 @@ public:
 	std::map<Ip, ProviderAddress> provider_addresses;
 	std::map<ProviderRouteKey, std::uint32_t> provider_routes;  // -> metric
 	std::map<Ip, Mac> static_neighbours;
+	/// Changes that were made to ports and to the provider side.
+	std::uint64_t provider_version = 0;
 
 	// What control calls do. Each answers what the library must answer; a failing one changes nothing.
 	int can_add_port(const Port &port) const;
+	void add_port(std::uint32_t id, const Port &port);
 	int set_port(std::uint32_t id, const Port &port);
 	int remove_port(std::uint32_t id);
 	int add_record(const RecordKey &key, const Record &record);
@@ -138,6 +141,7 @@ public:
 	std::set<Ip> needed_neighbours() const;
 
 private:
+	int provider_side_changed(int result);
 	int check_provider_port(std::uint32_t id) const;
 };
 

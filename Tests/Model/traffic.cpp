@@ -96,7 +96,7 @@ Bytes Traffic::customer_packet(Mac destination, Mac source, Ip from, Ip to)
 		size = random_.pick<std::size_t>({60, 200, 1416 - 1, 1418 + 14, 1420 + 14, 1472, random_.below(1600)});
 	Bytes payload;
 	if (ip.protocol == 1) {
-		payload = build::icmp(random_.one_in(4) ? 0 : 8, random_.one_in(10), static_cast<std::uint16_t>(random_.below(4)),
+		payload = build::icmp(random_.one_in(4) ? 0 : 8, random_.one_in(10), static_cast<std::uint16_t>((getenv("NOMAC") ? 1 : 0) + random_.below(4)),
 				      static_cast<std::uint16_t>(random_.below(4)), random_.one_in(6) ? 0 : size);
 		if (random_.one_in(12))
 			payload[2] ^= 0x10;

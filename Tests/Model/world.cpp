@@ -18,7 +18,7 @@ World::World(Random &random, const Settings &settings)
 	}
 	Vsid next = random.pick<Vsid>({4096, 6000, 0x123456, 16777214 - 16});
 	if (settings.accept_reserved_vsids)
-		next = random.pick<Vsid>({0, 17, 4090, 16777215 - 13});
+		next = random.pick<Vsid>({1, 17, 4090, 16777215 - 13});
 	for (std::size_t tenant = 0; tenant < tenants; tenant++) {
 		const std::size_t count = random.between(1, 3);
 		for (std::size_t k = 0; k < count; k++)

@@ -33,7 +33,7 @@ struct apus_allocator {
 	void *context;
 };
 
-/** apus_dataplane_opts.flags: accept and send VSIDs 0-4095 and 16777215 (RFC 7637 section 3.4). */
+/** apus_dataplane_opts.flags: accept and send VSIDs 1-4095 and 16777215 (RFC 7637 section 3.4). */
 #define APUS_DATAPLANE_ACCEPT_RESERVED_VSIDS 0x1u
 /** apus_dataplane_opts.flags: send FlowID 0 instead of a hash of the inner flow (Linux, OVS and VPP peers need it). */
 #define APUS_DATAPLANE_FLOW_ID_ZERO 0x2u

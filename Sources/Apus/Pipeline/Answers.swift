@@ -44,7 +44,9 @@ extension Worker {
         ip.ip.store(source, at: 16)
         // Echo request 8 becomes echo reply 0 (RFC 792); a wrong checksum stays as wrong as it was.
         icmp[0] = 0
-        icmp.store(Checksum.updated(icmp.u16(2), from: 0x0800, to: 0), at: 2)
+        let checksum = Checksum.updated(icmp.u16(2), from: 0x0800, to: 0)
+        // Zero stands for the same sum, but is wrong for a message of zeros only, where 0xFFFF is right.
+        icmp.store(checksum == 0 ? 0xFFFF : checksum, at: 2)
         counters.add(.echoReplies)
         emitAnswer(frame)
     }

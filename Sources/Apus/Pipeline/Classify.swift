@@ -35,6 +35,10 @@ extension Worker {
         let flowID = settings.sendsFlowID ? key.flowID : 0
         switch decision {
         case .flow:
+            // A next hop that only short flows use is kept alive here, not on the hit path.
+            if scratch.value.neighbor != none, keepAlive(scratch.value.neighbor, scratch) == nil {
+                return carryOut(.unresolved(scratch.value.neighbor), frame, key, hash)
+            }
             remember(key, hash, flowID, length: frame.length)
             apply(scratch, flowID, to: frame)
         case .packet:

@@ -13,8 +13,6 @@ struct HeldQueue {
         /// Frames: number + 1, 0 = none.
         fileprivate var first: UInt32
         fileprivate var last: UInt32
-        /// When the last request went out for it.
-        var requested: UInt64
         /// Where and as whom to ask: the result of the packet that began to wait.
         var transposition: Transposition
     }
@@ -22,6 +20,8 @@ struct HeldQueue {
     private struct Slot {
         var frame: Frame
         var next: UInt32
+        /// Grows from frame to frame.
+        var arrival: UInt64
     }
 
     private let slots: Ref<Slot>
@@ -29,6 +29,7 @@ struct HeldQueue {
     private let capacity: Int
     private var firstFree: UInt32 = 0
     private var used = 0
+    private var arrivals: UInt64 = 0
     /// Next hops that are waited for.
     private(set) var waitingCount = 0
     /// Packets that wait.
@@ -68,7 +69,7 @@ struct HeldQueue {
     /// Begin to wait for a next hop; there is room, because the queue is not full.
     mutating func begin(_ neighbor: UInt32, _ transposition: Ref<Transposition>) -> Int {
         waitings[waitingCount] = Waiting(
-            neighbor: neighbor, count: 0, first: 0, last: 0, requested: 0, transposition: transposition.value)
+            neighbor: neighbor, count: 0, first: 0, last: 0, transposition: transposition.value)
         waitingCount &+= 1
         return waitingCount &- 1
     }
@@ -82,7 +83,8 @@ struct HeldQueue {
             number = used.u32
             used &+= 1
         }
-        slots[number.int] = Slot(frame: frame, next: 0)
+        arrivals &+= 1
+        slots[number.int] = Slot(frame: frame, next: 0, arrival: arrivals)
         if waitings[index].last != 0 {
             slots[waitings[index].last.int &- 1].next = number &+ 1
         } else {
@@ -105,7 +107,36 @@ struct HeldQueue {
         return first
     }
 
-    /// Take a frame out of a chain that `end` returned, and step to the one behind it.
+    /// Stop waiting for anything: the first of all frames, in the order in which they came, to be passed to `next`. Frames
+    /// of one flow may have waited for different next hops, and must not overtake each other.
+    mutating func endAll() -> UInt32 {
+        var first: UInt32 = 0
+        var last: UInt32 = 0
+        while let index = oldest() {
+            let link = waitings[index].first
+            if last == 0 { first = link } else { slots[last.int &- 1].next = link }
+            last = link
+            waitings[index].first = slots[link.int &- 1].next
+        }
+        if last != 0 { slots[last.int &- 1].next = 0 }
+        waitingCount = 0
+        return first
+    }
+
+    /// The next hop whose first frame came before those of all others.
+    private func oldest() -> Int? {
+        var best: Int?
+        var arrival = UInt64.max
+        var i = 0
+        while i < waitingCount {
+            let link = waitings[i].first
+            if link != 0, slots[link.int &- 1].arrival < arrival { (best, arrival) = (i, slots[link.int &- 1].arrival) }
+            i &+= 1
+        }
+        return best
+    }
+
+    /// Take a frame out of a chain that `end` or `endAll` returned, and step to the one behind it.
     mutating func next(_ link: inout UInt32) -> Frame? {
         if link == 0 { return nil }
         let number = link &- 1

@@ -13,27 +13,34 @@ extension Worker {
     mutating func refresh(_ number: Int) -> Bool {
         let neighborNumber = transpositions[number].neighbor
         if neighborNumber != none {
-            let cell = tables.cells[tables.neighbors[neighborNumber].cell]
-            guard let mac = cell.value.mac else { return false }
+            guard let mac = keepAlive(neighborNumber, transpositions.place(of: number)) else { return false }
             let header = unsafe withUnsafeMutablePointer(to: &transpositions[number].header) {
                 unsafe Bytes(UnsafeMutableRawPointer($0).assumingMemoryBound(to: UInt8.self))
             }
             header.store(mac, at: Transposition.headerRoom &- transpositions[number].headerLength.int)
-            if elapsed(since: cell.value.confirmed.load(ordering: .relaxed)) >= settings.reachable,
-                elapsed(since: cell.value.requested.load(ordering: .relaxed)) >= settings.retry
-            {
-                if cell.value.requests.load(ordering: .relaxed) >= settings.retries {
-                    // It answered once and does not any more: the next packet starts from nothing.
-                    cell.value.requests.store(0, ordering: .relaxed)
-                    cell.value.resolution.store(0, ordering: .relaxed)
-                    announceNeighborChange()
-                    return false
-                }
-                ask(neighborNumber, as: transpositions[number], to: mac)
-            }
         }
         transpositions[number].neighborEpoch = neighborEpoch
         return true
+    }
+
+    /// The MAC of a next hop that is about to be used; asks for it again when it has grown old. nil: it is unknown, or has
+    /// just been given up.
+    mutating func keepAlive(_ neighborNumber: UInt32, _ transposition: Ref<Transposition>) -> MACAddress? {
+        let cell = tables.cells[tables.neighbors[neighborNumber].cell]
+        guard let mac = cell.value.mac else { return nil }
+        if elapsed(since: cell.value.confirmed.load(ordering: .relaxed)) >= settings.reachable,
+            elapsed(since: cell.value.requested.load(ordering: .relaxed)) >= settings.retry
+        {
+            if cell.value.requests.load(ordering: .relaxed) >= settings.retries {
+                // It answered once and does not any more: the next packet starts from nothing.
+                cell.value.requests.store(0, ordering: .relaxed)
+                cell.value.resolution.store(0, ordering: .relaxed)
+                announceNeighborChange()
+                return nil
+            }
+            ask(neighborNumber, as: transposition.value, to: mac)
+        }
+        return mac
     }
 
     private func elapsed(since time: UInt64) -> UInt64 { now > time ? now &- time : 0 }
@@ -63,16 +70,10 @@ extension Worker {
         let index = present ?? held.begin(neighborNumber, scratch)
         held.append(frame, to: index)
         counters.add(.held)
-        if present == nil {
-            let waiting = held.waiting(at: index)
-            let requested = cell.value.requested.load(ordering: .relaxed)
-            if cell.value.requests.load(ordering: .relaxed) == 0 || elapsed(since: requested) >= settings.retry {
-                ask(neighborNumber, as: waiting.value.transposition, to: .broadcast)
-                waiting.value.requested = now
-            } else {
-                // Another worker, or this one before a change of the policy, has just asked.
-                waiting.value.requested = requested
-            }
+        // Unless another worker, or this one before a change of the policy, has just asked.
+        let requested = cell.value.requested.load(ordering: .relaxed)
+        if present == nil, cell.value.requests.load(ordering: .relaxed) == 0 || elapsed(since: requested) >= settings.retry {
+            ask(neighborNumber, as: held.waiting(at: index).value.transposition, to: .broadcast)
         }
     }
 
@@ -89,14 +90,13 @@ extension Worker {
                 continue
             }
             var isFailed = cell.value.failed.load(ordering: .relaxed) != 0
-            if !isFailed, elapsed(since: waiting.value.requested) >= settings.retry {
+            if !isFailed, elapsed(since: cell.value.requested.load(ordering: .relaxed)) >= settings.retry {
                 if cell.value.requests.load(ordering: .relaxed) >= settings.retries {
                     cell.value.failed.store(1, ordering: .relaxed)
                     cell.value.requested.store(now, ordering: .relaxed)
                     isFailed = true
                 } else {
                     ask(number, as: waiting.value.transposition, to: .broadcast)
-                    waiting.value.requested = now
                 }
             }
             if isFailed { releaseHeld(index) } else { index &+= 1 }
@@ -107,18 +107,16 @@ extension Worker {
     /// The policy changed on the provider side: every waiting packet is decided again.
     mutating func reconsiderHeld() {
         isExtra = true
-        var count = held.waitingCount
-        while count > 0 {
-            releaseHeld(0)
-            count &-= 1
-        }
+        decideAnew(held.endAll())
         isExtra = false
         serveHeld()
     }
 
     /// Decide the packets that wait for a next hop anew: it is known now, or has failed, which is then their reason.
-    private mutating func releaseHeld(_ index: Int) {
-        var link = held.end(index)
+    private mutating func releaseHeld(_ index: Int) { decideAnew(held.end(index)) }
+
+    private mutating func decideAnew(_ first: UInt32) {
+        var link = first
         while let frame = held.next(&link) {
             counters.subtract(.held)
             processSlowly(frame)
@@ -198,13 +196,14 @@ extension Worker {
         }
         if let known, known != mac {
             // Two machines that claim one address may not turn every burst into a check of every header.
-            if elapsed(since: cell.value.confirmed.load(ordering: .relaxed)) < 1_000_000_000 { return }
+            if elapsed(since: cell.value.changed.load(ordering: .relaxed)) < 1_000_000_000 { return }
         }
         cell.value.confirmed.store(now, ordering: .relaxed)
         cell.value.requests.store(0, ordering: .relaxed)
         cell.value.failed.store(0, ordering: .relaxed)
         cell.value.resolution.store(mac.value &<< 1 | 1, ordering: .releasing)
         if known != mac {
+            cell.value.changed.store(now, ordering: .relaxed)
             announceNeighborChange()
             neighborEpoch &+= 1
         }

@@ -9,7 +9,9 @@ struct NeighborCell: ~Copyable {
     let resolution = Atomic<UInt64>(0)
     /// When the MAC was last confirmed.
     let confirmed = Atomic<UInt64>(0)
-    /// When a request was last sent.
+    /// When the MAC was last set to another one.
+    let changed = Atomic<UInt64>(0)
+    /// When a request was last sent, by any worker.
     let requested = Atomic<UInt64>(0)
     /// Requests since it was last confirmed; 0 = never asked.
     let requests = Atomic<UInt32>(0)
