@@ -13,7 +13,7 @@ import Testing
     private func drain(_ queue: inout HeldQueue, _ index: Int) -> [Int] {
         var link = queue.end(index)
         var numbers: [Int] = []
-        while let frame = queue.next(&link) { numbers.append(Int(frame.buffer)) }
+        while let (frame, _) = queue.next(&link) { numbers.append(Int(frame.buffer)) }
         return numbers
     }
 

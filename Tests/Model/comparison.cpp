@@ -145,7 +145,6 @@ std::string process_and_compare(Side &side, std::size_t worker, const std::vecto
 	for (const model::Frame &frame : frames)
 		side.in.push_back(side.buffers.give(frame, flow_of(frame)));
 	side.out.resize(frames.size() + 512);
-	const std::size_t away_before = side.buffers.away() - frames.size();
 	side.buffers.released.clear();
 
 	const int count = apus_worker_process(side.workers[worker], side.in.data(), static_cast<std::uint32_t>(side.in.size()),
@@ -166,7 +165,7 @@ std::string process_and_compare(Side &side, std::size_t worker, const std::vecto
 		got.push_back({buffer->id, buffer->flow, frame.port, frame.flags, frame.length, frame.data,
 			       std::min<std::size_t>(frame.length, frame.contiguous), buffer});
 		if ((frame.flags & APUS_FRAME_GENERATED) == 0) {
-			std::uint64_t &last = side.last_of_flow[buffer->flow];
+			std::uint64_t &last = side.last_of_flow[{worker, buffer->flow}];
 			if (buffer->id < last)
 				problem += text("frame %llu left after frame %llu of the same flow\n", static_cast<unsigned long long>(buffer->id),
 						static_cast<unsigned long long>(last));
@@ -193,7 +192,6 @@ std::string process_and_compare(Side &side, std::size_t worker, const std::vecto
 	if (const int error = apus_worker_stats_get(side.workers[worker], &stats))
 		problem += text("apus_worker_stats_get() answered %s\n", apus_error_name(error));
 	problem += compare_stats(stats, expected_stats);
-	(void)away_before;
 	for (const Got &output : got)
 		side.buffers.recycle(output.buffer);
 	return problem;

@@ -2,8 +2,8 @@
 // What the library did in one burst, against what the model says.
 #pragma once
 
+#include <map>
 #include <string>
-#include <unordered_map>
 
 #include "buffers.hpp"
 
@@ -14,8 +14,9 @@ struct Side {
 	struct apus_dataplane *dataplane = nullptr;
 	std::vector<struct apus_worker *> workers;
 	host::Buffers buffers;
-	std::unordered_map<std::uint64_t, std::uint64_t> last_of_flow;  // flow -> highest id that was sent
-	std::vector<struct apus_frame> in, out;                         // kept for their memory
+	/// (worker, flow) -> highest id that was sent. What is promised is the order of a flow that keeps to one worker.
+	std::map<std::pair<std::size_t, std::uint64_t>, std::uint64_t> last_of_flow;
+	std::vector<struct apus_frame> in, out;  // kept for their memory
 };
 
 /// A number that is the same for frames of one flow.

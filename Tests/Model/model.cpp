@@ -23,7 +23,15 @@ struct Model::Burst {
 std::size_t Worker::held_for(Ip next_hop) const
 {
 	return static_cast<std::size_t>(std::count_if(waiting_.begin(), waiting_.end(),
-						      [&](const Waiting &one) { return one.next_hop == next_hop; }));
+						      [&](const Waiting &one) { return one.path.next_hop == next_hop; }));
+}
+
+const Path *Worker::first_path(Ip next_hop) const
+{
+	for (const Waiting &one : waiting_)
+		if (one.path.next_hop == next_hop)
+			return &one.path;
+	return nullptr;
 }
 
 void Model::changed()
@@ -56,7 +64,7 @@ Result Model::process(Worker &worker, const std::vector<Frame> &frames, std::uin
 		worker.provider_version_ = policy_.provider_version;
 		decide_again(burst, [](Ip) { return true; });
 	}
-	neighbours_.tick(policy_, settings_, [&](Ip next_hop) { return worker.held_for(next_hop) != 0; }, burst.now, burst.send_request);
+	neighbours_.tick(policy_, settings_, [&](Ip next_hop) { return worker.first_path(next_hop); }, burst.now, burst.send_request);
 	release_waiting(burst);
 	for (const Frame &frame : frames) {
 		receive(burst, frame);
@@ -69,7 +77,7 @@ Result Model::process(Worker &worker, const std::vector<Frame> &frames, std::uin
 std::vector<std::uint64_t> Model::destroy(Worker &worker)
 {
 	std::vector<std::uint64_t> released;
-	for (const auto &[frame, next_hop] : worker.waiting_) {
+	for (const auto &[frame, path] : worker.waiting_) {
 		released.push_back(frame.id);
 		worker.stats_.dropped++;
 		worker.stats_.drops[APUS_DROP_WORKER_DESTROYED]++;
@@ -155,15 +163,17 @@ void Model::send_through_tunnel(Burst &burst, const Frame &frame, const Verdict 
 	Worker &worker = burst.worker;
 	const std::size_t queued = worker.held_for(path->next_hop);
 	const bool full = queued >= waiting_for_one_next_hop || worker.held() >= worker.held_capacity_;
-	const bool first = queued == 0 && burst.waited_for != path->next_hop;
-	const auto queue = full ? Neighbours::Queue::full : first ? Neighbours::Queue::empty : Neighbours::Queue::waiting;
+	const auto queue = full                                 ? Neighbours::Queue::full
+			   : queued != 0                        ? Neighbours::Queue::waiting
+			   : burst.waited_for == path->next_hop ? Neighbours::Queue::again
+								: Neighbours::Queue::empty;
 	const auto resolution = neighbours_.resolve(policy_, settings_, *path, queue, burst.now, burst.send_request);
 	if (resolution.kind == Neighbours::Resolution::Kind::failed)
 		return drop(burst, frame, APUS_DROP_NEIGHBOR_FAILED);
 	if (resolution.kind == Neighbours::Resolution::Kind::wait) {
 		if (full)
 			return drop(burst, frame, APUS_DROP_NEIGHBOR_QUEUE_FULL);
-		worker.waiting_.push_back({frame, path->next_hop});
+		worker.waiting_.push_back({frame, *path});
 		return;
 	}
 
@@ -215,12 +225,12 @@ void Model::decide_again(Burst &burst, const std::function<bool(Ip)> &ready)
 {
 	std::deque<Worker::Waiting> again, rest;
 	for (Worker::Waiting &one : burst.worker.waiting_)
-		(ready(one.next_hop) ? again : rest).push_back(std::move(one));
+		(ready(one.path.next_hop) ? again : rest).push_back(std::move(one));
 	burst.worker.waiting_ = std::move(rest);
 	if (!again.empty())
 		burst.result.ordered = false;
 	for (const Worker::Waiting &one : again) {
-		burst.waited_for = one.next_hop;
+		burst.waited_for = one.path.next_hop;
 		carry_out(burst, one.frame, decide(burst, one.frame));
 	}
 	burst.waited_for = 0;

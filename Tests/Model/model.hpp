@@ -44,12 +44,14 @@ public:
 	const struct apus_stats &stats() const { return stats_; }
 	std::size_t held() const { return waiting_.size(); }
 	std::size_t held_for(Ip next_hop) const;
+	/// The way of the first packet that waits for it; nullptr when none does.
+	const Path *first_path(Ip next_hop) const;
 
 private:
 	friend class Model;
 	struct Waiting {
 		Frame frame;
-		Ip next_hop;
+		Path path;
 	};
 	std::size_t held_capacity_;
 	std::uint64_t now_ = 0;

@@ -3,17 +3,24 @@
 
 namespace model {
 
-void Neighbours::ask(const Policy &policy, Neighbour &neighbour, Ip ip, std::uint64_t now, const Send &send)
+/// Workers' clocks differ: what another one did may lie ahead.
+static std::uint64_t since(std::uint64_t then, std::uint64_t now)
+{
+	return now > then ? now - then : 0;
+}
+
+void Neighbours::ask(const Policy &policy, Neighbour &neighbour, const Path &path, std::uint64_t now, const Send &send)
 {
 	neighbour.unanswered++;
 	neighbour.last_request = now;
-	const auto source = policy.provider_addresses.find(neighbour.asked_by.source);
+	neighbour.asked_through = path.port;
+	const auto source = policy.provider_addresses.find(path.source);
 	if (source == policy.provider_addresses.end())
 		return;
 	const bool unicast = neighbour.known();
 	Bytes frame = ethernet_header(unicast ? neighbour.mac : 0xFFFFFFFFFFFF, source->second.mac, source->second.vlan, type_arp);
-	Arp{1, source->second.mac, neighbour.asked_by.source, 0, ip}.append_to(frame);
-	send(frame, neighbour.asked_by.port);
+	Arp{1, source->second.mac, path.source, 0, path.next_hop}.append_to(frame);
+	send(frame, path.port);
 }
 
 Neighbours::Resolution Neighbours::resolve(const Policy &policy, const Settings &settings, const Path &path, Queue queue,
@@ -24,16 +31,15 @@ Neighbours::Resolution Neighbours::resolve(const Policy &policy, const Settings 
 		return {Resolution::Kind::known, fixed->second};
 
 	Neighbour &neighbour = entries_[path.next_hop];
-	if (neighbour.state == Neighbour::State::reachable && now - neighbour.confirmed >= settings.reachable_ns) {
+	if (neighbour.state == Neighbour::State::reachable && since(neighbour.confirmed, now) >= settings.reachable_ns) {
 		neighbour.state = Neighbour::State::probe;
 		neighbour.unanswered = 0;
 	}
 	if (neighbour.state == Neighbour::State::probe) {
 		// It is asked again only by packets: an old neighbour that nobody uses is left alone.
-		const bool due = neighbour.unanswered == 0 || now - neighbour.last_request >= settings.retry_ns;
+		const bool due = neighbour.unanswered == 0 || since(neighbour.last_request, now) >= settings.retry_ns;
 		if (due && neighbour.unanswered < settings.retries) {
-			neighbour.asked_by = path;
-			ask(policy, neighbour, path.next_hop, now, send);
+			ask(policy, neighbour, path, now, send);
 		} else if (due) {
 			neighbour.state = Neighbour::State::incomplete;
 			neighbour.unanswered = 0;
@@ -42,34 +48,30 @@ Neighbours::Resolution Neighbours::resolve(const Policy &policy, const Settings 
 	if (neighbour.known())
 		return {Resolution::Kind::known, neighbour.mac};
 	if (neighbour.state == Neighbour::State::failed) {
-		if (now - neighbour.failed < 4 * settings.retry_ns)
+		if (since(neighbour.failed, now) < 4 * settings.retry_ns)
 			return {Resolution::Kind::failed, 0};
 		neighbour.state = Neighbour::State::incomplete;
 		neighbour.unanswered = 0;
 	}
 	// The first packet that waits begins an attempt, unless a request is still young (packets that are gone sent it).
-	const bool overdue = neighbour.unanswered == 0 || now - neighbour.last_request >= settings.retry_ns;
-	if (queue == Queue::empty)
-		neighbour.asked_by = path;
-	if (queue == Queue::empty && overdue) {
+	if (queue == Queue::empty && since(neighbour.last_request, now) >= settings.retry_ns)
 		neighbour.unanswered = 0;
-		neighbour.was_asked = true;
-		ask(policy, neighbour, path.next_hop, now, send);
-	}
+	if ((queue == Queue::empty || queue == Queue::again) && neighbour.unanswered == 0)
+		ask(policy, neighbour, path, now, send);
 	return {Resolution::Kind::wait, 0};
 }
 
-void Neighbours::tick(const Policy &policy, const Settings &settings, const std::function<bool(Ip)> &waited_for,
+void Neighbours::tick(const Policy &policy, const Settings &settings, const std::function<const Path *(Ip)> &waits,
 		      std::uint64_t now, const Send &send)
 {
 	for (auto &[ip, neighbour] : entries_) {
 		if (policy.static_neighbours.count(ip) != 0)
 			continue;
-		const bool waiting = neighbour.state == Neighbour::State::incomplete && neighbour.unanswered > 0 && waited_for(ip);
-		if (!waiting || now - neighbour.last_request < settings.retry_ns)
+		const Path *path = waits(ip);
+		if (neighbour.state != Neighbour::State::incomplete || path == nullptr || since(neighbour.last_request, now) < settings.retry_ns)
 			continue;
 		if (neighbour.unanswered < settings.retries) {
-			ask(policy, neighbour, ip, now, send);
+			ask(policy, neighbour, *path, now, send);
 		} else {
 			neighbour.state = Neighbour::State::failed;
 			neighbour.failed = now;
@@ -89,14 +91,14 @@ Verdict Neighbours::arp(const Policy &policy, std::uint32_t port, const OuterEth
 	const bool is_static = policy.static_neighbours.count(arp->sender) != 0;
 	if (entry != entries_.end() && !is_static) {
 		Neighbour &neighbour = entry->second;
-		const bool asked_here = neighbour.was_asked && neighbour.asked_by.port == port;
+		const bool asked_here = (neighbour.unanswered != 0 || neighbour.known()) && neighbour.asked_through == port;
 		bool to_us = false;
 		for (const auto &[ip, address] : policy.provider_addresses)
 			to_us = to_us || (address.port == port && address.mac == get_mac(frame, 0));
 		const bool is_answer = arp->operation == 2 && to_us;
 		if (asked_here && (is_answer || neighbour.known())) {
 			const bool changes = neighbour.known() && neighbour.mac != arp->sender_mac;
-			if (!changes || now - neighbour.mac_changed >= 1'000'000'000) {
+			if (!changes || since(neighbour.mac_changed, now) >= 1'000'000'000) {
 				if (neighbour.mac != arp->sender_mac)
 					neighbour.mac_changed = now;
 				neighbour.mac = arp->sender_mac;

@@ -14,12 +14,11 @@ struct Neighbour {
 	enum class State { incomplete, reachable, probe, failed };
 	State state = State::incomplete;
 	Mac mac = 0;
-	bool was_asked = false;
-	Path asked_by;                  // port and source of the requests
-	unsigned unanswered = 0;        // requests since the last answer
+	std::uint32_t asked_through = 0;  // port of the last request
+	unsigned unanswered = 0;          // requests since the last answer
 	std::uint64_t last_request = 0;
-	std::uint64_t confirmed = 0;    // when it last answered
-	std::uint64_t mac_changed = 0;  // when the MAC was last set
+	std::uint64_t confirmed = 0;      // when it last answered
+	std::uint64_t mac_changed = 0;    // when the MAC was last set
 	std::uint64_t failed = 0;
 	bool known() const { return state == State::reachable || state == State::probe; }
 };
@@ -33,14 +32,15 @@ public:
 		enum class Kind { known, wait, failed } kind;
 		Mac mac;
 	};
-	enum class Queue { empty, waiting, full };
+	/// `again`: the packet is decided again and waits for this next hop already, and none is before it.
+	enum class Queue { empty, again, waiting, full };
 	/// The MAC of the next hop of `path`, for a packet that would be sent now. Starts an attempt where that is due.
 	/// `queue`: of the packets of the calling worker that wait for this next hop.
 	Resolution resolve(const Policy &policy, const Settings &settings, const Path &path, Queue queue, std::uint64_t now,
 			   const Send &send);
 
-	/// Retries that are due. `waited_for`: packets of the calling worker wait for this next hop.
-	void tick(const Policy &policy, const Settings &settings, const std::function<bool(Ip)> &waited_for, std::uint64_t now,
+	/// Retries that are due. `waits`: how the first packet of the calling worker that waits for a next hop would go there.
+	void tick(const Policy &policy, const Settings &settings, const std::function<const Path *(Ip)> &waits, std::uint64_t now,
 		  const Send &send);
 
 	/// An ARP frame of the provider network. Answers, consumes or drops it; learns from it.
@@ -56,7 +56,7 @@ public:
 
 private:
 	std::map<Ip, Neighbour> entries_;
-	void ask(const Policy &policy, Neighbour &neighbour, Ip ip, std::uint64_t now, const Send &send);
+	void ask(const Policy &policy, Neighbour &neighbour, const Path &path, std::uint64_t now, const Send &send);
 };
 
 }  // namespace model

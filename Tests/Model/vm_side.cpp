@@ -14,11 +14,11 @@ struct Sender {
 	const Port &port;
 };
 
-/// Section 2, step 2: RFC 7637 section 3.3. False when the frame ends inside a tag.
+/// Section 2, step 2: RFC 7637 section 3.3. False when the frame ends inside a tag, or has too many.
 bool remove_tags(Bytes &frame)
 {
-	while (is_tag(get16(frame, 12))) {
-		if (frame.size() < ethernet_size + 4)
+	for (int tags = 1; is_tag(get16(frame, 12)); tags++) {
+		if (tags > 8 || frame.size() < ethernet_size + 4)
 			return false;
 		frame.erase(frame.begin() + 12, frame.begin() + 16);
 	}

@@ -4,6 +4,9 @@
 enum Ethernet {
     static var headerLength: Int { 14 }
     static var tagLength: Int { 4 }
+    /// More stacked tags than any network has. They are taken out of the contiguous part of a frame, and what is left
+    /// must still hold all headers.
+    static var maximumTags: Int { 8 }
     static var destination: Int { 0 }
     static var source: Int { 6 }
     static var etherType: Int { 12 }

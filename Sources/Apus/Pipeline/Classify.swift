@@ -113,8 +113,13 @@ extension Worker {
 
     /// docs/pipeline.md from its beginning, one check after the other.
     mutating func processSlowly(_ frame: Frame) {
+        guard frame.isValid || findPort(frame.port) == nil else { return drop(frame, .frameInvalid) }
+        processAnew(frame)
+    }
+
+    /// The same for a frame that was valid when it came; it may have lost its tags since.
+    mutating func processAnew(_ frame: Frame) {
         guard let number = findPort(frame.port) else { return drop(frame, .portUnknown) }
-        guard frame.isValid else { return drop(frame, .frameInvalid) }
         if tables.ports[number].kind == Port.vm {
             processFromVM(frame, port: number)
         } else {

@@ -22,6 +22,8 @@ struct HeldQueue {
         var next: UInt32
         /// Grows from frame to frame.
         var arrival: UInt64
+        /// Number of the ``Neighbor`` that it waits for.
+        var neighbor: UInt32
     }
 
     private let slots: Ref<Slot>
@@ -84,7 +86,7 @@ struct HeldQueue {
             used &+= 1
         }
         arrivals &+= 1
-        slots[number.int] = Slot(frame: frame, next: 0, arrival: arrivals)
+        slots[number.int] = Slot(frame: frame, next: 0, arrival: arrivals, neighbor: waitings[index].neighbor)
         if waitings[index].last != 0 {
             slots[waitings[index].last.int &- 1].next = number &+ 1
         } else {
@@ -136,8 +138,8 @@ struct HeldQueue {
         return best
     }
 
-    /// Take a frame out of a chain that `end` or `endAll` returned, and step to the one behind it.
-    mutating func next(_ link: inout UInt32) -> Frame? {
+    /// Take a frame out of a chain that `end` or `endAll` returned, with what it waited for, and step to the one behind it.
+    mutating func next(_ link: inout UInt32) -> (frame: Frame, neighbor: UInt32)? {
         if link == 0 { return nil }
         let number = link &- 1
         let slot = slots[number.int]
@@ -145,7 +147,7 @@ struct HeldQueue {
         slots[number.int].next = firstFree
         firstFree = number &+ 1
         count &-= 1
-        return slot.frame
+        return (slot.frame, slot.neighbor)
     }
 
     mutating func removeAny() -> Frame? {

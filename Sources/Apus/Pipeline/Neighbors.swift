@@ -70,9 +70,13 @@ extension Worker {
         let index = present ?? held.begin(neighborNumber, scratch)
         held.append(frame, to: index)
         counters.add(.held)
-        // Unless another worker, or this one before a change of the policy, has just asked.
-        let requested = cell.value.requested.load(ordering: .relaxed)
-        if present == nil, cell.value.requests.load(ordering: .relaxed) == 0 || elapsed(since: requested) >= settings.retry {
+        if present != nil { return }
+        // The first packet begins an attempt, unless another worker has just asked. A packet that has waited for this next
+        // hop already goes on with the attempt that there was.
+        if neighborNumber != waitedFor, elapsed(since: cell.value.requested.load(ordering: .relaxed)) >= settings.retry {
+            cell.value.requests.store(0, ordering: .relaxed)
+        }
+        if cell.value.requests.load(ordering: .relaxed) == 0 {
             ask(neighborNumber, as: held.waiting(at: index).value.transposition, to: .broadcast)
         }
     }
@@ -117,10 +121,12 @@ extension Worker {
 
     private mutating func decideAnew(_ first: UInt32) {
         var link = first
-        while let frame = held.next(&link) {
+        while let (frame, neighbor) = held.next(&link) {
             counters.subtract(.held)
-            processSlowly(frame)
+            waitedFor = neighbor
+            processAnew(frame)
         }
+        waitedFor = none
     }
 
     // MARK: - Asking

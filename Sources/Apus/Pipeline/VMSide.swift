@@ -21,6 +21,7 @@ extension Worker {
         var tags = 0
         while Ethernet.isTag(frame.bytes.u16(Ethernet.etherType &+ Ethernet.tagLength &* tags)) {
             tags &+= 1
+            if tags > Ethernet.maximumTags { return false }
             if Ethernet.headerLength &+ Ethernet.tagLength &* tags > frame.readable { return false }
         }
         if tags == 0 { return true }

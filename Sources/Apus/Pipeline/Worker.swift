@@ -51,6 +51,8 @@ struct Worker {
     var remaining = 0
     /// The frame being processed did not come with this burst: it may not take the place of one that did.
     var isExtra = false
+    /// The next hop for which the frame being processed has waited until now.
+    var waitedFor: UInt32 = none
     /// Grows whenever a flow entry or a transposition is given to another flow.
     var replacements: UInt32 = 0
 

@@ -19,6 +19,8 @@ struct NeighborCell: ~Copyable {
     let port = Atomic<UInt32>(none)
     /// 1 = did not answer.
     let failed = Atomic<UInt32>(0)
+    /// Of the writer: versions of ``Neighbor`` that have this cell.
+    var users: UInt32 = 1
     /// Free list of the writer: number + 1.
     var nextFree: UInt32 = 0
 

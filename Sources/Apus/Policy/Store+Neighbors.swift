@@ -79,7 +79,6 @@ extension Store {
         Failure(APUS_ERR_NOT_FOUND, neighborName, "address", .address(address), "is no static neighbour")
     }
 
-    /// Each version has a cell of its own: what ARP found is asked for again after such a change.
     private mutating func put(_ neighbor: Neighbor, over old: UInt32?) -> Failure? {
         guard insertNeighbor(neighbor) else { return .memory(Self.neighborName) }
         if let old { kill(old, .neighbors, tables.neighbors) }
@@ -88,7 +87,7 @@ extension Store {
     }
 
     private mutating func insertNeighbor(_ neighbor: Neighbor) -> Bool {
-        guard let cell = takeCell() else { return false }
+        guard let cell = takeCell(for: neighbor.address) else { return false }
         var copy = neighbor
         copy.cell = cell
         if insert(copy, .neighbors, tables.neighbors) != nil { return true }
@@ -101,7 +100,16 @@ extension Store {
         tables.neighbors.recycle(number)
     }
 
-    private mutating func takeCell() -> UInt32? {
+    /// What ARP knows of a neighbour outlives a transaction that removes and adds it; being static for a while it does not.
+    private mutating func takeCell(for address: IPAddress) -> UInt32? {
+        let published = tables.neighbors.find(Neighbor.hash(tables.key, address), at: next &- 1) {
+            tables.neighbors[$0].address == address && tables.neighbors[$0].isStatic == 0
+        }
+        if let published {
+            let number = tables.neighbors[published].cell
+            tables.cells[number].value.users &+= 1
+            return number
+        }
         let number: UInt32
         if firstFreeCell == 0 {
             guard let new = tables.cells.append(memory) else { return nil }
@@ -115,6 +123,8 @@ extension Store {
     }
 
     private mutating func giveBackCell(_ number: UInt32) {
+        tables.cells[number].value.users &-= 1
+        if tables.cells[number].value.users != 0 { return }
         tables.cells[number].value.nextFree = firstFreeCell
         firstFreeCell = number &+ 1
     }
