@@ -61,6 +61,16 @@ def interrupt_on_signals(time_limit: int) -> None:
     signal.alarm(time_limit)
 
 
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Signals wait, also in programs that are started, until this ends."""
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)
+
+
 class Cleanup:
     """A stack of things to undo. Undoing goes on when one step fails, and cannot be interrupted."""
 
@@ -74,15 +84,11 @@ class Cleanup:
 
     def close(self) -> None:
         """Undo everything. May be called again; then it does what has been added since."""
-        blocked = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM}
-        old = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
-        try:
+        with uninterrupted():
             while self._steps:
                 step = self._steps.pop()
                 with contextlib.suppress(Exception):
                     step()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, old)
             atexit.unregister(self.close)
 
 
@@ -159,8 +165,9 @@ def end(process: subprocess.Popen[str], *, patience: float = 5, number: int = si
 
 def add_namespace(name: str, cleanup: Cleanup) -> None:
     """Create a network namespace without IPv6, so that nothing but the test's own frames is ever sent."""
-    run("ip", "netns", "add", name)
-    cleanup.add(lambda: run("ip", "netns", "delete", name))
+    with uninterrupted():
+        run("ip", "netns", "add", name)
+        cleanup.add(lambda: run("ip", "netns", "delete", name))
     with inside(name):
         for scope in ("all", "default"):
             path = Path(f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6")
