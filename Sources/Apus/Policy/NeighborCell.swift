@@ -20,9 +20,17 @@ struct NeighborCell: ~Copyable {
     /// 1 = did not answer.
     let failed = Atomic<UInt32>(0)
     /// Of the writer: versions of ``Neighbor`` that have this cell.
-    var users: UInt32 = 1
+    let users = Atomic<UInt32>(1)
     /// Free list of the writer: number + 1.
     var nextFree: UInt32 = 0
+
+    /// How many there are then.
+    @discardableResult
+    func addUser(_ difference: Int32) -> UInt32 {
+        let count = users.load(ordering: .relaxed) &+ UInt32(bitPattern: difference)
+        users.store(count, ordering: .relaxed)
+        return count
+    }
 
     @inline(__always)
     var mac: MACAddress? {

@@ -107,7 +107,7 @@ extension Store {
         }
         if let published {
             let number = tables.neighbors[published].cell
-            tables.cells[number].value.users &+= 1
+            tables.cells[number].value.addUser(1)
             return number
         }
         let number: UInt32
@@ -123,8 +123,7 @@ extension Store {
     }
 
     private mutating func giveBackCell(_ number: UInt32) {
-        tables.cells[number].value.users &-= 1
-        if tables.cells[number].value.users != 0 { return }
+        if tables.cells[number].value.addUser(-1) != 0 { return }
         tables.cells[number].value.nextFree = firstFreeCell
         firstFreeCell = number &+ 1
     }
