@@ -72,7 +72,8 @@ APUS_INLINE void apus_spin_pause(void)
 }
 
 APUS_INLINE void apus_prefetch(const void *at) { __builtin_prefetch(at, 0, 3); }
-APUS_INLINE void apus_prefetch_write(const void *at) { __builtin_prefetch(at, 1, 3); }
+/* of any address: a wrong one does no harm */
+APUS_INLINE void apus_prefetch_address(uintptr_t at) { __builtin_prefetch((const void *)at, 0, 3); }
 
 /* ---- unaligned loads and stores ------------------------------------------------------------------------------ */
 
@@ -85,6 +86,23 @@ APUS_INLINE void apus_store64(void *at, uint64_t v) { memcpy(at, &v, sizeof(v));
 
 /* 48 bytes of constant size: three vector stores */
 APUS_INLINE void apus_copy48(void *to, const void *from) { memcpy(to, from, 48); }
+
+/* ---- 16 bytes at once ---------------------------------------------------------------------------------------- */
+
+/* Swift sees it as SIMD2<Int64>. */
+typedef long long apus_vector __attribute__((vector_size(16)));
+
+APUS_INLINE apus_vector apus_load128(const void *at) { apus_vector v; memcpy(&v, at, sizeof(v)); return v; }
+
+/* 1 when all bits are 0 */
+APUS_INLINE int apus_is_zero(apus_vector v)
+{
+#if defined(__SSE4_1__)
+	return _mm_testz_si128((__m128i)v, (__m128i)v);
+#else
+	return (v[0] | v[1]) == 0;
+#endif
+}
 
 /* ---- hash ------------------------------------------------------------------------------------------------------ */
 
@@ -130,6 +148,17 @@ APUS_INLINE uint64_t apus_hash_bytes(const void *bytes, size_t blocks, const str
 	return apus_hash_finish(h, k0, k1);
 }
 
+APUS_INLINE uint64_t apus_hash_vectors(apus_vector a, apus_vector b, uint64_t c, const struct apus_hash_key *key)
+{
+	const __m128i k0 = _mm_loadu_si128((const __m128i *)(const void *)&key->k[0]);
+	const __m128i k1 = _mm_loadu_si128((const __m128i *)(const void *)&key->k[2]);
+	__m128i h = _mm_aesenc_si128(_mm_xor_si128(k0, (__m128i)a), k1);
+
+	h = _mm_aesenc_si128(_mm_xor_si128(h, (__m128i)b), k1);
+	h = _mm_aesenc_si128(_mm_xor_si128(h, _mm_cvtsi64_si128((long long)c)), k1);
+	return apus_hash_finish(h, k0, k1);
+}
+
 #else /* portable: multiply and fold, keyed at every step */
 
 APUS_INLINE uint64_t apus_hash_fold(uint64_t a, uint64_t b)
@@ -155,6 +184,13 @@ APUS_INLINE uint64_t apus_hash_bytes(const void *bytes, size_t blocks, const str
 	for (size_t i = 0; i < blocks; i++)
 		h = apus_hash_words(apus_load64(p + 16 * i), apus_load64(p + 16 * i + 8), h, i, key);
 	return apus_hash_words(apus_load64(p + 16 * blocks), h, 0, blocks, key);
+}
+
+APUS_INLINE uint64_t apus_hash_vectors(apus_vector a, apus_vector b, uint64_t c, const struct apus_hash_key *key)
+{
+	uint64_t h = apus_hash_words((uint64_t)a[0], (uint64_t)a[1], (uint64_t)b[0], (uint64_t)b[1], key);
+
+	return apus_hash_words(c, h, 0, 2, key);
 }
 
 #endif

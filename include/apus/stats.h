@@ -105,7 +105,10 @@ const char *apus_drop_reason_text(uint32_t reason);
 /** @return Windows' number of the same event, see APUS_DROP_REASONS; 0 where there is none. Any thread. */
 uint32_t apus_drop_reason_windows(uint32_t reason);
 
-/** Counters of a worker or of a whole dataplane. They only grow, but for `held` and `flow_entries`. */
+/**
+ * Counters of a worker or of a whole dataplane. They only grow, but for `held` and `flow_entries`. What says what was
+ * done - `encapsulated` to `routed`, replies, requests - counts frames that were transmitted.
+ */
 struct apus_stats {
 	size_t size;
 	uint64_t received;    /**< frames taken from `in` */
@@ -122,7 +125,7 @@ struct apus_stats {
 	uint64_t routed;        /**< frames that the distributed router forwarded, on this host or encapsulated */
 	uint64_t flow_hits;     /**< flow cache: found and still valid */
 	uint64_t flow_misses;   /**< flow cache: not found, or no longer valid */
-	uint64_t flow_inserts;
+	uint64_t flow_inserts;  /**< may exceed the misses: a packet that waited is looked at again */
 	uint64_t flow_evictions;   /**< a live entry made room for another */
 	uint64_t flow_suppressed;  /**< not inserted, because the tenant already has its share of a full set */
 	uint64_t flow_entries;     /**< entries now */

@@ -4,48 +4,67 @@ import CApusIntrinsics
 
 /// Everything a cached decision depends on, exactly: 40 bytes, in memory order, never compared by fingerprint.
 ///
-///     word 0   customer source address, destination address
-///     word 1   source port, destination port, protocol, fragment flag, slot of the ingress port
-///     word 2   destination MAC, first two bytes of the source MAC
-///     word 3   last four bytes of the source MAC; port id (from a vm port) or VSID (from the provider side)
-///     word 4   outer source, outer destination; 0 from a vm port
+/// The layout is that of the packet, so that the common packet's key is two loads of 16 bytes:
+///
+///     link      destination MAC, source MAC (bytes 0-11 of the frame), ingress port; its top bit marks a fragment
+///     network   VSID, protocol, VSID, addresses, ports (bytes 22-37: TTL and checksum make room for the VSID)
+///     outer     outer source and destination
+///
+/// From a vm port VSID and outer addresses are 0.
 struct FlowKey: BitwiseCopyable {
-    var addresses: UInt64
-    var transport: UInt64
-    var macs: UInt64
-    var macTail: UInt64
+    var link: SIMD4<UInt32>
+    var network: SIMD4<UInt32>
     var outer: UInt64
 
-    /// Set in word 1 for a fragment, so that layers which look at ports can tell.
-    private static var fragmentBit: UInt64 { 1 &<< 40 }
+    /// Port numbers are smaller, see ``PortSlots``.
+    private static var fragmentBit: UInt32 { 1 &<< 31 }
 
-    /// The key of an IPv4 packet whose header has been checked. `frame` is the (inner) Ethernet frame, `readable` what
-    /// of its IP packet is contiguous.
+    /// The key of an IPv4 packet that `IPv4Header.isPlain` describes. `frame` is the (inner) Ethernet frame.
     @inline(__always)
-    init(frame: Bytes, readable: Int, port: UInt32, identity: UInt32, outer: UInt64) {
-        let header = IPv4Header(frame.advanced(by: Ethernet.headerLength))
-        addresses = header.ip.raw64(IPv4Header.addressesOffset)
-        transport =
-            header.rawPorts(readable: readable).u64 | header.proto.u64 &<< 32
-            | (header.isFragment ? Self.fragmentBit : 0) | PortSlots.slot(of: port).u64 &<< 48
-        macs = frame.raw64(0)
-        macTail = frame.raw32(8).u64 | identity.u64 &<< 32
+    init(plain frame: Bytes, port: UInt32, vsid: UInt32, outer: UInt64) {
+        link = frame.raw128(0)
+        link[3] = port
+        network = frame.raw128(22)
+        network[0] = network[0] & 0xFF00 | Self.spread(vsid)
         self.outer = outer
     }
 
+    /// The key of any IPv4 packet whose header has been checked; `readable` is what of it is contiguous.
+    init(frame: Bytes, readable: Int, port: UInt32, vsid: UInt32, outer: UInt64) {
+        let header = IPv4Header(frame.advanced(by: Ethernet.headerLength))
+        link = frame.raw128(0)
+        link[3] = port | (header.isFragment ? Self.fragmentBit : 0)
+        network = SIMD4(
+            header.proto.u32 &<< 8 | Self.spread(vsid), header.ip.raw32(12), header.ip.raw32(16),
+            header.rawPorts(readable: readable))
+        self.outer = outer
+    }
+
+    /// The 24 bits of a VSID around the byte of the protocol.
+    @inline(__always)
+    private static func spread(_ vsid: UInt32) -> UInt32 { vsid & 0xFF | (vsid &>> 8) &<< 16 }
+
     @inline(__always)
     static func == (a: FlowKey, b: FlowKey) -> Bool {
-        (a.addresses ^ b.addresses) | (a.transport ^ b.transport) | (a.macs ^ b.macs) | (a.macTail ^ b.macTail)
-            | (a.outer ^ b.outer) == 0
+        apus_is_zero(unsafe unsafeBitCast((a.link ^ b.link) | (a.network ^ b.network), to: SIMD2<Int64>.self)) != 0
+            && a.outer == b.outer
+    }
+
+    /// Where the flow stands in the cache.
+    @inline(__always)
+    func hash(_ key: Ref<apus_hash_key>) -> UInt64 {
+        unsafe apus_hash_vectors(
+            unsafeBitCast(link, to: SIMD2<Int64>.self), unsafeBitCast(network, to: SIMD2<Int64>.self), outer,
+            key.pointer)
     }
 
     /// The FlowID of the wire (RFC 7637 section 3.2): documented in docs/pipeline.md 2.3 so that others can compute it.
     /// Not the keyed hash of the cache, whose bits are nobody's business.
     var flowID: UInt8 {
-        let source = UInt32(bigEndian: addresses.u32)
-        let destination = UInt32(bigEndian: (addresses &>> 32).u32)
-        let ports = UInt32(bigEndian: transport.u32)
-        let proto = (transport &>> 32).u8.u32
+        let source = UInt32(bigEndian: network[1])
+        let destination = UInt32(bigEndian: network[2])
+        let ports = UInt32(bigEndian: network[3])
+        let proto = (network[0] &>> 8).u8.u32
         let h = source &* 0x9E37_79B1 ^ destination &* 0x85EB_CA77 ^ (ports &+ proto) &* 0xC2B2_AE3D
         return (((h ^ h &>> 15) &* 0x2C1B_3C6D) &>> 24).u8
     }

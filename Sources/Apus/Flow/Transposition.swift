@@ -24,8 +24,11 @@ struct Transposition {
     /// length it is written with the same three 16-byte stores.
     static var headerRoom: Int { 48 }
 
+    /// What is between a customer's IP packet and its total length outside: IPv4, GRE, inner Ethernet.
+    static var overhead: UInt32 { 42 }
+
     var header: InlineArray<48, UInt8>
-    /// Sum of the outer IPv4 header with TOS, total length and checksum 0.
+    /// Sum of the outer IPv4 header with TOS and checksum 0, for a customer packet of length 0.
     var headerSum: UInt32
     var headerLength: UInt8
     var kind: Kind

@@ -24,6 +24,9 @@ struct Bytes: BitwiseCopyable {
     @inline(__always) func raw16(_ offset: Int) -> UInt16 { unsafe apus_load16(base + offset) }
     @inline(__always) func raw32(_ offset: Int) -> UInt32 { unsafe apus_load32(base + offset) }
     @inline(__always) func raw64(_ offset: Int) -> UInt64 { unsafe apus_load64(base + offset) }
+    @inline(__always) func raw128(_ offset: Int) -> SIMD4<UInt32> {
+        unsafe unsafeBitCast(apus_load128(base + offset), to: SIMD4<UInt32>.self)
+    }
     @inline(__always) func u16(_ offset: Int) -> UInt16 { UInt16(bigEndian: raw16(offset)) }
     @inline(__always) func u32(_ offset: Int) -> UInt32 { UInt32(bigEndian: raw32(offset)) }
     @inline(__always) func store(_ value: UInt16, at offset: Int) {

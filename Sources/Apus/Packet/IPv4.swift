@@ -30,8 +30,30 @@ struct IPv4Header: BitwiseCopyable {
         return header >= Self.minimumLength && header <= total && total <= available
     }
 
+    /// The common case of what `isWellFormed` accepts: no options, TCP or UDP, not a fragment, and the ports are there.
+    /// `frame` is an Ethernet frame; this looks at its EtherType too. `available` is the length of what follows that.
+    @inline(__always)
+    static func isPlain(_ frame: Bytes, available: Int) -> Bool {
+        guard available >= 24 else { return false }
+        let total = frame.u16(16).int
+        let proto = frame[23]
+        return frame.raw32(12) & UInt32(0xFFFF_FF00).bigEndian == UInt32(0x0800_4500).bigEndian
+            && frame.raw16(20) & UInt16(0x3FFF).bigEndian == 0 && (proto == 17 || proto == 6) && total >= 24
+            && total <= available
+    }
+
     @inline(__always)
     var hasCorrectChecksum: Bool { Checksum.fold(Checksum.sum(ip, headerLength)) == 0xFFFF }
+
+    /// The same for a header without options: one's complement sums do not care how wide the words are, or which way round.
+    @inline(__always)
+    var hasCorrectChecksumWithoutOptions: Bool {
+        let (a, b) = (ip.raw64(0), ip.raw64(8))
+        let sum = (a & 0xFFFF_FFFF) &+ (a &>> 32) &+ (b & 0xFFFF_FFFF) &+ (b &>> 32) &+ ip.raw32(16).u64
+        // Below 5 * 2^32: two folds leave at most 17 bits, the third what is compared.
+        let once = (sum & 0xFFFF_FFFF) &+ (sum &>> 32)
+        return Checksum.fold(((once & 0xFFFF) &+ (once &>> 16)).u32) == 0xFFFF
+    }
 
     /// RFC 791 and RFC 1624: the word that holds TTL and protocol changes by 0x0100.
     @inline(__always)

@@ -16,8 +16,7 @@ extension Worker {
         arp.write(operation: ARPPacket.reply, sender: (mac, targetIP), target: (asker, askerIP))
         var answer = frame
         answer.trim(to: link &+ ARPPacket.length)
-        counters.add(.arpReplies)
-        emitAnswer(answer)
+        if emitAnswer(answer) { counters.add(.arpReplies) }
     }
 
     /// A packet for the gateway address of a virtual subnet: docs/pipeline.md 2.2.3 and 6.
@@ -47,15 +46,14 @@ extension Worker {
         let checksum = Checksum.updated(icmp.u16(2), from: 0x0800, to: 0)
         // Zero stands for the same sum, but is wrong for a message of zeros only, where 0xFFFF is right.
         icmp.store(checksum == 0 ? 0xFFFF : checksum, at: 2)
-        counters.add(.echoReplies)
-        emitAnswer(frame)
+        if emitAnswer(frame) { counters.add(.echoReplies) }
     }
 
-    private mutating func emitAnswer(_ frame: Frame) {
+    private mutating func emitAnswer(_ frame: Frame) -> Bool {
         counters.add(.consumed)
         counters.add(.generated)
         var answer = frame
         answer.flags = APUS_FRAME_GENERATED
-        emit(answer, to: frame.port, from: frame.port)
+        return emit(answer, to: frame.port, from: none)
     }
 }

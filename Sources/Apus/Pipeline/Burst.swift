@@ -4,7 +4,8 @@ import CApusIntrinsics
 import Synchronization
 
 // One burst, in stages over arrays: parse and hash all and prefetch where they will be found; look all up; apply in
-// order. Each stage has the next one's cache lines on their way before it needs them.
+// order. Each stage has the next one's cache lines on their way before it needs them. The stages are for the packets
+// of known flows; every other packet leaves them and is looked at step by step.
 
 extension Worker {
     /// docs/pipeline.md, and `apus_worker_process` in worker.h. Returns the number of frames in `output`.
@@ -50,121 +51,24 @@ extension Worker {
     }
 
     private mutating func chunk(_ frames: Ref<Frame>, _ count: Int) {
-        var i = 0
-        while i < min(4, count) {
-            prefetchFrame(frames[i])
-            i &+= 1
-        }
-        i = 0
-        while i < count {
-            if i &+ 4 < count { prefetchFrame(frames[i &+ 4]) }
-            parse(frames[i], at: i)
-            i &+= 1
-        }
+        parse(frames, count)
         lookUp(count)
-        let replacementsBefore = replacements
-        i = 0
-        while i < count {
-            isExtra = false
-            apply(frames[i], at: i, lookAgain: replacements != replacementsBefore)
-            remaining &-= 1
-            i &+= 1
-        }
+        apply(frames, count)
     }
 
-    @inline(__always)
-    private func prefetchFrame(_ frame: Frame) {
-        if frame.address != 0 { frame.bytes.prefetch() }
-    }
+    // MARK: - One packet, step by step
 
-    // MARK: - Stage 1: parse
-
-    /// Make the key of a packet that the flow cache is for; leave every other one to the slow path, which looks at it
-    /// step by step and names what is wrong.
-    @inline(__always)
-    private func parse(_ frame: Frame, at i: Int) {
-        let stages = stages
-        unsafe stages.value.entries[unchecked: i] = Stages.slow
-        let kind = tables.portSlots.kind(of: frame.port)
-        if kind != 0 {
-            portCounters.add(frame.port, .received, 1)
-            portCounters.add(frame.port, .receivedBytes, frame.length.u64)
-        }
-        counters.add(.receivedBytes, frame.length.u64)
-        guard frame.isValid else { return }
-        if kind == Port.vm {
-            guard let key = vmKey(frame) else { return }
-            note(key, 0, at: i)
-        } else if kind == Port.provider {
-            guard let outer = OuterPacket(fast: frame), let key = providerKey(frame, outer) else { return }
-            note(key, outer.identity, at: i)
-        }
-    }
-
-    @inline(__always)
-    private func note(_ key: FlowKey, _ outerIdentity: UInt64, at i: Int) {
-        let stages = stages
-        unsafe stages.value.keys[unchecked: i] = key
-        let hash = hash(key)
-        unsafe stages.value.hashes[unchecked: i] = hash
-        unsafe stages.value.outerIdentities[unchecked: i] = outerIdentity
-        unsafe stages.value.entries[unchecked: i] = Stages.miss
-        cache.prefetch(hash)
-    }
-
-    @inline(__always)
-    func hash(_ key: FlowKey) -> UInt64 {
-        unsafe withUnsafePointer(to: key) { unsafe apus_hash_bytes($0, 2, tables.key.pointer) }
-    }
-
-    /// The key of an untagged, well-formed IPv4 packet from a vm port.
-    @inline(__always)
-    func vmKey(_ frame: Frame) -> FlowKey? {
-        let bytes = frame.bytes
-        guard bytes.u16(Ethernet.etherType) == Ethernet.ipv4 else { return nil }
-        let ip = IPv4Header(bytes.advanced(by: Ethernet.headerLength))
-        guard ip.isWellFormed(available: frame.length.int &- Ethernet.headerLength) else { return nil }
-        return FlowKey(
-            frame: bytes, readable: frame.readable &- Ethernet.headerLength, port: frame.port, identity: frame.port,
-            outer: 0)
-    }
-
-    // MARK: - Stage 2: look up
-
-    @inline(__always)
-    private func lookUp(_ count: Int) {
-        let stages = stages
-        var i = 0
-        while i < count {
-            if unsafe stages.value.entries[unchecked: i] == Stages.miss {
-                let key = unsafe stages.value.keys[unchecked: i]
-                if let entry = cache.find(unsafe stages.value.hashes[unchecked: i], key) {
-                    unsafe stages.value.entries[unchecked: i] = Int32(truncatingIfNeeded: entry)
-                    transpositions.prefetch(cache.entries[entry].transposition)
-                }
-            }
-            i &+= 1
-        }
-    }
-
-    // MARK: - Stage 3: apply
-
-    @inline(__always)
-    private mutating func apply(_ frame: Frame, at i: Int, lookAgain: Bool) {
-        let stages = stages
-        var entry = unsafe stages.value.entries[unchecked: i].int
-        if entry == Stages.slow.int {
-            processSlowly(frame)
-            return
-        }
-        let outerIdentity = unsafe stages.value.outerIdentities[unchecked: i]
-        // A miss may have been filled, or the entry given away, by an earlier packet of this burst.
-        if lookAgain || entry == Stages.miss.int { entry = findAgain(i) }
-        if entry >= 0 {
+    /// A packet that the hit path leaves alone: an earlier packet of this burst may have changed the cache, its result may
+    /// be old, or drop it.
+    @inline(never)
+    mutating func applyCarefully(_ frame: Frame, at i: Int) {
+        isExtra = false
+        if !staged[i].hasKey { return processSlowly(frame) }
+        if let entry = cache.find(staged[i].hash, staged[i].key) {
             let flow = cache.entries.advanced(by: entry)
             let number = flow.value.transposition
             let transposition = transpositions.place(of: number)
-            if isCurrent(flow.value, transposition), transposition.value.outerIdentity == outerIdentity,
+            if isCurrent(flow.value, transposition), transposition.value.outerIdentity == staged[i].outerIdentity,
                 transposition.value.neighborEpoch == neighborEpoch || refresh(number)
             {
                 counters.add(.flowHits)
@@ -178,13 +82,6 @@ extension Worker {
         classify(frame, at: i)
     }
 
-    @inline(never)
-    private func findAgain(_ i: Int) -> Int {
-        let stages = stages
-        let key = unsafe stages.value.keys[unchecked: i]
-        return cache.find(unsafe stages.value.hashes[unchecked: i], key) ?? Stages.miss.int
-    }
-
     @inline(__always)
     func isCurrent(_ flow: FlowEntry, _ transposition: Ref<Transposition>) -> Bool {
         flow.stamp >= floor && flow.stamp >= tables.scopes.lastChange(transposition.value.scope)
@@ -192,12 +89,12 @@ extension Worker {
 
     // MARK: - Output
 
-    /// Give a frame to the host. A frame of this burst always has room; another one only while it takes none from those.
-    @inline(__always)
-    mutating func emit(_ frame: Frame, to port: UInt32, from ingress: UInt32) {
+    /// Give a frame to the host. A frame of this burst always has room; another one only while it takes none from those:
+    /// false when it was dropped. `ingress`: where it was received, `none` for a frame that was made here.
+    mutating func emit(_ frame: Frame, to port: UInt32, from ingress: UInt32) -> Bool {
         if isExtra, outputCount &+ remaining >= outputCapacity {
             drop(frame, .outputFull, ingress: ingress)
-            return
+            return false
         }
         var sent = frame
         sent.port = port
@@ -207,6 +104,7 @@ extension Worker {
         counters.add(.transmittedBytes, frame.length.u64)
         portCounters.add(port, .transmitted, 1)
         portCounters.add(port, .transmittedBytes, frame.length.u64)
+        return true
     }
 
     @inline(__always)
@@ -225,17 +123,15 @@ extension Worker {
     }
 
     private mutating func giveBack(_ frame: Frame) {
-        let stages = stages
-        if stages.value.releaseCount == 256 { flushReleases() }
-        unsafe stages.value.releases[unchecked: stages.value.releaseCount] = frame.buffer
-        stages.value.releaseCount &+= 1
+        if releaseCount == Self.releaseBatch { flushReleases() }
+        releases[releaseCount] = frame.buffer
+        releaseCount &+= 1
     }
 
     mutating func flushReleases() {
-        let stages = stages
-        let count = stages.value.releaseCount
+        let count = releaseCount
         if count == 0 { return }
-        stages.value.releaseCount = 0
-        buffers.release(unsafe Ref(stages.raw.assumingMemoryBound(to: UInt.self)), count)
+        releaseCount = 0
+        buffers.release(releases, count)
     }
 }

@@ -16,12 +16,10 @@ extension Worker {
     /// A flow that is not in the cache, or no longer valid there: decide, remember, apply.
     @inline(never)
     mutating func classify(_ frame: Frame, at i: Int) {
-        let stages = stages
-        let key = unsafe stages.value.keys[unchecked: i]
-        let hash = unsafe stages.value.hashes[unchecked: i]
-        let outerIdentity = unsafe stages.value.outerIdentities[unchecked: i]
+        let key = staged[i].key
+        let hash = staged[i].hash
         let decision: Decision
-        if outerIdentity == 0 {
+        if staged[i].outerIdentity == 0 {
             decision = decideVM(frame)
         } else if let outer = OuterPacket(fast: frame) {
             decision = decideProvider(frame, outer)

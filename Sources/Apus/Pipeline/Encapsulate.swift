@@ -21,9 +21,8 @@ extension Worker {
             ? tables.neighbors[neighborNumber].mac : tables.cells[tables.neighbors[neighborNumber].cell].value.mac
         scratch.value.egress = route.port
         // Ethernet and its tag do not count for the MTU.
-        let overhead: UInt32 = 28 &+ Ethernet.headerLength.u32
         let mtu = tables.ports[portNumber].mtu.u32
-        scratch.value.maximum = mtu > overhead ? mtu &- overhead : 0
+        scratch.value.maximum = mtu > Transposition.overhead ? mtu &- Transposition.overhead : 0
         scratch.value.neighbor = isStatic ? none : neighborNumber
         writeTemplate(from: tables.addresses[sourceNumber], to: pa, mac ?? .broadcast, vsid)
         return mac == nil ? .unresolved(neighborNumber) : .flow
@@ -56,7 +55,7 @@ extension Worker {
         ip[9] = GREHeader.ipProtocol
         ip.store(source.address.v4, at: 12)
         ip.store(pa.v4, at: 16)
-        scratch.value.headerSum = Checksum.sum(ip, 20)
+        scratch.value.headerSum = Checksum.sum(ip, 20) &+ Transposition.overhead
 
         ip.store(GREHeader.keyPresent, at: 20)
         ip.store(GREHeader.transparentEthernet, at: 22)

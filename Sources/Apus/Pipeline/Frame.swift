@@ -8,10 +8,24 @@ struct Frame {
     var address: UInt
     var buffer: UInt
     var length: UInt32
-    var contiguous: UInt16
-    var headroom: UInt16
+    /// `contiguous` and `headroom`, which move together.
+    private var space: UInt32
     var port: UInt32
     var flags: UInt32
+
+    init(
+        address: UInt, buffer: UInt, length: UInt32, contiguous: UInt16, headroom: UInt16, port: UInt32, flags: UInt32
+    ) {
+        self.address = address
+        self.buffer = buffer
+        self.length = length
+        space = contiguous.u32 | headroom.u32 &<< 16
+        self.port = port
+        self.flags = flags
+    }
+
+    @inline(__always) var contiguous: UInt16 { space.u16 }
+    @inline(__always) var headroom: UInt16 { (space &>> 16).u16 }
 
     static var maximumLength: UInt32 { APUS_FRAME_MAX }
     static var contiguousMinimum: UInt32 { APUS_CONTIGUOUS }
@@ -31,13 +45,14 @@ struct Frame {
     @inline(__always)
     var readable: Int { min(length, Self.contiguousMinimum).int }
 
-    /// Remove bytes at the front.
+    /// Remove bytes at the front; they are contiguous.
     @inline(__always)
     mutating func pop(_ count: Int) {
         address &+= UInt(bitPattern: count)
         length &-= count.u32
-        contiguous = contiguous &- count.u16
-        headroom = (headroom.u32 &+ count.u32 > 0xFFFF) ? 0xFFFF : headroom &+ count.u16
+        // What does not fit the field is forgotten.
+        let room = min(count.u32, 0xFFFF &- space &>> 16)
+        space = space &+ room &<< 16 &- count.u32
     }
 
     /// Add bytes at the front; there is headroom for them.
@@ -45,8 +60,8 @@ struct Frame {
     mutating func push(_ count: Int) {
         address &-= UInt(bitPattern: count)
         length &+= count.u32
-        contiguous = contiguous.u32 &+ count.u32 > 0xFFFF ? 0xFFFF : contiguous &+ count.u16
-        headroom = headroom &- count.u16
+        let room = min(count.u32, 0xFFFF &- space & 0xFFFF)
+        space = space &- count.u32 &<< 16 &+ room
     }
 
     /// Cut padding at the end.

@@ -157,10 +157,9 @@ extension Worker {
             operation: ARPPacket.request, sender: (bytes.mac(Ethernet.source), source),
             target: (unknown, address.v4))
         frame.port = none
-        counters.add(.arpRequests)
         let wasExtra = isExtra
         isExtra = true
-        emit(frame, to: transposition.egress, from: none)
+        if emit(frame, to: transposition.egress, from: none) { counters.add(.arpRequests) }
         isExtra = wasExtra
     }
 

@@ -33,15 +33,17 @@ struct OuterPacket {
         // Outer IPv4 without options, GRE, inner Ethernet.
         guard etherType == Ethernet.ipv4, frame.length.int >= link &+ 42 else { return nil }
         let ip = IPv4Header(bytes.advanced(by: link))
-        guard ip.ip[0] == 0x45, !ip.isFragment, ip.proto == GREHeader.ipProtocol else { return nil }
+        // Not a fragment, GRE.
+        guard ip.ip[0] == 0x45, ip.ip.raw32(6) & UInt32(0x3FFF_00FF).bigEndian == UInt32(0x0000_002F).bigEndian
+        else { return nil }
         let total = ip.totalLength
         guard total >= 42, total <= frame.length.int &- link else { return nil }
         let checked = frame.flags & (APUS_FRAME_IP_CHECKSUM_GOOD | APUS_FRAME_IP_CHECKSUM_BAD)
-        guard checked == APUS_FRAME_IP_CHECKSUM_GOOD || (checked == 0 && ip.hasCorrectChecksum) else { return nil }
+        guard checked == APUS_FRAME_IP_CHECKSUM_GOOD || (checked == 0 && ip.hasCorrectChecksumWithoutOptions)
+        else { return nil }
         let gre = GREHeader(bytes.advanced(by: link &+ 20))
-        guard gre.flags & ~0x03F8 == GREHeader.keyPresent, gre.proto == GREHeader.transparentEthernet else {
-            return nil
-        }
+        // Flags but for those that are ignored, and protocol type.
+        guard gre.gre.raw32(0) & UInt32(0xFC07_FFFF).bigEndian == UInt32(0x2000_6558).bigEndian else { return nil }
         self.init(link: link, ip: 20, total: total, vsid: gre.vsid, vlan: vlan, bytes)
     }
 
@@ -61,7 +63,6 @@ struct OuterPacket {
 
 extension Worker {
     /// The key of a packet whose inner frame is an untagged, well-formed IPv4 packet.
-    @inline(__always)
     func providerKey(_ frame: Frame, _ outer: OuterPacket) -> FlowKey? {
         let inner = frame.bytes.advanced(by: outer.innerOffset)
         guard inner.u16(Ethernet.etherType) == Ethernet.ipv4 else { return nil }
@@ -69,7 +70,7 @@ extension Worker {
         guard ip.isWellFormed(available: outer.innerLength &- Ethernet.headerLength) else { return nil }
         return FlowKey(
             frame: inner, readable: frame.readable &- outer.innerOffset &- Ethernet.headerLength, port: frame.port,
-            identity: outer.vsid, outer: frame.bytes.raw64(outer.linkLength &+ IPv4Header.addressesOffset))
+            vsid: outer.vsid, outer: frame.bytes.raw64(outer.linkLength &+ IPv4Header.addressesOffset))
     }
 
     /// Steps 1 to 7 and 10, each with its reason; then the decision as for every other packet.
@@ -125,7 +126,7 @@ extension Worker {
             // The flow's result counts on an outer header without options: it is not remembered.
             applyDecapsulation(frame, outer)
         } else {
-            carryOut(decision, frame, key, hash(key))
+            carryOut(decision, frame, key, key.hash(tables.key))
         }
     }
 

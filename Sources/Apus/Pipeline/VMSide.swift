@@ -13,7 +13,7 @@ extension Worker {
         if etherType == Ethernet.arp { return processARP(frame, port) }
         guard etherType == Ethernet.ipv4 else { return drop(frame, .etherType) }
         guard let key = vmKey(frame) else { return drop(frame, .ipMalformed) }
-        carryOut(decideVM(frame), frame, key, hash(key))
+        carryOut(decideVM(frame), frame, key, key.hash(tables.key))
     }
 
     /// RFC 7637 section 3.3: an inner frame has no 802.1Q tag. The MAC addresses move towards the payload.
@@ -155,8 +155,7 @@ extension Worker {
     }
 
     private mutating func emitSwitched(_ frame: Frame, to egress: UInt32) {
-        counters.add(.switched)
-        emit(frame, to: egress, from: frame.port)
+        if emit(frame, to: egress, from: frame.port) { counters.add(.switched) }
     }
 
     /// To every other vm port of the virtual subnet, in the order of their numbers; the frame itself goes to the last.
@@ -188,11 +187,10 @@ extension Worker {
         let length = min(frame.length.int, frame.contiguous.int)
         guard var copy = buffers.allocate(length) else { return counters.addDrop(.noBuffer) }
         copy.bytes.copy(length, from: frame.bytes)
-        counters.add(.switched)
         let wasExtra = isExtra
         isExtra = true
         copy.port = frame.port
-        emit(copy, to: egress, from: frame.port)
+        if emit(copy, to: egress, from: none) { counters.add(.switched) }
         isExtra = wasExtra
     }
 }

@@ -21,8 +21,8 @@ struct Settings {
 
 /// What one thread needs to process packets. Nothing here is shared but the counters, which others may read.
 ///
-/// The stages of a burst are in `Burst.swift`; how a first packet of a flow is decided in `VMSide.swift` and
-/// `ProviderSide.swift`; how decisions are applied in `Apply.swift`.
+/// A burst is in `Burst.swift`, its stages in `Parse.swift` and `Hit.swift`; how a first packet of a flow is decided in
+/// `VMSide.swift` and `ProviderSide.swift`; how decisions are applied in `Apply.swift`.
 struct Worker {
     let tables: Tables
     let settings: Settings
@@ -34,11 +34,15 @@ struct Worker {
     var cache: FlowCache
     var transpositions: TranspositionTable
     var held: HeldQueue
-    let stages: Ref<Stages>
+    let staged: Ref<Staged>
+    /// Buffers to give back.
+    let releases: Ref<UInt>
     /// Where a decision is put together before it is interned.
     let scratch: Ref<Transposition>
 
     // The burst in progress.
+
+    var releaseCount = 0
 
     /// The policy version that this burst applies, and the last change that concerned everything.
     var version: UInt64 = 0
@@ -63,25 +67,22 @@ struct Worker {
     var seenNeighborEpoch: UInt32 = 0
     var nextRefresh: UInt64 = 0
 
+    /// Packets that go through the stages together.
     static var chunk: Int { 64 }
+    static var releaseBatch: Int { 256 }
 }
 
-/// Stage arrays of one chunk of a burst.
-struct Stages {
-    /// Buffers to give back. First, so that their address is that of the struct.
-    var releases: InlineArray<256, UInt>
-    var keys: InlineArray<64, FlowKey>
-    var hashes: InlineArray<64, UInt64>
+/// What the stages of a burst hand on for each packet.
+struct Staged {
+    var key: FlowKey
+    var hash: UInt64
     /// Outer destination MAC and VLAN; see ``Transposition/outerIdentity``.
-    var outerIdentities: InlineArray<64, UInt64>
-    /// Flow entry, or one of the two below.
-    var entries: InlineArray<64, Int32>
-    var releaseCount: Int
-
-    /// Looked for and not found.
-    static var miss: Int32 { -1 }
-    /// Not a packet that the flow cache is for.
-    static var slow: Int32 { -2 }
+    var outerIdentity: UInt64
+    /// Its flow, if that is in the cache, and what the flow does.
+    var flow: Ref<FlowEntry>?
+    var result: Ref<Transposition>
+    /// The flow cache is for this packet: it has a key.
+    var hasKey: Bool
 }
 
 extension Worker {
@@ -95,18 +96,20 @@ extension Worker {
         let cache = FlowCache(memory, capacity: flowCapacity)
         let transpositions = TranspositionTable(memory, capacity: max(64, min(flowCapacity, 65536)), key: tables.key)
         let held = HeldQueue(memory, capacity: heldCapacity)
-        let stages = memory.value.allocateZeroed(Stages.self, count: 1, alignment: 64)
+        let staged = memory.value.allocateZeroed(Staged.self, count: Self.chunk, alignment: 64)
+        let releases = memory.value.allocateZeroed(UInt.self, count: Self.releaseBatch)
         let scratch = memory.value.allocateZeroed(Transposition.self, count: 1, alignment: 64)
         let nowhere = Ref<Frame>(address: 64)
-        guard let counters, let portCounters, let cache, let transpositions, let held, let stages, let scratch,
-            let nowhere
+        guard let counters, let portCounters, let cache, let transpositions, let held, let staged, let releases,
+            let scratch, let nowhere
         else {
             counters?.destroy(memory)
             portCounters?.destroy(memory)
             cache?.destroy(memory)
             transpositions?.destroy(memory)
             held?.destroy(memory)
-            if let stages { memory.value.release(stages, count: 1) }
+            if let staged { memory.value.release(staged, count: Self.chunk) }
+            if let releases { memory.value.release(releases, count: Self.releaseBatch) }
             if let scratch { memory.value.release(scratch, count: 1) }
             return nil
         }
@@ -120,7 +123,8 @@ extension Worker {
         self.cache = cache
         self.transpositions = transpositions
         self.held = held
-        self.stages = stages
+        self.staged = staged
+        self.releases = releases
         self.scratch = scratch
         output = nowhere
     }
@@ -132,7 +136,8 @@ extension Worker {
         cache.destroy(memory)
         transpositions.destroy(memory)
         held.destroy(memory)
-        memory.value.release(stages, count: 1)
+        memory.value.release(staged, count: Self.chunk)
+        memory.value.release(releases, count: Self.releaseBatch)
         memory.value.release(scratch, count: 1)
     }
 

@@ -3,8 +3,8 @@
 import CApus
 import Synchronization
 
-/// Port numbers. A port id is `generation << 12 | slot`; the generation makes a removed port's id recognisable for 2^20
-/// reuses of its slot. The slot holds what the data path needs of a port on every packet: that it exists, and its kind.
+/// Port numbers. A port id is `generation << 12 | slot`; the generation makes a removed port's id recognisable for 2^19
+/// reuses of its slot, and leaves the top bit to ``FlowKey``. The slot holds what the data path needs of a port on every packet: that it exists, and its kind.
 struct PortSlots: BitwiseCopyable {
     private struct Slot: ~Copyable {
         /// id << 8 | kind; 0 = free. What the data path needs of a port on every packet.
@@ -43,7 +43,7 @@ struct PortSlots: BitwiseCopyable {
         while slot < Self.count {
             if !slots[slot].isTaken {
                 slots[slot].isTaken = true
-                slots[slot].generation = (slots[slot].generation &+ 1) & 0xFFFFF
+                slots[slot].generation = (slots[slot].generation &+ 1) & 0x7FFFF
                 return slots[slot].generation &<< 12 | slot.u32
             }
             slot &+= 1

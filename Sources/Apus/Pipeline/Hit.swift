@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CApusIntrinsics
+
+// Stages 2 and 3 of a burst: what happens to the packets of known flows. No call, and no counter that is written more
+// than once for several packets.
+
+extension Worker {
+    @inline(__always)
+    func lookUp(_ count: Int) {
+        let (staged, cache, transpositions) = (staged, cache, transpositions)
+        var i = 0
+        while i < count {
+            let packet = staged.advanced(by: i)
+            packet.value.flow = nil
+            if packet.value.hasKey, let entry = cache.find(packet.value.hash, packet.value.key) {
+                let flow = cache.entries.advanced(by: entry)
+                let result = transpositions.place(of: flow.value.transposition)
+                packet.value.flow = flow
+                packet.value.result = result
+                unsafe apus_prefetch(result.raw)
+            }
+            i &+= 1
+        }
+    }
+
+    @inline(__always)
+    mutating func apply(_ frames: Ref<Frame>, _ count: Int) {
+        let (staged, scopes, portCounters, output) = (staged, tables.scopes, portCounters, output)
+        let (floor, neighborEpoch, replacements, remaining) = (floor, neighborEpoch, replacements, remaining)
+        // An entry or a result that was found in stage 2 may belong to another flow now.
+        var isDisturbed = false
+        var sent = Sent(at: outputCount)
+        var i = 0
+        while i < count {
+            let packet = staged.advanced(by: i)
+            if let flow = packet.value.flow, !isDisturbed {
+                let result = packet.value.result
+                let stamp = flow.value.stamp
+                if stamp >= floor, stamp >= scopes.lastChange(result.value.scope),
+                    result.value.outerIdentity == packet.value.outerIdentity,
+                    result.value.neighborEpoch == neighborEpoch
+                {
+                    var frame = frames[i]
+                    if sent.add(result, &frame, flow.value.flowID) {
+                        flow.value.packets &+= 1
+                        flow.value.bytes &+= frames[i].length.u64
+                        portCounters.add(frame.port, .transmitted, 1)
+                        portCounters.add(frame.port, .transmittedBytes, frame.length.u64)
+                        sent.bytes &+= frame.length.u64
+                        output[sent.end] = frame
+                        sent.end &+= 1
+                        i &+= 1
+                        continue
+                    }
+                }
+            }
+            settle(&sent)
+            self.remaining = remaining &- i
+            applyCarefully(frames[i], at: i)
+            isDisturbed = self.replacements != replacements
+            sent = Sent(at: outputCount)
+            i &+= 1
+        }
+        settle(&sent)
+        self.remaining = remaining &- count
+    }
+
+    /// Frames that were sent and not counted yet.
+    private struct Sent {
+        /// Where they are in the output.
+        var begin: Int
+        var end: Int
+        var bytes: UInt64 = 0
+        var encapsulated: UInt64 = 0
+        var decapsulated: UInt64 = 0
+        var routed: UInt64 = 0
+        /// From one vm port to another, in one virtual subnet or routed.
+        var delivered: UInt64 = 0
+        var deliveredRouted: UInt64 = 0
+
+        init(at index: Int) {
+            begin = index
+            end = index
+        }
+
+        /// False: the packet needs a closer look, and is as it was.
+        @inline(__always)
+        mutating func add(_ result: Ref<Transposition>, _ frame: inout Frame, _ flowID: UInt8) -> Bool {
+            // The common kinds first: a chain of comparisons, not a jump table.
+            let kind = result.value.kind
+            if kind == .encapsulate {
+                if result.encapsulate(&frame, flowID) != nil { return false }
+                encapsulated &+= 1
+                routed &+= result.value.isRouted.u64
+            } else if kind == .decapsulate {
+                if result.decapsulate(&frame) != nil { return false }
+                decapsulated &+= 1
+            } else {
+                if kind != .deliver || result.deliver(&frame) != nil { return false }
+                delivered &+= 1
+                deliveredRouted &+= result.value.isRouted.u64
+            }
+            return true
+        }
+    }
+
+    @inline(__always)
+    private mutating func settle(_ sent: inout Sent) {
+        let frames = (sent.end &- sent.begin).u64
+        outputCount = sent.end
+        counters.add(.flowHits, frames)
+        counters.add(.transmitted, frames)
+        counters.add(.transmittedBytes, sent.bytes)
+        counters.add(.encapsulated, sent.encapsulated)
+        counters.add(.decapsulated, sent.decapsulated)
+        counters.add(.switched, sent.delivered &- sent.deliveredRouted)
+        counters.add(.routed, sent.routed &+ sent.deliveredRouted)
+    }
+}

@@ -1,0 +1,1471 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every drop reason and every counter, each by name: a frame that is wrong in one way is counted in one place, and its
+// corrected twin passes. docs/pipeline.md says what is wrong; include/apus/stats.h what is counted.
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <map>
+#include <set>
+
+#include "fixture.hpp"
+#include "report.hpp"
+
+namespace {
+
+using namespace fixture;
+using model::Frame;
+using Reason = enum apus_drop_reason;
+using Stats = struct apus_stats;
+using PortStats = struct apus_port_stats;
+
+// ---- the counters ----------------------------------------------------------------------------------------------------
+
+template <class Struct> struct Field {
+	const char *name;
+	std::uint64_t Struct::*value;
+};
+template <class Struct> struct Move {
+	std::uint64_t Struct::*counter;
+	std::int64_t by;
+};
+using Moves = std::vector<Move<Stats>>;
+using PortMoves = std::map<std::uint32_t, std::vector<Move<PortStats>>>;
+
+#define FIELD(name) {#name, &Stats::name}
+constexpr Field<Stats> counters[] = {
+	FIELD(received), FIELD(transmitted), FIELD(generated), FIELD(consumed), FIELD(dropped), FIELD(held),
+	FIELD(received_bytes), FIELD(transmitted_bytes), FIELD(encapsulated), FIELD(decapsulated), FIELD(switched), FIELD(routed),
+	FIELD(flow_hits), FIELD(flow_misses), FIELD(flow_inserts), FIELD(flow_evictions), FIELD(flow_suppressed), FIELD(flow_entries),
+	FIELD(arp_replies), FIELD(arp_requests), FIELD(echo_replies), FIELD(bursts),
+};
+#undef FIELD
+#define FIELD(name) {#name, &PortStats::name}
+constexpr Field<PortStats> port_counters[] = {
+	FIELD(received), FIELD(received_bytes), FIELD(transmitted), FIELD(transmitted_bytes), FIELD(dropped),
+};
+#undef FIELD
+
+// A counter that was added to a struct and not to its list does not compile.
+static_assert(std::size(counters) == (offsetof(Stats, drops) - offsetof(Stats, received)) / sizeof(std::uint64_t));
+static_assert(std::size(port_counters) == (sizeof(PortStats) - offsetof(PortStats, received)) / sizeof(std::uint64_t));
+
+template <class Struct> std::int64_t moved_by(const std::vector<Move<Struct>> &moves, std::uint64_t Struct::*counter)
+{
+	std::int64_t sum = 0;
+	for (const auto &move : moves)
+		if (move.counter == counter)
+			sum += move.by;
+	return sum;
+}
+std::int64_t change(std::uint64_t before, std::uint64_t after) { return static_cast<std::int64_t>(after - before); }
+
+Moves operator+(Moves a, const Moves &b)
+{
+	a.insert(a.end(), b.begin(), b.end());
+	return a;
+}
+/// What each burst moves.
+Moves burst(std::size_t in, std::size_t in_bytes, std::size_t out, std::size_t out_bytes)
+{
+	const auto number = [](std::size_t n) { return static_cast<std::int64_t>(n); };
+	return {{&Stats::received, number(in)}, {&Stats::received_bytes, number(in_bytes)}, {&Stats::transmitted, number(out)},
+		{&Stats::transmitted_bytes, number(out_bytes)}, {&Stats::bursts, 1}};
+}
+const std::set<std::string> flow_counters = {"flow_hits",      "flow_misses",     "flow_inserts",
+					     "flow_evictions", "flow_suppressed", "flow_entries"};
+const Moves new_flow = {{&Stats::flow_misses, 1}, {&Stats::flow_inserts, 1}, {&Stats::flow_entries, 1}};
+
+// ---- a host under observation ----------------------------------------------------------------------------------------
+
+class Trial : public Host {
+public:
+	const std::string name;
+	const Reason reason;  // of every drop that this trial expects
+
+	Trial(std::string its_name, Reason its_reason) : name(std::move(its_name)), reason(its_reason) {}
+
+	/// Everything the dataplane counts, over all workers.
+	Stats totals() const
+	{
+		Stats out;
+		APUS_INIT(&out);
+		must(apus_stats_get(dataplane, &out), "apus_stats_get");
+		return out;
+	}
+	std::map<std::uint32_t, PortStats> port_totals() const
+	{
+		std::map<std::uint32_t, PortStats> out;
+		std::uint64_t cursor = 0;
+		std::uint32_t id = 0;
+		struct apus_port_params port;
+		APUS_INIT(&port);
+		while (apus_port_iterate(dataplane, &cursor, &id, &port) == 1) {
+			APUS_INIT(&out[id]);
+			must(apus_port_stats_get(dataplane, id, &out[id]), "apus_port_stats_get");
+		}
+		return out;
+	}
+
+	std::vector<Sent> process(const std::vector<Frame> &frames, std::uint32_t room = 64)
+	{
+		auto sent = Host::process(frames, room);
+		audit();
+		return sent;
+	}
+	std::vector<Sent> send(std::uint32_t port, const Bytes &bytes) { return process({frame(port, bytes)}); }
+	void idle() { process({}); }
+	void destroy_worker()
+	{
+		MUST(apus_worker_destroy(worker));
+		worker = nullptr;
+		audit();
+	}
+
+	/// What still waits comes back with the worker.
+	void finish()
+	{
+		if (worker != nullptr)
+			destroy_worker();
+		check(totals().held == 0 && totals().flow_entries == 0, "something is left of destroyed workers");
+	}
+
+	/// Remember the counters; the next moved() tells what changed since.
+	void mark()
+	{
+		before_ = totals();
+		ports_before_ = port_totals();
+		buffers.released.clear();
+	}
+	/// The counters moved by exactly this since mark(), and no others but `open` ones; `drops` frames were dropped.
+	void moved(const Moves &moves, std::int64_t drops = 0, const std::set<std::string> &open = {})
+	{
+		const Stats now_ = totals();
+		for (const auto &[counter, value] : counters) {
+			if (open.count(counter) != 0)
+				continue;
+			const std::int64_t expected = moved_by(moves, value) + (value == &Stats::dropped ? drops : 0);
+			report::equal(change(before_.*value, now_.*value), expected, at(counter));
+			if (expected != 0)
+				seen_.insert(counter);
+		}
+		for (std::uint32_t i = 0; i < APUS_DROP_REASON_COUNT; i++) {
+			const auto by = change(before_.drops[i], now_.drops[i]);
+			if (i == reason || by != 0)
+				report::equal(by, i == reason ? drops : 0, at("drops[") + apus_drop_reason_name(i) + "]");
+		}
+	}
+	void ports_moved(const PortMoves &moves)
+	{
+		for (const auto &[port, now_] : port_totals())
+			for (const auto &[counter, value] : port_counters) {
+				const auto found = moves.find(port);
+				const std::int64_t expected = found == moves.end() ? 0 : moved_by(found->second, value);
+				report::equal(change(ports_before_[port].*value, now_.*value), expected,
+					      at("port ") + std::to_string(port) + " " + counter);
+				if (expected != 0)
+					seen_.insert(std::string("port ") + counter);
+			}
+	}
+	/// moved() said so of this counter.
+	bool has_moved(const std::string &counter) const { return seen_.count(counter) != 0; }
+
+	/// `wrong` is dropped for the reason: alone, and then twice in a burst, when the flow cache may know it.
+	void drops(const char *what, const Frame &wrong)
+	{
+		step_ = what;
+		for (const std::size_t count : {1u, 2u}) {
+			mark();
+			check(process(std::vector<Frame>(count, wrong)).empty(), "something was transmitted");
+			const auto n = static_cast<std::int64_t>(count);
+			moved(burst(count, count * wrong.length(), 0, 0), n, flow_counters);
+			ports_moved({{wrong.port, {{&PortStats::received, n},
+						   {&PortStats::received_bytes, n * wrong.length()},
+						   {&PortStats::dropped, n}}}});
+			check(buffers.released == std::vector<std::uint64_t>(count, wrong.id), "other buffers were released than the frame's");
+		}
+		step_.clear();
+	}
+	void drops(const char *what, std::uint32_t port, const Bytes &bytes) { drops(what, frame(port, bytes)); }
+	void drops(std::uint32_t port, const Bytes &bytes) { drops("wrong", port, bytes); }
+
+	/// `right` leaves through `egress`, and nothing else happens.
+	void passes(const Frame &right, std::uint32_t egress)
+	{
+		step_ = "corrected twin";
+		mark();
+		const auto sent = process({right});
+		check(sent.size() == 1 && sent[0].port == egress && sent[0].id == right.id, "it did not pass");
+		const Stats after = totals();
+		for (std::uint32_t i = 0; i < APUS_DROP_REASON_COUNT; i++)
+			if (after.drops[i] != before_.drops[i])
+				check(false, std::string("dropped: ") + apus_drop_reason_name(i));
+		step_.clear();
+	}
+	void passes(std::uint32_t port, const Bytes &bytes, std::uint32_t egress) { passes(frame(port, bytes), egress); }
+
+	/// `frame` is consumed: an ARP frame that did its work.
+	void consumes(std::uint32_t port, const Bytes &bytes)
+	{
+		step_ = "corrected twin";
+		mark();
+		process({frame(port, bytes)});
+		moved(burst(1, bytes.size(), 0, 0) + Moves{{&Stats::consumed, 1}});
+		step_.clear();
+	}
+
+	void check(bool ok, const char *what) { report::check(ok, at(what)); }
+	void check(bool ok, const std::string &what) { report::check(ok, at(what.c_str())); }
+
+private:
+	Stats before_ = {};
+	std::map<std::uint32_t, PortStats> ports_before_;
+	std::set<std::string> seen_;
+	std::string step_;
+
+	std::string at(const char *what) const { return name + (step_.empty() ? "" : ", " + step_) + ": " + what; }
+
+	/// What holds between any two bursts.
+	void audit()
+	{
+		const Stats now_ = totals();
+		std::uint64_t sum = 0;
+		for (const std::uint64_t drops : now_.drops)
+			sum += drops;
+		check(last_result >= 0, "apus_worker_process() failed");
+		check(sum == now_.dropped, "dropped is not the sum of drops");
+		check(now_.received + now_.generated == now_.transmitted + now_.consumed + sum + now_.held, "frames were lost or doubled");
+		check(buffers.away() == now_.held, "buffers leaked");
+		const std::string error = buffers.take_error();
+		check(error.empty(), error);
+	}
+};
+
+// ---- frames that are wrong -------------------------------------------------------------------------------------------
+
+Bytes with8(Bytes bytes, std::size_t at, std::uint8_t value)
+{
+	model::put8(bytes, at, value);
+	return bytes;
+}
+Bytes with16(Bytes bytes, std::size_t at, std::uint16_t value)
+{
+	model::put16(bytes, at, value);
+	return bytes;
+}
+Bytes cut(Bytes bytes, std::size_t length)
+{
+	bytes.resize(length);
+	return bytes;
+}
+Bytes padded(const Bytes &bytes, std::size_t by = 10) { return cut(bytes, bytes.size() + by); }
+/// `count` 802.1Q tags behind the MAC addresses.
+Bytes tagged(Bytes bytes, std::size_t count = 1, std::uint16_t type = 0x8100, std::uint16_t vlan = 7)
+{
+	for (std::size_t i = 0; i < count; i++) {
+		bytes.insert(bytes.begin() + 12, 4, 0);
+		model::put16(bytes, 12, type);
+		model::put16(bytes, 14, vlan);
+	}
+	return bytes;
+}
+
+struct Variant {
+	const char *what;
+	Bytes bytes;
+};
+
+constexpr std::size_t ip_at = model::ethernet_size;
+constexpr std::size_t gre_at = ip_at + 20;
+constexpr Mac stranger_mac = 0x6000600001EE, group_mac = 0x01005E000001;
+constexpr Ip stranger_ip = ip(10, 0, 1, 77);
+constexpr Ip other_pa = ip(192, 168, 0, 44), far_pa = ip(10, 99, 0, 1);
+constexpr Ip special_ips[] = {0, ip(127, 0, 0, 1), ip(224, 0, 0, 1), ip(239, 255, 255, 255), ip(240, 0, 0, 1), ip(255, 255, 255, 255)};
+
+/// What makes an IPv4 header malformed. `good` is Ethernet + IPv4 without options.
+std::vector<Variant> malformed_ip(const Bytes &good)
+{
+	const auto total = static_cast<std::uint16_t>(good.size() - ip_at);
+	return {{"no IP header", cut(good, ip_at)},
+		{"19 bytes", cut(good, ip_at + 19)},
+		{"version 6", with8(good, ip_at, 0x65)},
+		{"IHL 4", with8(good, ip_at, 0x44)},
+		{"header beyond the frame", with8(cut(with16(good, ip_at + 2, 20), ip_at + 20), ip_at, 0x46)},
+		{"total length beyond the frame", with16(good, ip_at + 2, static_cast<std::uint16_t>(total + 1))},
+		{"total length below the header's", with16(good, ip_at + 2, 19)},
+		{"total length 0", with16(good, ip_at + 2, 0)}};
+}
+
+/// What makes an ARP packet malformed.
+std::vector<Variant> malformed_arp(const Bytes &good)
+{
+	return {{"no ARP packet", cut(good, ip_at)},
+		{"27 bytes", cut(good, ip_at + 27)},
+		{"hardware type", with16(good, ip_at, 6)},
+		{"protocol", with16(good, ip_at + 2, 0x86DD)},
+		{"hardware size", with8(good, ip_at + 4, 8)},
+		{"protocol size", with8(good, ip_at + 5, 16)},
+		{"operation 0", with16(good, ip_at + 6, 0)},
+		{"operation 3", with16(good, ip_at + 6, 3)}};
+}
+
+Bytes vm_arp(Mac sender_mac, Ip sender, Ip target, std::uint16_t operation = 1)
+{
+	return build::arp({broadcast, vm1_mac, 0, model::type_arp}, {operation, sender_mac, sender, 0, target});
+}
+Bytes remote_arp(std::uint16_t operation, Ip target = our_pa)
+{
+	return build::arp({our_pa_mac, remote_pa_mac, 0, model::type_arp}, {operation, remote_pa_mac, remote_pa, our_pa_mac, target});
+}
+Bytes remote_answer() { return remote_arp(2); }
+
+/// remote1_to_vm1() in a tunnel whose outer headers are edited before checksums are made.
+template <class Edit> Bytes outer_edited(Edit edit)
+{
+	build::Ethernet ethernet = outer_ethernet();
+	build::Ip4 outer = outer_ip();
+	edit(ethernet, outer);
+	return build::ipv4(ethernet, outer, build::gre(0x2000, model::type_bridging, subnet1 << 8 | 0x42, remote1_to_vm1()));
+}
+Bytes tunnel() { return tunnelled(remote1_to_vm1()); }
+Bytes tunnel_from(Ip pa, const Bytes &inner, Vsid vsid = subnet1)
+{
+	build::Ip4 outer = outer_ip();
+	outer.source = pa;
+	return build::nvgre(outer_ethernet(), outer, vsid, 0x42, inner);
+}
+Bytes tunnel_to(Ip pa) { return outer_edited([pa](auto &, auto &outer) { outer.destination = pa; }); }
+/// An outer packet that carries just `payload`.
+Bytes outer_with(const Bytes &payload) { return build::ipv4(outer_ethernet(), outer_ip(), payload); }
+Bytes gre_with(std::uint16_t flags, std::uint16_t type = model::type_bridging)
+{
+	return outer_with(build::gre(flags, type, subnet1 << 8 | 0x42, remote1_to_vm1()));
+}
+
+Bytes ping_edited(void (*edit)(build::Ip4 &, Bytes &))
+{
+	build::Ip4 header;
+	header.source = vm1_ip;
+	header.destination = gateway1;
+	header.protocol = 1;
+	Bytes message = build::icmp(8, 0, 7, 1, 24);
+	edit(header, message);
+	return build::ipv4({router_mac, vm1_mac, 0, model::type_ipv4}, header, message);
+}
+
+/// The ping passes the gateway: its answer comes back.
+void gateway_answers(Trial &t) { t.passes(t.vm1, vm1_ping(gateway1), t.vm1); }
+
+/// A second dataplane with other flags, for a twin that only they let pass.
+void passes_with(const Trial &t, std::uint32_t flags, const Bytes &bytes)
+{
+	Trial other(t.name + " (flags)", t.reason);
+	other.opts.flags = flags;
+	other.open_with_policy();
+	other.passes(other.uplink, bytes, other.vm1);
+}
+
+// ---- one case or more for each drop reason ---------------------------------------------------------------------------
+
+struct DropCase {
+	Reason reason;
+	const char *name;
+	void (*run)(Trial &);
+	void (*prepare)(Trial &) = nullptr;  // before the dataplane is made
+};
+
+const DropCase drop_cases[] = {
+	// any port
+	{APUS_DROP_PORT_UNKNOWN, "numbers that were never given", [](Trial &t) {
+		for (const std::uint32_t port : {0u, 999u, 1u << 20, UINT32_MAX})
+			t.drops("number", port, vm1_to_vm2());
+		t.passes(t.vm1, vm1_to_vm2(), t.vm2);
+	}},
+	{APUS_DROP_PORT_UNKNOWN, "a port that was removed", [](Trial &t) {
+		t.passes(t.vm1, vm1_to_vm2(), t.vm2);
+		MUST(apus_port_remove(t.dataplane, t.vm1));
+		t.drops(t.vm1, vm1_to_vm2());
+	}},
+	{APUS_DROP_PORT_UNKNOWN, "comes before FRAME_INVALID", [](Trial &t) { t.drops(999, Bytes(3)); }},
+
+	{APUS_DROP_FRAME_INVALID, "too short", [](Trial &t) {
+		for (const std::uint32_t port : {t.vm1, t.uplink}) {
+			t.drops("0 bytes", port, {});
+			t.drops("1 byte", port, Bytes(1));
+			t.drops("13 bytes", port, cut(vm1_to_vm2(), 13));
+		}
+	}},
+	{APUS_DROP_FRAME_INVALID, "too long", [](Trial &t) {
+		Frame frame = t.frame(t.vm1, with16(cut(vm1_to_vm2(), 200), ip_at + 2, 65521));
+		for (const std::uint32_t length : {65536u, 65792u, UINT32_MAX}) {
+			frame.claimed = length;
+			t.drops("length", frame);
+		}
+		frame.claimed = 65535;
+		t.passes(frame, t.vm2);
+	}},
+	{APUS_DROP_FRAME_INVALID, "too little is contiguous", [](Trial &t) {
+		Frame frame = t.frame(t.vm1, udp(vm2_mac, vm1_mac, vm1_ip, vm2_ip, 64, 0, 400));
+		frame.contiguous = 191;
+		t.drops("191 of 438", frame);
+		frame.contiguous = 0;
+		t.drops("none of 438", frame);
+		frame.contiguous = 192;
+		t.passes(frame, t.vm2);
+		Frame small = t.frame(t.uplink, tunnel());
+		small.contiguous--;
+		t.drops("all but one byte", small);
+		small.contiguous++;
+		t.passes(small, t.vm1);
+	}},
+	{APUS_DROP_FRAME_INVALID, "NULL data", [](Trial &t) {
+		Frame frame = t.frame(t.vm1, vm1_to_vm2());
+		frame.null_data = true;
+		t.drops("data", frame);
+		frame.null_data = false;
+		t.passes(frame, t.vm2);
+	}},
+	{APUS_DROP_FRAME_INVALID, "ends inside a customer's tag", [](Trial &t) {
+		for (const std::uint16_t type : {std::uint16_t{0x8100}, std::uint16_t{0x88A8}}) {
+			t.drops("14 bytes", t.vm1, cut(tagged(vm1_to_vm2(), 1, type), 14));
+			t.drops("17 bytes", t.vm1, cut(tagged(vm1_to_vm2(), 1, type), 17));
+			t.drops("21 bytes, two tags", t.vm1, cut(tagged(vm1_to_vm2(), 2, type), 21));
+			t.passes(t.vm1, tagged(vm1_to_vm2(), 2, type), t.vm2);
+		}
+		Frame frame = t.frame(t.vm1, tagged(vm1_to_vm2(), 45));
+		frame.contiguous = APUS_CONTIGUOUS;
+		t.drops("tags beyond the first 192 bytes", frame);
+	}},
+
+	{APUS_DROP_NO_HEADROOM, "untagged", [](Trial &t) {
+		Frame frame = t.frame(t.vm1, vm1_to_remote1());
+		for (const std::uint32_t headroom : {0u, 41u}) {
+			frame.headroom = headroom;
+			t.drops("headroom", frame);
+		}
+		frame.headroom = 42;
+		t.passes(frame, t.uplink);
+		frame.headroom = 41;
+		t.drops("41, flow is known", frame);
+		frame = t.frame(t.vm1, vm1_to_vm2());
+		frame.headroom = 0;
+		t.passes(frame, t.vm2);
+	}},
+	{APUS_DROP_NO_HEADROOM, "tagged, routed", [](Trial &t) {
+		const auto vlan = objects::provider_address(our_pa, {t.uplink, 24, 7, our_pa_mac});
+		MUST(apus_provider_address_set(t.dataplane, &vlan));
+		Frame frame = t.frame(t.vm1, vm1_to_remote2());
+		frame.headroom = 45;
+		t.drops("45", frame);
+		frame.headroom = 46;
+		t.passes(frame, t.uplink);
+	}},
+
+	{APUS_DROP_NO_BUFFER, "for a request", [](Trial &t) {
+		t.remove_neighbor(remote_pa);
+		t.buffers.refuse = true;
+		t.mark();
+		t.send(t.vm1, vm1_to_remote1());
+		t.moved(burst(1, 58, 0, 0) + Moves{{&Stats::generated, 1}, {&Stats::held, 1}}, 1, flow_counters);
+		t.ports_moved({{t.vm1, {{&PortStats::received, 1}, {&PortStats::received_bytes, 58}}}});
+		t.check(t.buffers.released.empty(), "the waiting packet was released");
+		t.buffers.refuse = false;
+		t.now += second;
+		t.mark();
+		t.idle();
+		t.moved(burst(0, 0, 1, 42) + Moves{{&Stats::generated, 1}, {&Stats::arp_requests, 1}});
+	}},
+	{APUS_DROP_NO_BUFFER, "for a copy", [](Trial &t) {
+		const std::uint32_t vm4 = t.add_vm(subnet1, stranger_mac);
+		t.buffers.refuse = true;
+		t.mark();
+		const auto sent = t.send(t.vm1, vm1_arp(stranger_ip));
+		t.check(sent.size() == 1 && sent[0].port == vm4, "the frame itself did not go to the last port");
+		t.moved(burst(1, 42, 1, 42) + Moves{{&Stats::generated, 1}, {&Stats::switched, 1}}, 1);
+		t.buffers.refuse = false;
+		t.mark();
+		t.check(t.send(t.vm1, vm1_arp(stranger_ip)).size() == 2, "frame and copy did not pass");
+		t.moved(burst(1, 42, 2, 84) + Moves{{&Stats::generated, 1}, {&Stats::switched, 2}});
+	}},
+	{APUS_DROP_NO_BUFFER, "without an allocate callback", [](Trial &t) {
+		t.add_vm(subnet1, stranger_mac);
+		t.mark();
+		t.send(t.vm1, vm1_arp(stranger_ip));
+		t.moved(burst(1, 42, 1, 42) + Moves{{&Stats::generated, 1}, {&Stats::switched, 1}}, 1);
+		gateway_answers(t);  // in place, needs none
+	}, [](Trial &t) { t.worker_opts.buffers = t.buffers.callbacks(false); }},
+
+	// What finds no room is not switched, encapsulated or asked, and only a frame that was received is dropped at its port.
+	{APUS_DROP_OUTPUT_FULL, "a copy", [](Trial &t) {
+		const std::uint32_t vm4 = t.add_vm(subnet1, stranger_mac);
+		t.mark();
+		const auto sent = t.process({t.frame(t.vm1, vm1_arp(stranger_ip))}, 0);
+		t.check(sent.size() == 1 && sent[0].port == vm4, "the frame itself did not go to the last port");
+		t.moved(burst(1, 42, 1, 42) + Moves{{&Stats::generated, 1}, {&Stats::switched, 1}}, 1);
+		t.ports_moved({{t.vm1, {{&PortStats::received, 1}, {&PortStats::received_bytes, 42}}},
+			       {vm4, {{&PortStats::transmitted, 1}, {&PortStats::transmitted_bytes, 42}}}});
+		t.check(t.buffers.released.size() == 1 && t.buffers.released[0] == model::new_buffer, "the copy's buffer did not come back");
+		t.mark();
+		t.check(t.process({t.frame(t.vm1, vm1_arp(stranger_ip))}, 1).size() == 2, "frame and copy did not pass");
+		t.moved(burst(1, 42, 2, 84) + Moves{{&Stats::generated, 1}, {&Stats::switched, 2}});
+	}},
+	{APUS_DROP_OUTPUT_FULL, "a request", [](Trial &t) {
+		t.remove_neighbor(remote_pa);
+		t.mark();
+		t.process({t.frame(t.vm1, vm1_to_remote1())}, 0);
+		t.moved(burst(1, 58, 0, 0) + Moves{{&Stats::generated, 1}, {&Stats::held, 1}, {&Stats::flow_misses, 1}}, 1);
+		t.ports_moved({{t.vm1, {{&PortStats::received, 1}, {&PortStats::received_bytes, 58}}}});
+		t.now += second;
+		t.mark();
+		t.idle();
+		t.moved(burst(0, 0, 1, 42) + Moves{{&Stats::generated, 1}, {&Stats::arp_requests, 1}});
+	}},
+	{APUS_DROP_OUTPUT_FULL, "packets that waited", [](Trial &t) {
+		t.remove_neighbor(remote_pa);
+		t.process({t.frame(t.vm1, vm1_to_remote1()), t.frame(t.vm1, vm1_to_remote1()),
+			   t.frame(t.vm2, udp(remote1_mac, vm2_mac, vm2_ip, remote1_ip))});
+		t.mark();
+		t.check(t.process({t.frame(t.uplink, remote_answer())}, 1).size() == 1, "there was room for one");
+		t.moved(burst(1, 42, 1, 100) + Moves{{&Stats::consumed, 1}, {&Stats::held, -3}, {&Stats::encapsulated, 1}}, 2, flow_counters);
+		t.ports_moved({{t.vm1, {{&PortStats::dropped, 1}}},
+			       {t.vm2, {{&PortStats::dropped, 1}}},
+			       {t.uplink, {{&PortStats::received, 1}, {&PortStats::received_bytes, 42},
+					   {&PortStats::transmitted, 1}, {&PortStats::transmitted_bytes, 100}}}});
+		t.passes(t.vm1, vm1_to_remote1(), t.uplink);
+	}},
+
+	{APUS_DROP_WORKER_DESTROYED, "packets that wait", [](Trial &t) {
+		t.remove_neighbor(remote_pa);
+		t.process({t.frame(t.vm1, vm1_to_remote1()), t.frame(t.vm1, vm1_to_remote2())});
+		t.mark();
+		t.destroy_worker();
+		t.moved({{&Stats::held, -2}}, 2);
+		t.ports_moved({{t.vm1, {{&PortStats::dropped, 2}}}});
+		t.check(t.buffers.released.size() == 2, "their buffers did not come back");
+	}},
+
+	// from a virtual machine
+	{APUS_DROP_SOURCE_MAC, "of somebody else", [](Trial &t) {
+		for (const Mac mac : {vm2_mac, stranger_mac, router_mac, Mac{0}})
+			t.drops("MAC", t.vm1, udp(vm2_mac, mac, vm1_ip, vm2_ip));
+		t.drops("ARP", t.vm1, build::arp({broadcast, vm2_mac, 0, model::type_arp}, {1, vm1_mac, vm1_ip, 0, gateway1}));
+		t.passes(t.vm1, vm1_to_vm2(), t.vm2);
+		t.passes(t.add_vm(subnet1, stranger_mac, true), vm1_to_vm2(), t.vm2);
+	}},
+	{APUS_DROP_SOURCE_MAC, "a group address", [](Trial &t) {
+		for (const Mac mac : {broadcast, group_mac, vm1_mac | Mac{1} << 40})
+			t.drops("MAC", t.vm1, udp(vm2_mac, mac, vm1_ip, vm2_ip));
+		t.passes(t.vm1, vm1_to_vm2(), t.vm2);
+	}},
+	{APUS_DROP_SOURCE_MAC, "comes before what else is wrong", [](Trial &t) {
+		t.drops("EtherType", t.vm1, with16(udp(vm2_mac, stranger_mac, vm1_ip, vm2_ip), 12, 0x86DD));
+		t.drops("tag", t.vm1, cut(tagged(udp(vm2_mac, stranger_mac, vm1_ip, vm2_ip)), 17));
+		t.drops("IP version", t.vm1, with8(udp(vm2_mac, stranger_mac, vm1_ip, vm2_ip), ip_at, 0x65));
+	}},
+
+	{APUS_DROP_SOURCE_RECORD_MISSING, "switched", [](Trial &t) {
+		t.drops(t.vm1, udp(remote1_mac, vm1_mac, stranger_ip, remote1_ip));
+		t.passes(t.vm1, udp(vm2_mac, vm1_mac, stranger_ip, vm2_ip), t.vm2);  // the switch needs no record
+		t.add_record(subnet1, stranger_ip, vm1_mac, our_pa);
+		t.passes(t.vm1, udp(remote1_mac, vm1_mac, stranger_ip, remote1_ip), t.uplink);
+	}},
+	{APUS_DROP_SOURCE_RECORD_MISSING, "routed", [](Trial &t) {
+		t.remove_record(subnet1, vm1_ip);
+		t.drops("local", t.vm1, vm1_to_vm3());
+		t.drops("remote", t.vm1, vm1_to_remote2());
+		t.drops("gateway", t.vm1, vm1_ping(gateway1));
+		t.add_record(subnet1, vm1_ip, vm1_mac, our_pa);
+		t.passes(t.vm1, vm1_to_vm3(), t.vm3);
+	}},
+	{APUS_DROP_SOURCE_CA_MAC, "another machine's address", [](Trial &t) {
+		t.drops("local", t.vm1, udp(vm2_mac, vm1_mac, vm2_ip, vm2_ip));
+		t.drops("remote", t.vm1, udp(vm2_mac, vm1_mac, remote1_ip, vm2_ip));
+		t.drops("routed", t.vm1, udp(router_mac, vm1_mac, vm2_ip, vm3_ip));
+		t.passes(t.vm1, vm1_to_vm2(), t.vm2);
+		t.passes(t.add_vm(subnet1, stranger_mac, true), udp(vm2_mac, stranger_mac, remote1_ip, vm2_ip), t.vm2);
+	}},
+	{APUS_DROP_SOURCE_CA_REMOTE, "the record moved away", [](Trial &t) {
+		t.passes(t.vm1, vm1_to_vm2(), t.vm2);
+		t.remove_record(subnet1, vm1_ip);
+		t.add_record(subnet1, vm1_ip, vm1_mac, remote_pa);
+		t.drops("switched", t.vm1, vm1_to_vm2());
+		t.drops("routed", t.vm1, vm1_to_vm3());
+	}},
+
+	{APUS_DROP_ETHERTYPE, "neither IPv4 nor ARP", [](Trial &t) {
+		for (const std::uint16_t type : {0x86DD, 0x0026, 0x0801, 0x8847, 0x9100})
+			t.drops("EtherType", t.vm1, with16(vm1_to_vm2(), 12, type));
+		t.drops("behind a tag", t.vm1, tagged(with16(vm1_to_vm2(), 12, 0x86DD)));
+		t.drops("14 bytes", t.vm1, cut(with16(vm1_to_vm2(), 12, 0x86DD), 14));
+		t.passes(t.vm1, vm1_to_vm2(), t.vm2);
+	}},
+	{APUS_DROP_IP_MALFORMED, "header", [](Trial &t) {
+		for (const auto &[what, bytes] : malformed_ip(vm1_to_vm2())) {
+			t.drops(what, t.vm1, bytes);
+			t.drops(what, t.vm1, tagged(bytes));
+		}
+		t.passes(t.vm1, padded(vm1_to_vm2()), t.vm2);
+	}},
+	{APUS_DROP_IP_MALFORMED, "source address", [](Trial &t) {
+		for (const Ip from : special_ips)
+			t.drops("address", t.vm1, udp(vm2_mac, vm1_mac, from, vm2_ip));
+		t.passes(t.vm1, vm1_to_vm2(), t.vm2);
+	}},
+	{APUS_DROP_NOT_UNICAST, "MAC", [](Trial &t) {
+		for (const Mac to : {broadcast, group_mac, vm2_mac | Mac{1} << 40})
+			t.drops("MAC", t.vm1, udp(to, vm1_mac, vm1_ip, vm2_ip));
+		t.passes(t.vm1, vm1_to_vm2(), t.vm2);
+	}},
+	{APUS_DROP_NOT_UNICAST, "customer address", [](Trial &t) {
+		for (const Ip to : special_ips) {
+			t.drops("address", t.vm1, udp(vm2_mac, vm1_mac, vm1_ip, to));
+			t.drops("before the source's", t.vm1, udp(vm2_mac, vm1_mac, 0, to));
+		}
+		t.passes(t.vm1, vm1_to_vm2(), t.vm2);
+	}},
+
+	{APUS_DROP_DESTINATION_RECORD_MISSING, "switched", [](Trial &t) {
+		t.drops(t.vm1, udp(stranger_mac, vm1_mac, vm1_ip, stranger_ip));
+		t.add_record(subnet1, stranger_ip, stranger_mac, remote_pa);
+		t.passes(t.vm1, udp(stranger_mac, vm1_mac, vm1_ip, stranger_ip), t.uplink);
+	}},
+	{APUS_DROP_DESTINATION_RECORD_MISSING, "routed, on-link", [](Trial &t) {
+		const Bytes frame = udp(router_mac, vm1_mac, vm1_ip, ip(10, 0, 2, 77));
+		t.drops(t.vm1, frame);
+		t.add_record(subnet2, ip(10, 0, 2, 77), stranger_mac, remote_pa);
+		t.passes(t.vm1, frame, t.uplink);
+	}},
+	{APUS_DROP_DESTINATION_CA_MAC, "switched", [](Trial &t) {
+		t.drops(t.vm1, udp(stranger_mac, vm1_mac, vm1_ip, remote1_ip));
+		t.passes(t.vm1, vm1_to_remote1(), t.uplink);
+	}},
+	{APUS_DROP_CUSTOMER_ROUTE_MISSING, "routed", [](Trial &t) {
+		const Bytes frame = udp(router_mac, vm1_mac, vm1_ip, ip(172, 16, 0, 9));
+		t.drops(t.vm1, frame);
+		t.add_route(subnet2, {ip(172, 16, 0, 0), 16}, remote2_ip);
+		t.passes(t.vm1, frame, t.uplink);
+	}},
+	{APUS_DROP_NEXT_HOP_RECORD_MISSING, "routed", [](Trial &t) {
+		const Bytes frame = udp(router_mac, vm1_mac, vm1_ip, ip(172, 16, 0, 9));
+		t.add_route(subnet1, {ip(172, 16, 0, 0), 16}, stranger_ip);
+		t.drops(t.vm1, frame);
+		t.add_record(subnet1, stranger_ip, stranger_mac, remote_pa);
+		t.passes(t.vm1, frame, t.uplink);
+	}},
+	{APUS_DROP_RULE_NONE, "switched", [](Trial &t) {
+		t.add_record(subnet1, stranger_ip, stranger_mac, remote_pa, APUS_RULE_NONE);
+		t.drops(t.vm1, udp(stranger_mac, vm1_mac, vm1_ip, stranger_ip));
+		t.passes(t.vm1, vm1_to_remote1(), t.uplink);
+	}},
+	{APUS_DROP_RULE_NONE, "routed", [](Trial &t) {
+		t.add_record(subnet2, ip(10, 0, 2, 77), stranger_mac, remote_pa, APUS_RULE_NONE);
+		t.drops(t.vm1, udp(router_mac, vm1_mac, vm1_ip, ip(10, 0, 2, 77)));
+		t.remove_record(subnet2, vm3_ip);
+		t.add_record(subnet2, vm3_ip, vm3_mac, our_pa, APUS_RULE_NONE);
+		t.passes(t.vm1, vm1_to_vm3(), t.vm3);  // on this host
+	}},
+	{APUS_DROP_TTL_EXPIRED, "to this host", [](Trial &t) {
+		for (const std::uint8_t ttl : {0, 1})
+			t.drops("first packet", t.vm1, udp(router_mac, vm1_mac, vm1_ip, vm3_ip, ttl));
+		t.passes(t.vm1, udp(router_mac, vm1_mac, vm1_ip, vm3_ip, 2), t.vm3);
+		t.drops("flow is known", t.vm1, udp(router_mac, vm1_mac, vm1_ip, vm3_ip, 1));
+		t.passes(t.vm1, udp(vm2_mac, vm1_mac, vm1_ip, vm2_ip, 0), t.vm2);  // switched
+	}},
+	{APUS_DROP_TTL_EXPIRED, "to another host", [](Trial &t) {
+		t.passes(t.vm1, udp(router_mac, vm1_mac, vm1_ip, remote2_ip, 2), t.uplink);
+		t.drops("flow is known", t.vm1, udp(router_mac, vm1_mac, vm1_ip, remote2_ip, 1));
+		t.passes(t.vm1, udp(remote1_mac, vm1_mac, vm1_ip, remote1_ip, 1), t.uplink);  // switched
+		t.remove_neighbor(remote_pa);
+		t.drops("before waiting for a next hop", t.vm1, udp(router_mac, vm1_mac, vm1_ip, remote2_ip, 1));
+	}},
+	{APUS_DROP_MTU_EXCEEDED, "switched and routed", [](Trial &t) {
+		const auto sized = [](Mac to, Ip ca, std::size_t total) { return udp(to, vm1_mac, vm1_ip, ca, 64, 0, total - 24); };
+		t.drops("switched", t.vm1, sized(remote1_mac, remote1_ip, 1501));
+		t.passes(t.vm1, padded(sized(remote1_mac, remote1_ip, 1500)), t.uplink);
+		t.drops("switched, flow is known", t.vm1, sized(remote1_mac, remote1_ip, 1501));
+		t.drops("routed", t.vm1, sized(router_mac, remote2_ip, 1501));
+		t.passes(t.vm1, sized(router_mac, remote2_ip, 1500), t.uplink);
+		t.passes(t.vm1, sized(vm2_mac, vm2_ip, 9000), t.vm2);  // no tunnel
+	}},
+	{APUS_DROP_NO_LOCAL_PORT, "from a virtual machine", [](Trial &t) {
+		t.add_record(subnet1, stranger_ip, stranger_mac, our_pa);
+		t.add_record(subnet2, ip(10, 0, 2, 77), stranger_mac, our_pa);
+		t.drops("switched", t.vm1, udp(stranger_mac, vm1_mac, vm1_ip, stranger_ip));
+		t.drops("routed", t.vm1, udp(router_mac, vm1_mac, vm1_ip, ip(10, 0, 2, 77)));
+		const std::uint32_t vm4 = t.add_vm(subnet1, stranger_mac), vm5 = t.add_vm(subnet2, stranger_mac);
+		t.passes(t.vm1, udp(stranger_mac, vm1_mac, vm1_ip, stranger_ip), vm4);
+		t.passes(t.vm1, udp(router_mac, vm1_mac, vm1_ip, ip(10, 0, 2, 77)), vm5);
+	}},
+	{APUS_DROP_NO_LOCAL_PORT, "from the provider network", [](Trial &t) {
+		t.passes(t.uplink, tunnel(), t.vm1);
+		MUST(apus_port_remove(t.dataplane, t.vm1));
+		t.drops(t.uplink, tunnel());
+	}},
+	{APUS_DROP_GATEWAY_UNSERVED, "no echo request", [](Trial &t) {
+		t.drops("UDP", t.vm1, udp(router_mac, vm1_mac, vm1_ip, gateway1));
+		t.drops("UDP to another subnet's gateway", t.vm1, udp(router_mac, vm1_mac, vm1_ip, gateway2));
+		t.drops("echo reply", t.vm1, ping_edited([](auto &, auto &message) { message[0] = 0; }));
+		t.drops("code 1", t.vm1, ping_edited([](auto &, auto &message) { message[1] = 1; }));
+		t.drops("7 bytes", t.vm1, ping_edited([](auto &, auto &message) { message.resize(7); }));
+		t.drops("more fragments", t.vm1, ping_edited([](auto &header, auto &) { header.fragment = 0x2000; }));
+		t.drops("later fragment", t.vm1, ping_edited([](auto &header, auto &) { header.fragment = 1; }));
+		t.drops("header checksum", t.vm1, with16(vm1_ping(gateway1), ip_at + 10, 0x1234));
+		gateway_answers(t);
+		t.passes(t.vm1, vm1_ping(gateway2), t.vm1);
+		t.passes(t.vm1, ping_edited([](auto &header, auto &) { header.ttl = 0; }), t.vm1);
+	}},
+	{APUS_DROP_HAIRPIN, "switched", [](Trial &t) {
+		t.drops("to itself", t.vm1, udp(vm1_mac, vm1_mac, vm1_ip, vm1_ip));
+		t.drops("to its own MAC", t.vm1, udp(vm1_mac, vm1_mac, vm1_ip, vm2_ip));
+		t.passes(t.vm1, vm1_to_vm2(), t.vm2);
+	}},
+	{APUS_DROP_HAIRPIN, "routed", [](Trial &t) {
+		t.drops(t.vm1, udp(router_mac, vm1_mac, vm1_ip, vm1_ip));
+		t.passes(t.vm1, udp(router_mac, vm1_mac, vm1_ip, vm2_ip), t.vm2);
+	}},
+
+	{APUS_DROP_ARP_MALFORMED, "each field", [](Trial &t) {
+		for (const auto &[what, bytes] : malformed_arp(vm1_arp(gateway1))) {
+			t.drops(what, t.vm1, bytes);
+			t.drops(what, t.vm1, tagged(bytes));
+		}
+		t.passes(t.vm1, vm1_arp(gateway1), t.vm1);
+		t.passes(t.vm1, padded(vm1_arp(gateway1), 18), t.vm1);
+	}},
+	{APUS_DROP_ARP_SPOOFED, "sender MAC", [](Trial &t) {
+		for (const std::uint16_t operation : {1, 2})
+			t.drops("operation", t.vm1, vm_arp(vm2_mac, vm1_ip, gateway1, operation));
+		t.passes(t.vm1, vm_arp(vm1_mac, vm1_ip, gateway1), t.vm1);
+	}},
+	{APUS_DROP_ARP_SPOOFED, "sender address", [](Trial &t) {
+		t.drops("gateway", t.vm1, vm_arp(vm1_mac, gateway1, vm2_ip));
+		t.drops("announced gateway", t.vm1, vm_arp(vm1_mac, gateway1, gateway1));
+		t.drops("another machine's", t.vm1, vm_arp(vm1_mac, vm2_ip, gateway1));
+		t.drops("a remote machine's", t.vm1, vm_arp(vm1_mac, remote1_ip, gateway1));
+		t.passes(t.vm1, vm_arp(vm1_mac, 0, gateway1), t.vm1);
+		t.passes(t.vm1, vm_arp(vm1_mac, stranger_ip, gateway1), t.vm1);
+		t.consumes(t.vm1, vm_arp(vm1_mac, vm1_ip, vm1_ip));
+		t.remove_record(subnet1, vm1_ip);
+		t.add_record(subnet1, vm1_ip, vm1_mac, remote_pa);
+		t.drops("its own, but on another host", t.vm1, vm_arp(vm1_mac, vm1_ip, gateway1));
+		const std::uint32_t trusted = t.add_vm(subnet1, stranger_mac, true);
+		t.passes(trusted, vm_arp(vm2_mac, remote1_ip, gateway1), trusted);
+	}},
+	{APUS_DROP_ARP_UNANSWERED, "alone in its subnet", [](Trial &t) {
+		const Bytes question = build::arp({broadcast, vm3_mac, 0, model::type_arp}, {1, vm3_mac, vm3_ip, 0, ip(10, 0, 2, 77)});
+		t.drops(t.vm3, question);
+		const std::uint32_t vm4 = t.add_vm(subnet2, stranger_mac);
+		t.passes(t.vm3, question, vm4);
+	}},
+
+	// towards the provider network
+	{APUS_DROP_PROVIDER_ROUTE_MISSING, "no route", [](Trial &t) {
+		t.add_record(subnet1, stranger_ip, stranger_mac, far_pa);
+		t.add_record(subnet2, ip(10, 0, 2, 77), stranger_mac, far_pa);
+		t.drops("switched", t.vm1, udp(stranger_mac, vm1_mac, vm1_ip, stranger_ip));
+		t.drops("routed", t.vm1, udp(router_mac, vm1_mac, vm1_ip, ip(10, 0, 2, 77)));
+		t.add_provider_route({ip(10, 99, 0, 0), 16}, t.uplink, remote_pa);
+		t.passes(t.vm1, udp(stranger_mac, vm1_mac, vm1_ip, stranger_ip), t.uplink);
+	}},
+	{APUS_DROP_PROVIDER_ADDRESS_MISSING, "a second uplink without one", [](Trial &t) {
+		const std::uint32_t uplink2 = t.add_uplink();
+		t.add_record(subnet1, stranger_ip, stranger_mac, far_pa);
+		t.add_provider_route({ip(10, 99, 0, 0), 16}, uplink2, 0);
+		t.add_neighbor(far_pa, remote_pa_mac);
+		t.drops(t.vm1, udp(stranger_mac, vm1_mac, vm1_ip, stranger_ip));
+		t.add_pa(ip(192, 168, 7, 22), uplink2, our_pa_mac);
+		t.passes(t.vm1, udp(stranger_mac, vm1_mac, vm1_ip, stranger_ip), uplink2);
+	}},
+	{APUS_DROP_NEIGHBOR_FAILED, "waited, then while failed", [](Trial &t) {
+		t.remove_neighbor(remote_pa);
+		t.send(t.vm1, vm1_to_remote1());
+		for (int retry = 1; retry < 3; retry++) {
+			t.now += second;
+			t.idle();
+		}
+		t.now += second - 1;
+		t.mark();
+		t.idle();
+		t.moved(burst(0, 0, 0, 0));
+		t.now += 1;
+		t.mark();
+		t.idle();
+		t.moved(burst(0, 0, 0, 0) + Moves{{&Stats::held, -1}}, 1, flow_counters);
+		t.ports_moved({{t.vm1, {{&PortStats::dropped, 1}}}});
+		t.check(t.buffers.released.size() == 1, "its buffer did not come back");
+		t.drops("while failed", t.vm1, vm1_to_remote1());
+		t.now += 4 * second - 1;
+		t.drops("at the end of it", t.vm1, vm1_to_remote1());
+		t.now += 1;
+		t.mark();
+		t.send(t.vm1, vm1_to_remote1());
+		t.moved(burst(1, 58, 1, 42) + Moves{{&Stats::held, 1}, {&Stats::generated, 1}, {&Stats::arp_requests, 1}}, 0, flow_counters);
+		t.check(t.send(t.uplink, remote_answer()).size() == 1, "an answer did not let it go");
+		t.passes(t.vm1, vm1_to_remote1(), t.uplink);
+	}},
+	{APUS_DROP_NEIGHBOR_QUEUE_FULL, "the ninth for a next hop", [](Trial &t) {
+		t.remove_neighbor(remote_pa);
+		t.process(std::vector<Frame>(8, t.frame(t.vm1, vm1_to_remote1())));
+		t.drops("same flow", t.vm1, vm1_to_remote1());
+		t.drops("routed", t.vm1, vm1_to_remote2());
+		t.check(t.send(t.uplink, remote_answer()).size() == 8, "eight did not go on");
+		t.passes(t.vm1, vm1_to_remote1(), t.uplink);
+	}},
+	{APUS_DROP_NEIGHBOR_QUEUE_FULL, "more than held_capacity", [](Trial &t) {
+		t.add_record(subnet1, stranger_ip, stranger_mac, other_pa);
+		t.remove_neighbor(remote_pa);
+		t.process(std::vector<Frame>(2, t.frame(t.vm1, vm1_to_remote1())));
+		t.drops("same next hop", t.vm1, vm1_to_remote1());
+		t.drops("another next hop", t.vm1, udp(stranger_mac, vm1_mac, vm1_ip, stranger_ip));
+		t.check(t.send(t.uplink, remote_answer()).size() == 2, "two did not go on");
+	}, [](Trial &t) { t.worker_opts.held_capacity = 2; }},
+
+	// from the provider network
+	{APUS_DROP_OUTER_MAC, "not ours", [](Trial &t) {
+		for (const Mac mac : {stranger_mac, broadcast, remote_pa_mac, Mac{0}})
+			t.drops("MAC", t.uplink, outer_edited([mac](auto &ethernet, auto &) { ethernet.destination = mac; }));
+		t.passes(t.uplink, tunnel(), t.vm1);
+		t.drops("flow is known", t.uplink, outer_edited([](auto &ethernet, auto &) { ethernet.destination = stranger_mac; }));
+	}},
+	{APUS_DROP_OUTER_VLAN, "address without a VLAN", [](Trial &t) {
+		t.drops("first packet", t.uplink, tagged(tunnel()));
+		t.passes(t.uplink, tunnel(), t.vm1);
+		t.drops("flow is known", t.uplink, tagged(tunnel()));
+		t.passes(t.uplink, tagged(tunnel(), 1, 0x8100, 0), t.vm1);  // priority tag
+	}},
+	{APUS_DROP_OUTER_VLAN, "address with a VLAN", [](Trial &t) {
+		const auto vlan = objects::provider_address(our_pa, {t.uplink, 24, 7, our_pa_mac});
+		MUST(apus_provider_address_set(t.dataplane, &vlan));
+		t.drops("untagged", t.uplink, tunnel());
+		t.drops("priority tag", t.uplink, tagged(tunnel(), 1, 0x8100, 0));
+		t.drops("another", t.uplink, tagged(tunnel(), 1, 0x8100, 8));
+		t.passes(t.uplink, tagged(tunnel()), t.vm1);
+		t.passes(t.uplink, tagged(tunnel(), 1, 0x88A8, 0xE007), t.vm1);  // PCP does not matter
+		t.drops("flow is known", t.uplink, tagged(tunnel(), 1, 0x8100, 8));
+	}},
+	{APUS_DROP_OUTER_ETHERTYPE, "neither IPv4 nor ARP", [](Trial &t) {
+		for (const std::uint16_t type : {0x86DD, 0x0026, 0x0801, 0x9100})
+			t.drops("EtherType", t.uplink, with16(tunnel(), 12, type));
+		t.drops("14 bytes", t.uplink, cut(with16(tunnel(), 12, 0x86DD), 14));
+		t.drops("behind a tag", t.uplink, tagged(with16(tunnel(), 12, 0x86DD)));
+		t.drops("two tags", t.uplink, tagged(tunnel(), 2));
+		t.passes(t.uplink, tunnel(), t.vm1);
+	}},
+	{APUS_DROP_OUTER_TRUNCATED, "tag", [](Trial &t) {
+		t.drops("14 bytes", t.uplink, cut(tagged(tunnel()), 14));
+		t.drops("17 bytes", t.uplink, cut(tagged(tunnel(), 1, 0x88A8), 17));
+	}},
+	{APUS_DROP_OUTER_TRUNCATED, "IPv4 header", [](Trial &t) {
+		t.drops("no byte", t.uplink, cut(tunnel(), ip_at));
+		t.drops("19 bytes", t.uplink, cut(tunnel(), ip_at + 19));
+		t.drops("header beyond the frame", t.uplink, with8(cut(tunnel(), ip_at + 20), ip_at, 0x46));
+		t.drops("tagged, 19 bytes", t.uplink, cut(tagged(tunnel()), ip_at + 4 + 19));
+	}},
+	{APUS_DROP_OUTER_TRUNCATED, "GRE header", [](Trial &t) {
+		const Bytes header = build::gre(0x2000, model::type_bridging, subnet1 << 8, {});
+		for (const std::size_t length : {0, 3, 4, 7}) {
+			t.drops("frame", t.uplink, outer_with(cut(header, length)));
+			t.drops("padded", t.uplink, padded(outer_with(cut(header, length)), 60));
+		}
+		t.passes(t.uplink, tunnel(), t.vm1);
+	}},
+	{APUS_DROP_OUTER_IP_VERSION, "version and IHL", [](Trial &t) {
+		for (const std::uint8_t byte : {0x65, 0x05, 0x44, 0x40})
+			t.drops("first byte", t.uplink, with8(tunnel(), ip_at, byte));
+		t.passes(t.uplink, tunnel(), t.vm1);
+	}},
+	{APUS_DROP_OUTER_IP_OPTIONS, "not accepted", [](Trial &t) {
+		for (const unsigned words : {1u, 10u}) {
+			const Bytes frame = outer_edited([words](auto &, auto &outer) { outer.options = words; });
+			t.drops("words", t.uplink, frame);
+			passes_with(t, APUS_DATAPLANE_ACCEPT_IP_OPTIONS, frame);
+		}
+		t.passes(t.uplink, tunnel(), t.vm1);
+	}},
+	{APUS_DROP_OUTER_IP_LENGTH, "total length", [](Trial &t) {
+		t.drops("0", t.uplink, with16(tunnel(), ip_at + 2, 0));
+		t.drops("below the header's", t.uplink, with16(tunnel(), ip_at + 2, 19));
+		t.drops("beyond the frame", t.uplink, with16(tunnel(), ip_at + 2, static_cast<std::uint16_t>(tunnel().size() - ip_at + 1)));
+		t.drops("frame was cut", t.uplink, cut(tunnel(), tunnel().size() - 1));
+		t.passes(t.uplink, padded(tunnel()), t.vm1);
+	}},
+	{APUS_DROP_OUTER_IP_CHECKSUM, "by computation and by the device's word", [](Trial &t) {
+		const Bytes wrong = with16(tunnel(), ip_at + 10, static_cast<std::uint16_t>(model::get16(tunnel(), ip_at + 10) ^ 1));
+		t.drops("computed", t.uplink, wrong);
+		Frame frame = t.frame(t.uplink, tunnel());
+		frame.flags = APUS_FRAME_IP_CHECKSUM_BAD;
+		t.drops("device: bad", frame);
+		frame.flags = APUS_FRAME_IP_CHECKSUM_BAD | APUS_FRAME_IP_CHECKSUM_GOOD;
+		t.drops("device: both", frame);
+		t.passes(t.uplink, tunnel(), t.vm1);
+		t.drops("computed, flow is known", t.uplink, wrong);
+		frame = t.frame(t.uplink, wrong);
+		frame.flags = APUS_FRAME_IP_CHECKSUM_GOOD;
+		t.passes(frame, t.vm1);
+	}},
+	{APUS_DROP_OUTER_NOT_OURS, "destination", [](Trial &t) {
+		for (const Ip pa : {other_pa, remote_pa, vm1_ip, ip(255, 255, 255, 255), ip(224, 0, 0, 5)})
+			t.drops("address", t.uplink, tunnel_to(pa));
+		t.passes(t.uplink, tunnel(), t.vm1);
+		const std::uint32_t uplink2 = t.add_uplink();
+		t.drops("another port's address", uplink2, tunnel());
+	}},
+	{APUS_DROP_OUTER_FRAGMENT, "MF and offset", [](Trial &t) {
+		for (const std::uint16_t fragment : {0x2000, 0x0001, 0x1FFF, 0x6000})
+			t.drops("field", t.uplink, outer_edited([fragment](auto &, auto &outer) { outer.fragment = fragment; }));
+		for (const std::uint16_t fragment : {0x0000, 0x4000, 0x8000})
+			t.passes(t.uplink, outer_edited([fragment](auto &, auto &outer) { outer.fragment = fragment; }), t.vm1);
+	}},
+	{APUS_DROP_OUTER_PROTOCOL, "not GRE", [](Trial &t) {
+		for (const std::uint8_t protocol : {0, 1, 6, 17, 46, 48})
+			t.drops("protocol", t.uplink, outer_edited([protocol](auto &, auto &outer) { outer.protocol = protocol; }));
+		t.passes(t.uplink, tunnel(), t.vm1);
+	}},
+	{APUS_DROP_GRE_FLAGS, "each bit", [](Trial &t) {
+		for (const std::uint16_t bit : {0x8000, 0x4000, 0x1000, 0x0800, 0x0400}) {
+			t.drops("with key", t.uplink, gre_with(static_cast<std::uint16_t>(0x2000 | bit)));
+			t.drops("without key", t.uplink, gre_with(bit));
+		}
+		t.passes(t.uplink, gre_with(0x23F8), t.vm1);  // ignored
+	}},
+	{APUS_DROP_GRE_VERSION, "each bit", [](Trial &t) {
+		for (const std::uint16_t version : {1, 2, 4, 7}) {
+			t.drops("version", t.uplink, gre_with(static_cast<std::uint16_t>(0x2000 | version)));
+			t.drops("before flags", t.uplink, gre_with(static_cast<std::uint16_t>(0x8000 | version)));
+		}
+		t.passes(t.uplink, gre_with(0x2000), t.vm1);
+	}},
+	{APUS_DROP_GRE_NO_KEY, "no key", [](Trial &t) {
+		t.drops("no bit", t.uplink, gre_with(0));
+		t.drops("ignored bits", t.uplink, gre_with(0x03F8));
+		t.passes(t.uplink, gre_with(0x2000), t.vm1);
+	}},
+	{APUS_DROP_GRE_PROTOCOL, "not transparent Ethernet", [](Trial &t) {
+		for (const std::uint16_t type : {0x0800, 0x6559, 0x88BE})
+			t.drops("type", t.uplink, gre_with(0x2000, type));
+		t.passes(t.uplink, gre_with(0x2000), t.vm1);
+	}},
+	{APUS_DROP_SOURCE_PA_UNKNOWN, "no record has it", [](Trial &t) {
+		t.drops("first", t.uplink, tunnel_from(other_pa, remote1_to_vm1()));
+		t.drops("before VSID_RESERVED", t.uplink, tunnel_from(other_pa, remote1_to_vm1(), 1));
+		t.drops("before INNER_ETHERTYPE", t.uplink, tunnel_from(other_pa, with16(remote1_to_vm1(), 12, 0x86DD)));
+		t.passes(t.uplink, tunnel(), t.vm1);
+	}},
+	{APUS_DROP_VSID_RESERVED, "both ranges", [](Trial &t) {
+		for (const Vsid vsid : {0u, 1u, 4095u, 0xFFFFFFu})
+			t.drops("VSID", t.uplink, tunnelled(remote1_to_vm1(), vsid));
+		t.passes(t.uplink, tunnel(), t.vm1);
+	}},
+	{APUS_DROP_VSID_UNKNOWN, "nothing here has it", [](Trial &t) {
+		for (const Vsid vsid : {4096u, 7000u, 0xFFFFFEu})
+			t.drops("VSID", t.uplink, tunnelled(remote1_to_vm1(), vsid));
+		t.passes(t.uplink, tunnel(), t.vm1);
+	}},
+	{APUS_DROP_VSID_UNKNOWN, "reserved ones where they are accepted", [](Trial &t) {
+		for (const Vsid vsid : {1u, 4095u, 0xFFFFFFu})
+			t.drops("VSID", t.uplink, tunnelled(remote1_to_vm1(), vsid));
+	}, [](Trial &t) { t.opts.flags = APUS_DATAPLANE_ACCEPT_RESERVED_VSIDS; }},
+	{APUS_DROP_INNER_TRUNCATED, "Ethernet header", [](Trial &t) {
+		for (const std::size_t length : {0, 1, 13}) {
+			t.drops("frame", t.uplink, tunnelled(cut(remote1_to_vm1(), length)));
+			t.drops("padded", t.uplink, padded(tunnelled(cut(remote1_to_vm1(), length)), 60));
+		}
+		t.passes(t.uplink, tunnel(), t.vm1);
+	}},
+	{APUS_DROP_INNER_VLAN, "tagged", [](Trial &t) {
+		for (const std::uint16_t type : {0x8100, 0x88A8})
+			for (const std::uint16_t vlan : {0, 7})
+				t.drops("tag", t.uplink, tunnelled(tagged(remote1_to_vm1(), 1, type, vlan)));
+		t.drops("before SOURCE_PA_UNKNOWN", t.uplink, tunnel_from(other_pa, tagged(remote1_to_vm1())));
+		t.passes(t.uplink, tunnel(), t.vm1);
+	}},
+	{APUS_DROP_INNER_ETHERTYPE, "not IPv4", [](Trial &t) {
+		for (const std::uint16_t type : {0x0806, 0x86DD, 0x0026})
+			t.drops("EtherType", t.uplink, tunnelled(with16(remote1_to_vm1(), 12, type)));
+		t.drops("14 bytes", t.uplink, tunnelled(cut(with16(remote1_to_vm1(), 12, 0x86DD), 14)));
+		t.passes(t.uplink, tunnel(), t.vm1);
+	}},
+	{APUS_DROP_INNER_IP_MALFORMED, "header", [](Trial &t) {
+		for (const auto &[what, bytes] : malformed_ip(remote1_to_vm1())) {
+			t.drops(what, t.uplink, tunnelled(bytes));
+			t.drops(what, t.uplink, padded(tunnelled(bytes), 60));  // padding of the outer frame is no help
+		}
+		t.passes(t.uplink, tunnelled(padded(remote1_to_vm1())), t.vm1);
+	}},
+	{APUS_DROP_INNER_IP_MALFORMED, "source address", [](Trial &t) {
+		for (const Ip from : special_ips)
+			t.drops("address", t.uplink, tunnelled(udp(vm1_mac, remote1_mac, from, vm1_ip)));
+		t.passes(t.uplink, tunnel(), t.vm1);
+	}},
+	{APUS_DROP_INNER_NOT_UNICAST, "MAC and address", [](Trial &t) {
+		for (const Mac to : {broadcast, group_mac, vm1_mac | Mac{1} << 40})
+			t.drops("MAC", t.uplink, tunnelled(udp(to, remote1_mac, remote1_ip, vm1_ip)));
+		for (const Ip to : special_ips)
+			t.drops("address", t.uplink, tunnelled(udp(vm1_mac, remote1_mac, remote1_ip, to)));
+		t.passes(t.uplink, tunnel(), t.vm1);
+	}},
+	{APUS_DROP_VSID_PA_MISMATCH, "a host of another virtual subnet", [](Trial &t) {
+		t.add_record(subnet2, ip(10, 0, 2, 44), stranger_mac, other_pa);
+		const Bytes inner = udp(vm1_mac, stranger_mac, ip(10, 0, 1, 44), vm1_ip);
+		t.drops("in subnet 1", t.uplink, tunnel_from(other_pa, inner));
+		t.drops("before INNER_SOURCE_CA_PA", t.uplink, tunnel_from(other_pa, remote1_to_vm1()));
+		t.drops("routed from subnet 1", t.uplink, tunnel_from(other_pa, udp(vm3_mac, remote1_mac, remote1_ip, vm3_ip), subnet2));
+		t.add_record(subnet1, ip(10, 0, 1, 44), stranger_mac, other_pa);
+		t.passes(t.uplink, tunnel_from(other_pa, inner), t.vm1);
+	}},
+	{APUS_DROP_VSID_PA_MISMATCH, "also without source validation", [](Trial &t) {
+		t.add_record(subnet2, ip(10, 0, 2, 44), stranger_mac, other_pa);
+		t.drops(t.uplink, tunnel_from(other_pa, remote1_to_vm1()));
+		t.passes(t.uplink, tunnel(), t.vm1);
+	}, [](Trial &t) { t.opts.flags = APUS_DATAPLANE_NO_SOURCE_VALIDATION; }},
+	{APUS_DROP_INNER_SOURCE_MISSING, "no record", [](Trial &t) {
+		const Bytes switched = tunnelled(udp(vm1_mac, remote1_mac, stranger_ip, vm1_ip));
+		const Bytes routed = tunnelled(udp(vm3_mac, remote1_mac, stranger_ip, vm3_ip), subnet2);
+		t.drops("switched", t.uplink, switched);
+		t.drops("routed", t.uplink, routed);
+		passes_with(t, APUS_DATAPLANE_NO_SOURCE_VALIDATION, switched);
+		t.add_record(subnet1, stranger_ip, remote1_mac, remote_pa);
+		t.passes(t.uplink, switched, t.vm1);
+		t.passes(t.uplink, routed, t.vm3);
+	}},
+	{APUS_DROP_INNER_SOURCE_CA_PA, "of another host", [](Trial &t) {
+		const Bytes wrong = tunnelled(udp(vm1_mac, vm2_mac, vm2_ip, vm1_ip));
+		t.drops("ours", t.uplink, wrong);
+		t.add_record(subnet1, stranger_ip, stranger_mac, other_pa);
+		t.drops("another remote host's", t.uplink, tunnelled(udp(vm1_mac, stranger_mac, stranger_ip, vm1_ip)));
+		t.passes(t.uplink, tunnel_from(other_pa, udp(vm1_mac, stranger_mac, stranger_ip, vm1_ip)), t.vm1);
+		passes_with(t, APUS_DATAPLANE_NO_SOURCE_VALIDATION, wrong);
+	}},
+	{APUS_DROP_INNER_SOURCE_CA_MAC, "of another machine", [](Trial &t) {
+		const Bytes wrong = tunnelled(udp(vm1_mac, stranger_mac, remote1_ip, vm1_ip));
+		t.drops("switched", t.uplink, wrong);
+		t.drops("routed", t.uplink, tunnelled(udp(vm3_mac, stranger_mac, remote1_ip, vm3_ip), subnet2));
+		t.passes(t.uplink, tunnel(), t.vm1);
+		t.passes(t.uplink, tunnelled(udp(vm3_mac, remote1_mac, remote1_ip, vm3_ip), subnet2), t.vm3);
+		passes_with(t, APUS_DATAPLANE_NO_SOURCE_VALIDATION, wrong);
+	}},
+	{APUS_DROP_INNER_DESTINATION_MISSING, "no record", [](Trial &t) {
+		t.drops("unknown", t.uplink, tunnelled(udp(vm1_mac, remote1_mac, remote1_ip, stranger_ip)));
+		t.drops("of another subnet", t.uplink, tunnelled(udp(vm3_mac, remote1_mac, remote1_ip, vm3_ip)));
+		t.add_record(subnet1, stranger_ip, vm1_mac, our_pa);
+		t.passes(t.uplink, tunnelled(udp(vm1_mac, remote1_mac, remote1_ip, stranger_ip)), t.vm1);
+	}},
+	{APUS_DROP_INNER_DESTINATION_CA_PA, "on another host, or another address of this one", [](Trial &t) {
+		t.drops("remote", t.uplink, tunnelled(udp(remote1_mac, remote1_mac, remote1_ip, remote1_ip)));
+		t.add_pa(other_pa, t.uplink, our_pa_mac);
+		t.drops("another address", t.uplink, tunnel_to(other_pa));
+		t.passes(t.uplink, tunnel(), t.vm1);
+	}},
+	{APUS_DROP_INNER_DESTINATION_CA_MAC, "of another machine", [](Trial &t) {
+		for (const Mac to : {vm2_mac, stranger_mac, router_mac})
+			t.drops("MAC", t.uplink, tunnelled(udp(to, remote1_mac, remote1_ip, vm1_ip)));
+		t.passes(t.uplink, tunnel(), t.vm1);
+	}},
+	{APUS_DROP_ECN, "CE outside, Not-ECT inside", [](Trial &t) {
+		const auto marked = [](std::uint8_t outer_tos, std::uint8_t inner_tos) {
+			build::Ip4 outer = outer_ip();
+			outer.tos = outer_tos;
+			return build::nvgre(outer_ethernet(), outer, subnet1, 0x42, remote1_to_vm1(inner_tos));
+		};
+		t.drops("first packet", t.uplink, marked(3, 0));
+		t.drops("with DSCP", t.uplink, marked(0xB8 | 3, 0xB8));
+		for (const std::uint8_t inner : {1, 2, 3})
+			t.passes(t.uplink, marked(3, inner), t.vm1);
+		for (const std::uint8_t outer : {0, 1, 2})
+			t.passes(t.uplink, marked(outer, 0), t.vm1);
+		t.drops("flow is known", t.uplink, marked(3, 0));
+	}},
+	{APUS_DROP_PROVIDER_ARP_MALFORMED, "each field", [](Trial &t) {
+		for (const auto &[what, bytes] : malformed_arp(remote_arp(1))) {
+			t.drops(what, t.uplink, bytes);
+			t.drops(what, t.uplink, tagged(bytes, 1, 0x8100, 0));
+		}
+		t.passes(t.uplink, remote_arp(1), t.uplink);
+		t.consumes(t.uplink, remote_arp(2));
+	}},
+	{APUS_DROP_PROVIDER_ARP_MALFORMED, "sender MAC", [](Trial &t) {
+		const auto from = [](Mac ethernet, Mac sender) {
+			return build::arp({our_pa_mac, ethernet, 0, model::type_arp}, {1, sender, remote_pa, 0, our_pa});
+		};
+		t.drops("zero", t.uplink, from(0, 0));
+		t.drops("broadcast", t.uplink, from(broadcast, broadcast));
+		t.drops("group", t.uplink, from(group_mac, group_mac));
+		t.drops("not the Ethernet source", t.uplink, from(remote_pa_mac, stranger_mac));
+		t.passes(t.uplink, from(stranger_mac, stranger_mac), t.uplink);
+	}},
+};
+
+// ---- one case or more for each counter -------------------------------------------------------------------------------
+
+struct CounterCase {
+	const char *counter;  // "port received": of struct apus_port_stats
+	const char *name;
+	void (*run)(Trial &);  // drops, if any, are SOURCE_MAC
+	void (*prepare)(Trial &) = nullptr;
+};
+
+Bytes spoofed() { return udp(vm2_mac, stranger_mac, vm1_ip, vm2_ip); }
+/// A flow of vm1's of its own.
+Bytes flow(std::uint32_t number, Mac to = vm2_mac)
+{
+	Bytes frame = udp(to, vm1_mac, vm1_ip, vm2_ip);
+	model::put32(frame, gre_at, number);  // ports
+	return frame;
+}
+
+const CounterCase counter_cases[] = {
+	{"received", "sent, dropped and consumed alike", [](Trial &t) {
+		t.mark();
+		t.process({t.frame(t.vm1, vm1_to_vm2()), t.frame(t.vm1, spoofed()), t.frame(t.vm1, vm1_arp(vm1_ip))});
+		t.moved(burst(3, 58 + 58 + 42, 1, 58) + new_flow + new_flow + Moves{{&Stats::consumed, 1}, {&Stats::switched, 1}}, 1);
+	}},
+	{"received", "more than a chunk of the pipeline", [](Trial &t) {
+		t.mark();
+		t.process(std::vector<Frame>(200, t.frame(t.vm1, vm1_to_vm2())));
+		t.moved(burst(200, 200 * 58, 200, 200 * 58) + new_flow + Moves{{&Stats::flow_hits, 199}, {&Stats::switched, 200}});
+	}},
+	{"received", "sum over workers, living and destroyed", [](Trial &t) {
+		struct apus_worker *other = nullptr;
+		MUST(apus_worker_create(t.dataplane, &t.worker_opts, &other));
+		t.mark();
+		t.send(t.vm1, vm1_to_vm2());
+		std::swap(t.worker, other);
+		t.send(t.vm1, vm1_to_vm2());
+		const auto both = burst(2, 116, 2, 116) + Moves{{&Stats::bursts, 1}, {&Stats::switched, 2},
+								{&Stats::flow_misses, 2}, {&Stats::flow_inserts, 2}};
+		const PortMoves ports = {{t.vm1, {{&PortStats::received, 2}, {&PortStats::received_bytes, 116}}},
+					 {t.vm2, {{&PortStats::transmitted, 2}, {&PortStats::transmitted_bytes, 116}}}};
+		t.moved(both + Moves{{&Stats::flow_entries, 2}});
+		t.check(t.stats().received == 1, "of one worker");
+		t.destroy_worker();
+		t.moved(both + Moves{{&Stats::flow_entries, 1}});
+		t.ports_moved(ports);
+		std::swap(t.worker, other);
+		t.destroy_worker();
+		t.moved(both);
+		t.ports_moved(ports);
+	}},
+	{"transmitted", "to a port and into the tunnel", [](Trial &t) {
+		t.mark();
+		t.process({t.frame(t.vm1, vm1_to_vm2()), t.frame(t.vm1, vm1_to_remote1())});
+		t.moved(burst(2, 116, 2, 58 + 100) + new_flow + new_flow + Moves{{&Stats::switched, 1}, {&Stats::encapsulated, 1}});
+	}},
+	{"generated", "copies", [](Trial &t) {
+		t.add_vm(subnet1, stranger_mac);
+		t.add_vm(subnet1, stranger_mac + 1);
+		t.mark();
+		t.send(t.vm1, vm1_arp(stranger_ip));
+		t.moved(burst(1, 42, 3, 126) + Moves{{&Stats::generated, 2}, {&Stats::switched, 3}});
+	}},
+	{"consumed", "announcement, question for itself, reply to nobody", [](Trial &t) {
+		t.mark();
+		t.process({t.frame(t.vm1, vm1_arp(vm1_ip)), t.frame(t.vm1, vm_arp(vm1_mac, 0, vm1_ip)),
+			   t.frame(t.vm1, vm_arp(vm1_mac, vm1_ip, vm2_ip, 2)), t.frame(t.uplink, remote_answer())});
+		t.moved(burst(4, 4 * 42, 0, 0) + Moves{{&Stats::consumed, 4}});
+	}},
+	{"dropped", "sum of drops", [](Trial &t) {
+		t.mark();
+		t.process(std::vector<Frame>(3, t.frame(t.vm1, spoofed())));
+		t.moved(burst(3, 174, 0, 0) + new_flow + Moves{{&Stats::flow_hits, 2}}, 3);
+	}},
+	{"held", "up while a next hop is asked for, down when it answers", [](Trial &t) {
+		t.remove_neighbor(remote_pa);
+		t.mark();
+		t.process(std::vector<Frame>(3, t.frame(t.vm1, vm1_to_remote1())));
+		t.moved(burst(3, 174, 1, 42) + Moves{{&Stats::held, 3}, {&Stats::generated, 1}, {&Stats::arp_requests, 1}, {&Stats::flow_misses, 3}});
+		t.mark();
+		t.send(t.uplink, remote_answer());
+		t.moved(burst(1, 42, 3, 300) + Moves{{&Stats::held, -3}, {&Stats::consumed, 1}, {&Stats::encapsulated, 3}}, 0, flow_counters);
+	}},
+	{"received_bytes", "with tag and padding", [](Trial &t) {
+		t.mark();
+		t.send(t.vm1, padded(tagged(vm1_to_remote1())));
+		t.moved(burst(1, 58 + 4 + 10, 1, 58 + 42) + Moves{{&Stats::encapsulated, 1}}, 0, flow_counters);
+	}},
+	{"received_bytes", "beyond what is contiguous", [](Trial &t) {
+		Frame frame = t.frame(t.vm1, udp(vm2_mac, vm1_mac, vm1_ip, vm2_ip, 64, 0, 1400));
+		frame.contiguous = APUS_CONTIGUOUS;
+		t.mark();
+		t.process({frame});
+		t.moved(burst(1, 1438, 1, 1438) + new_flow + Moves{{&Stats::switched, 1}});
+	}},
+	{"transmitted_bytes", "padding stays between ports, not in tunnels", [](Trial &t) {
+		t.mark();
+		t.process({t.frame(t.vm1, padded(vm1_to_vm2())), t.frame(t.vm1, padded(vm1_to_remote1()))});
+		t.moved(burst(2, 136, 2, 68 + 100) + new_flow + new_flow + Moves{{&Stats::switched, 1}, {&Stats::encapsulated, 1}});
+	}},
+	{"transmitted_bytes", "with an outer tag", [](Trial &t) {
+		const auto vlan = objects::provider_address(our_pa, {t.uplink, 24, 7, our_pa_mac});
+		MUST(apus_provider_address_set(t.dataplane, &vlan));
+		t.mark();
+		t.send(t.vm1, vm1_to_remote1());
+		t.moved(burst(1, 58, 1, 104) + new_flow + Moves{{&Stats::encapsulated, 1}});
+	}},
+	{"encapsulated", "switched and routed", [](Trial &t) {
+		t.mark();
+		t.process({t.frame(t.vm1, vm1_to_remote1()), t.frame(t.vm1, vm1_to_remote2()), t.frame(t.vm1, vm1_to_remote2())});
+		t.moved(burst(3, 174, 3, 300) + new_flow + new_flow + Moves{{&Stats::encapsulated, 3}, {&Stats::routed, 2}, {&Stats::flow_hits, 1}});
+	}},
+	{"decapsulated", "first and second packet", [](Trial &t) {
+		t.mark();
+		t.process(std::vector<Frame>(2, t.frame(t.uplink, tunnel())));
+		t.moved(burst(2, 200, 2, 116) + new_flow + Moves{{&Stats::decapsulated, 2}, {&Stats::flow_hits, 1}});
+	}},
+	{"switched", "first and second packet, ARP reply", [](Trial &t) {
+		const Bytes reply = build::arp({vm2_mac, vm1_mac, 0, model::type_arp}, {2, vm1_mac, vm1_ip, vm2_mac, vm2_ip});
+		t.mark();
+		t.process({t.frame(t.vm1, vm1_to_vm2()), t.frame(t.vm1, vm1_to_vm2()), t.frame(t.vm1, reply)});
+		t.moved(burst(3, 158, 3, 158) + new_flow + Moves{{&Stats::switched, 3}, {&Stats::flow_hits, 1}});
+	}},
+	{"routed", "on this host", [](Trial &t) {
+		t.mark();
+		t.process(std::vector<Frame>(2, t.frame(t.vm1, vm1_to_vm3())));
+		t.moved(burst(2, 116, 2, 116) + new_flow + Moves{{&Stats::routed, 2}, {&Stats::flow_hits, 1}});
+	}},
+	{"flow_hits", "within a burst and in the next", [](Trial &t) {
+		t.send(t.vm1, vm1_to_vm2());
+		t.mark();
+		t.process(std::vector<Frame>(5, t.frame(t.vm1, vm1_to_vm2())));
+		t.moved(burst(5, 290, 5, 290) + Moves{{&Stats::flow_hits, 5}, {&Stats::switched, 5}});
+	}},
+	{"flow_misses", "not found", [](Trial &t) {
+		t.mark();
+		t.process({t.frame(t.vm1, flow(1)), t.frame(t.vm1, flow(2)), t.frame(t.vm1, flow(1))});
+		t.moved(burst(3, 174, 3, 174) + new_flow + new_flow + Moves{{&Stats::flow_hits, 1}, {&Stats::switched, 3}});
+	}},
+	{"flow_misses", "no longer valid; other tenants' are", [](Trial &t) {
+		constexpr Vsid subnet3 = 7000;
+		const std::uint32_t vm4 = t.add_vm(subnet3, vm1_mac);
+		t.add_vm(subnet3, vm2_mac);
+		t.process({t.frame(t.vm1, vm1_to_vm2()), t.frame(vm4, vm1_to_vm2())});
+		t.add_record(subnet1, stranger_ip, stranger_mac, remote_pa);
+		t.mark();
+		t.process({t.frame(t.vm1, vm1_to_vm2()), t.frame(vm4, vm1_to_vm2())});
+		t.moved(burst(2, 116, 2, 116) + Moves{{&Stats::flow_misses, 1}, {&Stats::flow_inserts, 1}, {&Stats::flow_hits, 1}, {&Stats::switched, 2}});
+	}},
+	{"flow_inserts", "one for each flow, dropped ones too; none for ARP", [](Trial &t) {
+		t.mark();
+		t.process({t.frame(t.vm1, flow(1)), t.frame(t.vm1, flow(2)), t.frame(t.vm1, spoofed()), t.frame(t.vm1, vm1_arp(vm1_ip))});
+		t.moved(burst(4, 3 * 58 + 42, 2, 116) + new_flow + new_flow + new_flow + Moves{{&Stats::consumed, 1}, {&Stats::switched, 2}}, 1);
+	}},
+	{"flow_evictions", "a tenant displaces its own flows", [](Trial &t) {
+		constexpr std::int64_t flows = 4096, capacity = 64;
+		t.mark();
+		for (std::uint32_t i = 0; i < flows; i++)
+			t.send(t.vm1, flow(i));
+		t.moved({{&Stats::received, flows}, {&Stats::received_bytes, flows * 58},
+			 {&Stats::transmitted, flows}, {&Stats::transmitted_bytes, flows * 58},
+			 {&Stats::bursts, flows}, {&Stats::switched, flows}, {&Stats::flow_misses, flows}, {&Stats::flow_inserts, flows},
+			 {&Stats::flow_evictions, flows - capacity}, {&Stats::flow_entries, capacity}});
+	}, [](Trial &t) { t.worker_opts.flow_capacity = 64; }},
+	{"flow_suppressed", "a tenant does not displace those of smaller ones", [](Trial &t) {
+		// Sixteen other tenants fill the cache evenly; vm1's tenant then gets its share, and no more.
+		std::vector<std::uint32_t> others;
+		for (Vsid vsid = 7000; vsid < 7016; vsid++) {
+			others.push_back(t.add_vm(vsid, vm1_mac));
+			t.add_vm(vsid, vm2_mac);
+		}
+		for (std::uint32_t i = 0; i < 64; i++)
+			for (const std::uint32_t port : others)
+				t.send(port, flow(i));
+		t.check(t.totals().flow_entries == 64, "the cache is not full");
+		std::uint32_t number = 0;
+		while (number < 10000 && t.totals().flow_suppressed == 0)
+			t.send(t.vm1, flow(++number));
+		t.check(t.totals().flow_suppressed == 1, "no flow was suppressed");
+		t.mark();
+		t.process(std::vector<Frame>(5, t.frame(t.vm1, flow(number))));
+		t.moved(burst(5, 290, 5, 290) + Moves{{&Stats::flow_misses, 5}, {&Stats::flow_suppressed, 5}, {&Stats::switched, 5}});
+	}, [](Trial &t) { t.worker_opts.flow_capacity = 64; }},
+	{"flow_entries", "up with new flows, unchanged by old ones", [](Trial &t) {
+		t.mark();
+		for (int round = 0; round < 2; round++)
+			t.process({t.frame(t.vm1, vm1_to_vm2()), t.frame(t.vm1, vm1_to_vm3()), t.frame(t.uplink, tunnel())});
+		t.check(t.totals().flow_entries == 3, "three flows");
+		t.moved(burst(3, 216, 3, 174) + burst(3, 216, 3, 174) + new_flow + new_flow + new_flow +
+			Moves{{&Stats::flow_hits, 3}, {&Stats::switched, 2}, {&Stats::routed, 2}, {&Stats::decapsulated, 2}});
+	}},
+	{"arp_replies", "both sides", [](Trial &t) {
+		const Moves answered = {{&Stats::consumed, 1}, {&Stats::generated, 1}, {&Stats::arp_replies, 1}};
+		t.mark();
+		const auto sent = t.process({t.frame(t.vm1, vm1_arp(gateway1)), t.frame(t.vm1, padded(vm1_arp(remote1_ip), 18)),
+					     t.frame(t.uplink, remote_arp(1))});
+		t.moved(burst(3, 42 + 60 + 42, 3, 126) + answered + answered + answered);
+		t.check(std::all_of(sent.begin(), sent.end(), [](const Sent &one) { return one.flags == APUS_FRAME_GENERATED; }), "flags");
+	}},
+	{"arp_requests", "one at once, then one for each retry interval", [](Trial &t) {
+		const Moves asked = {{&Stats::generated, 1}, {&Stats::arp_requests, 1}};
+		t.remove_neighbor(remote_pa);
+		t.mark();
+		t.send(t.vm1, vm1_to_remote1());
+		t.moved(burst(1, 58, 1, 42) + asked + Moves{{&Stats::held, 1}, {&Stats::flow_misses, 1}});
+		using Step = std::pair<std::uint64_t, bool>;
+		for (const auto &[wait, asks] : {Step{second - 1, false}, Step{1, true}, Step{second, true}}) {
+			t.now += wait;
+			t.mark();
+			t.idle();
+			t.moved(burst(0, 0, asks ? 1 : 0, asks ? 42 : 0) + (asks ? asked : Moves{}));
+		}
+	}},
+	{"echo_replies", "each gateway of the routing domain", [](Trial &t) {
+		const Moves answered = {{&Stats::consumed, 1}, {&Stats::generated, 1}, {&Stats::echo_replies, 1}};
+		const std::size_t size = vm1_ping(gateway1).size();
+		t.mark();
+		t.process({t.frame(t.vm1, vm1_ping(gateway1)), t.frame(t.vm1, vm1_ping(gateway2)), t.frame(t.vm1, vm1_ping(gateway1))});
+		t.moved(burst(3, 3 * size, 3, 3 * size) + new_flow + new_flow + answered + answered + answered + Moves{{&Stats::flow_hits, 1}});
+	}},
+	{"bursts", "with and without frames", [](Trial &t) {
+		t.mark();
+		t.idle();
+		t.idle();
+		t.idle();
+		t.moved({{&Stats::bursts, 3}});
+		t.ports_moved({});
+	}},
+
+	{"port received", "and its bytes, dropped or not", [](Trial &t) {
+		t.mark();
+		t.process({t.frame(t.vm1, vm1_to_vm2()), t.frame(t.vm1, Bytes(3)), t.frame(t.vm2, padded(vm_arp(vm1_mac, 0, vm2_ip)))});
+		t.ports_moved({{t.vm1, {{&PortStats::received, 2}, {&PortStats::received_bytes, 61}, {&PortStats::dropped, 1}}},
+			       {t.vm2, {{&PortStats::received, 1}, {&PortStats::received_bytes, 52}, {&PortStats::dropped, 1},
+					{&PortStats::transmitted, 1}, {&PortStats::transmitted_bytes, 58}}}});
+	}},
+	{"port received_bytes", "beyond what is contiguous", [](Trial &t) {
+		Frame frame = t.frame(t.uplink, tunnelled(udp(vm1_mac, remote1_mac, remote1_ip, vm1_ip, 64, 0, 1000)));
+		frame.contiguous = APUS_CONTIGUOUS;
+		t.mark();
+		t.process({frame});
+		t.ports_moved({{t.uplink, {{&PortStats::received, 1}, {&PortStats::received_bytes, 1080}}},
+			       {t.vm1, {{&PortStats::transmitted, 1}, {&PortStats::transmitted_bytes, 1038}}}});
+	}},
+	{"port transmitted", "answers go back to where the question came from", [](Trial &t) {
+		t.mark();
+		t.process({t.frame(t.vm1, padded(vm1_arp(gateway1))), t.frame(t.uplink, remote_arp(1))});
+		t.ports_moved({{t.vm1, {{&PortStats::received, 1}, {&PortStats::received_bytes, 52},
+					{&PortStats::transmitted, 1}, {&PortStats::transmitted_bytes, 42}}},
+			       {t.uplink, {{&PortStats::received, 1}, {&PortStats::received_bytes, 42},
+					   {&PortStats::transmitted, 1}, {&PortStats::transmitted_bytes, 42}}}});
+	}},
+	{"port transmitted_bytes", "outer header, requests", [](Trial &t) {
+		t.mark();
+		t.send(t.vm1, vm1_to_remote1());
+		t.ports_moved({{t.vm1, {{&PortStats::received, 1}, {&PortStats::received_bytes, 58}}},
+			       {t.uplink, {{&PortStats::transmitted, 1}, {&PortStats::transmitted_bytes, 100}}}});
+		t.remove_neighbor(remote_pa);
+		t.mark();
+		t.send(t.vm1, vm1_to_remote1());
+		t.ports_moved({{t.vm1, {{&PortStats::received, 1}, {&PortStats::received_bytes, 58}}},
+			       {t.uplink, {{&PortStats::transmitted, 1}, {&PortStats::transmitted_bytes, 42}}}});
+	}},
+	{"port dropped", "of the ingress port only", [](Trial &t) {
+		t.mark();
+		t.process({t.frame(t.vm1, spoofed()), t.frame(t.vm1, spoofed()),
+			   t.frame(t.uplink, with16(tunnel(), 12, 0x86DD)), t.frame(999, vm1_to_vm2())});
+		t.ports_moved({{t.vm1, {{&PortStats::received, 2}, {&PortStats::received_bytes, 116}, {&PortStats::dropped, 2}}},
+			       {t.uplink, {{&PortStats::received, 1}, {&PortStats::received_bytes, 100}, {&PortStats::dropped, 1}}}});
+	}},
+	{"port dropped", "a new port starts at zero", [](Trial &t) {
+		t.process(std::vector<Frame>(3, t.frame(t.vm1, spoofed())));
+		t.mark();
+		t.add_vm(subnet1, stranger_mac);
+		MUST(apus_port_remove(t.dataplane, t.vm1));
+		t.add_vm(subnet1, vm1_mac);
+		t.ports_moved({});
+		const std::uint32_t vm5 = t.add_vm(subnet1, stranger_mac + 1);
+		t.mark();
+		t.send(vm5, spoofed());
+		t.ports_moved({{vm5, {{&PortStats::received, 1}, {&PortStats::received_bytes, 58}, {&PortStats::dropped, 1}}}});
+	}},
+};
+
+// ---- running them ----------------------------------------------------------------------------------------------------
+
+void open(Trial &t, void (*prepare)(Trial &))
+{
+	if (prepare != nullptr)
+		prepare(t);
+	t.open_with_policy();
+}
+
+void run_drop_cases()
+{
+	std::set<Reason> covered;
+	for (const DropCase &one : drop_cases) {
+		Trial t(std::string(apus_drop_reason_name(one.reason)) + ", " + one.name, one.reason);
+		open(t, one.prepare);
+		one.run(t);
+		if (t.totals().drops[one.reason] != 0)
+			covered.insert(one.reason);
+		t.finish();
+	}
+#define COVERED(name, value, windows, text) report::check(covered.count(APUS_DROP_##name) != 0, #name ": no case saw this drop reason");
+	APUS_DROP_REASONS(COVERED)
+#undef COVERED
+}
+
+void run_counter_cases()
+{
+	std::set<std::string> covered;
+	for (const CounterCase &one : counter_cases) {
+		Trial t(std::string(one.counter) + ", " + one.name, APUS_DROP_SOURCE_MAC);
+		open(t, one.prepare);
+		one.run(t);
+		t.check(t.has_moved(one.counter), "the case does not move its counter");
+		covered.insert(one.counter);
+		t.finish();
+	}
+	// The lists are the structs, field by field.
+	const auto walk = [&](const auto &fields, const auto &object, const std::string &prefix, std::size_t offset) {
+		for (const auto &[name, value] : fields) {
+			const auto at = reinterpret_cast<const char *>(&(object.*value)) - reinterpret_cast<const char *>(&object);
+			report::equal(at, static_cast<std::int64_t>(offset), prefix + name + ": place in its struct");
+			report::check(covered.erase(prefix + name) != 0, prefix + name + ": no case for this counter");
+			offset += sizeof(std::uint64_t);
+		}
+	};
+	walk(counters, Stats{}, "", offsetof(Stats, received));
+	walk(port_counters, PortStats{}, "port ", offsetof(PortStats, received));
+	for (const std::string &name : covered)
+		report::check(false, name + ": a case for a counter that does not exist");
+}
+
+void check_reason_texts()
+{
+	struct Row {
+		const char *name, *text;
+		std::uint32_t windows;
+	};
+	std::map<std::uint32_t, Row> rows;
+	std::set<std::string> names, texts;
+#define ROW(name, value, windows, text) \
+	report::check(rows.emplace(value, Row{#name, text, windows}).second, #name ": another reason has its number"); \
+	report::check(names.insert(#name).second && texts.insert(text).second, #name ": name or text is not its own"); \
+	report::check(value > 0 && value < APUS_DROP_REASON_COUNT, #name ": number outside drops[]");
+	APUS_DROP_REASONS(ROW)
+#undef ROW
+	const auto look = [&](std::uint32_t number) {
+		const auto found = rows.find(number);
+		const Row expected = found == rows.end() ? Row{"", "", 0} : found->second;
+		const std::string what = "drop reason " + std::to_string(number);
+		const char *name = apus_drop_reason_name(number), *text = apus_drop_reason_text(number);
+		report::check(name != nullptr && std::strcmp(name, expected.name) == 0, what + ": name");
+		report::check(text != nullptr && std::strcmp(text, expected.text) == 0, what + ": text");
+		report::equal(apus_drop_reason_windows(number), expected.windows, what + ": windows");
+	};
+	for (std::uint32_t number = 0; number < 1024; number++)
+		look(number);
+	for (std::uint32_t bit = 10; bit < 32; bit++)
+		for (const std::uint32_t low : {0u, 1u, 16u, 95u})  // a reason's number must not be looked at modulo something
+			look(1u << bit | low);
+	look(UINT32_MAX);
+}
+
+}  // namespace
+
+int main()
+{
+	check_reason_texts();
+	run_drop_cases();
+	run_counter_cases();
+	std::printf("%zu cases for drop reasons, %zu for counters\n", std::size(drop_cases), std::size(counter_cases));
+	return report::finish();
+}
