@@ -2,20 +2,15 @@
 // Wrong use of every function of the C contract. What the headers of include/apus/ promise is the measure: the right
 // error, a text that says what was wrong, nothing changed, no crash.
 //
-//     misuse.cpp          every error code; every function; threads and callbacks
-//     misuse_kinds.hpp    the policy objects, and what can be wrong with each field
-//     misuse_memory.hpp   a whole life with each allocation failing once
-//     misuse_bench.hpp    what these stand on
-#include <climits>
-
-#include "misuse_kinds.hpp"
-#include "misuse_memory.hpp"
+//     misuse.cpp            every function: pointers, sizes, fields, handles, transactions, bursts
+//     misuse_kinds.hpp      the policy objects, and what can be wrong with each field
+//     misuse_codes.hpp      every error code, texts and names, limits
+//     misuse_threads.hpp    second threads, and callbacks that call back
+//     misuse_memory.hpp     a whole life of a dataplane, with each allocation failing once
+//     misuse_bench.hpp      what these stand on
+#include "misuse_codes.hpp"
 
 namespace misuse {
-
-using fixture::subnet1;
-using report::check;
-using report::text;
 
 // ---- every function --------------------------------------------------------------------------------------------------
 
@@ -23,75 +18,25 @@ const char *const exported[] = {
 	"apus_version_number", "apus_version_string", "apus_build_info", "apus_strerror", "apus_error_name",
 	"apus_address_parse", "apus_prefix_parse", "apus_mac_parse", "apus_guid_parse",
 	"apus_address_format", "apus_prefix_format", "apus_mac_format", "apus_guid_format",
-	"apus_dataplane_create", "apus_dataplane_destroy", "apus_dataplane_error_text", "apus_dataplane_synchronize", "apus_dataplane_memory",
+	"apus_dataplane_create", "apus_dataplane_destroy", "apus_dataplane_error_text", "apus_dataplane_synchronize",
+	"apus_dataplane_memory",
 	"apus_transaction_begin", "apus_transaction_commit", "apus_transaction_abort",
 	"apus_port_add", "apus_port_get", "apus_port_set", "apus_port_remove", "apus_port_iterate",
-	"apus_lookup_record_add", "apus_lookup_record_get", "apus_lookup_record_set", "apus_lookup_record_remove", "apus_lookup_record_iterate",
-	"apus_customer_route_add", "apus_customer_route_get", "apus_customer_route_set", "apus_customer_route_remove", "apus_customer_route_iterate",
-	"apus_provider_address_add", "apus_provider_address_get", "apus_provider_address_set", "apus_provider_address_remove", "apus_provider_address_iterate",
-	"apus_provider_route_add", "apus_provider_route_get", "apus_provider_route_set", "apus_provider_route_remove", "apus_provider_route_iterate",
-	"apus_provider_neighbor_add", "apus_provider_neighbor_get", "apus_provider_neighbor_set", "apus_provider_neighbor_remove", "apus_provider_neighbor_iterate",
+	"apus_lookup_record_add", "apus_lookup_record_get", "apus_lookup_record_set", "apus_lookup_record_remove",
+	"apus_lookup_record_iterate",
+	"apus_customer_route_add", "apus_customer_route_get", "apus_customer_route_set", "apus_customer_route_remove",
+	"apus_customer_route_iterate",
+	"apus_provider_address_add", "apus_provider_address_get", "apus_provider_address_set", "apus_provider_address_remove",
+	"apus_provider_address_iterate",
+	"apus_provider_route_add", "apus_provider_route_get", "apus_provider_route_set", "apus_provider_route_remove",
+	"apus_provider_route_iterate",
+	"apus_provider_neighbor_add", "apus_provider_neighbor_get", "apus_provider_neighbor_set", "apus_provider_neighbor_remove",
+	"apus_provider_neighbor_iterate",
 	"apus_worker_create", "apus_worker_destroy", "apus_worker_process",
 	"apus_stats_get", "apus_worker_stats_get", "apus_port_stats_get",
 	"apus_drop_reason_name", "apus_drop_reason_text", "apus_drop_reason_windows",
 };
 static_assert(std::size(exported) == 60);
-
-/// A call that is right but for its dataplane.
-struct Control {
-	std::string function;
-	std::function<int(Dataplane *)> call;
-};
-
-std::vector<Control> control_calls(Bench &bench)
-{
-	std::vector<Control> calls;
-	each_kind(bench, [&calls](const auto &kind) {
-		for (int verb = add; verb < verb_count; verb++)
-			calls.push_back({kind.verbs[verb].function, [call = kind.verbs[verb].call, verb, kind](Dataplane *dataplane) {
-						 auto object = verb == remove ? kind.missing : kind.present;
-						 return call(dataplane, &object, verb == remove ? kind.missing_id : kind.present_id);
-					 }});
-	});
-	calls.push_back({"apus_worker_create", [&bench](Dataplane *dataplane) {
-				 Worker *worker = nullptr;
-				 const int result = CALL(apus_worker_create, dataplane, &bench.worker_opts, &worker);
-				 check(result >= 0 || worker == nullptr, "apus_worker_create wrote *out although it failed");
-				 apus_worker_destroy(worker);
-				 return result;
-			 }});
-	calls.push_back({"apus_stats_get", [](Dataplane *dataplane) {
-				 struct apus_stats stats;
-				 APUS_INIT(&stats);
-				 return CALL(apus_stats_get, dataplane, &stats);
-			 }});
-	calls.push_back({"apus_port_stats_get", [&bench](Dataplane *dataplane) {
-				 struct apus_port_stats stats;
-				 APUS_INIT(&stats);
-				 return CALL(apus_port_stats_get, dataplane, bench.vm1, &stats);
-			 }});
-	calls.push_back({"apus_transaction_begin", [](Dataplane *dataplane) { return CALL(apus_transaction_begin, dataplane); }});
-	calls.push_back({"apus_transaction_commit", [](Dataplane *dataplane) { return CALL(apus_transaction_commit, dataplane); }});
-	calls.push_back({"apus_transaction_abort", [](Dataplane *dataplane) { return CALL(apus_transaction_abort, dataplane); }});
-	calls.push_back({"apus_dataplane_synchronize", [](Dataplane *dataplane) { return CALL(apus_dataplane_synchronize, dataplane); }});
-	calls.push_back({"apus_dataplane_destroy", [](Dataplane *dataplane) { return CALL(apus_dataplane_destroy, dataplane); }});
-	return calls;
-}
-
-/// A burst of one frame whose bytes nobody may touch.
-int process_one(Worker *worker)
-{
-	struct apus_frame in = {}, out[2] = {};
-	in.length = in.contiguous = 60;
-	return CALL(apus_worker_process, worker, &in, 1, out, 2, fixture::second);
-}
-
-int worker_stats(Worker *worker)
-{
-	struct apus_stats stats;
-	APUS_INIT(&stats);
-	return CALL(apus_worker_stats_get, worker, &stats);
-}
 
 // ---- `size` ----------------------------------------------------------------------------------------------------------
 
@@ -111,12 +56,13 @@ void sizes(Bench &bench, const std::string &what, const Object &object, bool is_
 		std::memcpy(out.bytes, &size, sizeof(size));
 		return out;
 	};
-	for (std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{7}, std::size_t{8}, sizeof(Object) / 2, sizeof(Object) - 1, std::size_t{1} << 24,
-				 std::size_t{1} << 63, SIZE_MAX}) {
+	for (std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{7}, std::size_t{8}, sizeof(Object) / 2, sizeof(Object) - 1,
+				 std::size_t{1} << 24, std::size_t{1} << 63, SIZE_MAX}) {
 		Larger wrong = larger(size);
 		const Larger copy = wrong;
 		bench.refused(what + ": size " + std::to_string(size), call(wrong.object()), {APUS_ERR_SIZE}, words);
-		check(std::memcmp(wrong.bytes, copy.bytes, sizeof(copy.bytes)) == 0, what + ": size " + std::to_string(size) + ": nothing is written");
+		check(std::memcmp(wrong.bytes, copy.bytes, sizeof(copy.bytes)) == 0,
+		      what + ": size " + std::to_string(size) + ": nothing is written");
 	}
 	for (std::size_t more : {std::size_t{1}, std::size_t{8}, extra}) {
 		Larger newer = larger(sizeof(Object) + more);
@@ -212,8 +158,10 @@ void verbs(Bench &bench, const std::string &mode)
 		bench.refused(name + ": stats", apus_port_stats_get(bench.dataplane, id, &stats), {APUS_ERR_STALE}, {"port", std::to_string(id)});
 	}
 	bench.refused(mode + "apus_port_add: id NULL", apus_port_add(bench.dataplane, &port, nullptr), {APUS_ERR_NULL});
-	bench.refused(mode + "remove a port with a provider address", apus_port_remove(bench.dataplane, bench.uplink), {APUS_ERR_IN_USE}, {"192.168.0.22"});
-	bench.refused(mode + "remove a port with a provider route", apus_port_remove(bench.dataplane, bench.uplink2), {APUS_ERR_IN_USE}, {"172.16.0.0/12"});
+	bench.refused(mode + "remove a port with a provider address", apus_port_remove(bench.dataplane, bench.uplink), {APUS_ERR_IN_USE},
+		      {"192.168.0.22"});
+	bench.refused(mode + "remove a port with a provider route", apus_port_remove(bench.dataplane, bench.uplink2), {APUS_ERR_IN_USE},
+		      {"172.16.0.0/12"});
 
 	// Iteration: NULL, and cursors that nobody gave.
 	APUS_INIT(&out);
@@ -231,7 +179,8 @@ void verbs(Bench &bench, const std::string &mode)
 			answers(mode + function + ": cursor " + std::to_string(start), next(bench.dataplane, &absurd, &object), {0});
 		}
 	};
-	iterates("apus_port_iterate", out, [&id](Dataplane *dataplane, std::uint64_t *at, auto *object) { return apus_port_iterate(dataplane, at, &id, object); });
+	iterates("apus_port_iterate", out,
+		 [&id](Dataplane *dataplane, std::uint64_t *at, auto *object) { return apus_port_iterate(dataplane, at, &id, object); });
 	iterates("apus_lookup_record_iterate", apus_lookup_record{}, apus_lookup_record_iterate);
 	iterates("apus_customer_route_iterate", apus_customer_route{}, apus_customer_route_iterate);
 	iterates("apus_provider_address_iterate", apus_provider_address{}, apus_provider_address_iterate);
@@ -250,8 +199,11 @@ void verbs(Bench &bench, const std::string &mode)
 	bench.refused(mode + "apus_worker_stats_get(NULL)", apus_worker_stats_get(bench.worker, nullptr), {APUS_ERR_NULL}, no_text);
 	bench.refused(mode + "apus_port_stats_get(NULL)", apus_port_stats_get(bench.dataplane, bench.vm1, nullptr), {APUS_ERR_NULL});
 	sizes(bench, mode + "apus_stats_get", all, true, APUS_OK, [&](auto *object) { return apus_stats_get(bench.dataplane, object); });
-	sizes(bench, mode + "apus_worker_stats_get", all, true, APUS_OK, [&](auto *object) { return apus_worker_stats_get(bench.worker, object); }, no_text);
-	sizes(bench, mode + "apus_port_stats_get", stats, true, APUS_OK, [&](auto *object) { return apus_port_stats_get(bench.dataplane, bench.vm1, object); });
+	sizes(
+		bench, mode + "apus_worker_stats_get", all, true, APUS_OK,
+		[&](auto *object) { return apus_worker_stats_get(bench.worker, object); }, no_text);
+	sizes(bench, mode + "apus_port_stats_get", stats, true, APUS_OK,
+	      [&](auto *object) { return apus_port_stats_get(bench.dataplane, bench.vm1, object); });
 }
 
 // ---- transactions ----------------------------------------------------------------------------------------------------
@@ -270,7 +222,8 @@ void transactions(Bench &bench)
 	bench.remember();
 
 	// One refused call does not spoil the others.
-	const auto good = objects::record({subnet1, fixture::ip(10, 0, 1, 50)}, {0x600060000150, APUS_RULE_ENCAP, APUS_RECORD_STATIC, fixture::remote_pa});
+	const auto good =
+		objects::record({subnet1, fixture::ip(10, 0, 1, 50)}, {0x600060000150, APUS_RULE_ENCAP, APUS_RECORD_STATIC, fixture::remote_pa});
 	MUST(apus_lookup_record_add(dataplane, &good));
 	bench.remember();
 	bench.refused("the same record twice in a transaction", apus_lookup_record_add(dataplane, &good), {APUS_ERR_DUPLICATE});
@@ -313,7 +266,8 @@ void options(Bench &bench)
 		std::function<void(struct apus_dataplane_opts &)> spoil;
 	};
 	std::vector<Wrong> wrong;
-	const auto number = [&wrong](const char *field, std::uint32_t apus_dataplane_opts::*member, const std::vector<std::uint32_t> &numbers, const char *range) {
+	const auto number = [&wrong](const char *field, std::uint32_t apus_dataplane_opts::*member, const std::vector<std::uint32_t> &numbers,
+				     const char *range) {
 		for (std::uint32_t one : numbers)
 			wrong.push_back({field, APUS_ERR_RANGE, {field, std::to_string(one), range}, [=](auto &out) { out.*member = one; }});
 	};
@@ -324,11 +278,19 @@ void options(Bench &bench)
 	for (std::uint32_t flag = 0x10; flag != 0; flag <<= 1)
 		wrong.push_back({"flags", APUS_ERR_UNKNOWN_FIELD, {"flags", std::to_string(flag)}, [=](auto &out) { out.flags = flag; }});
 	wrong.push_back({"reserved0", APUS_ERR_UNKNOWN_FIELD, {"reserved0", "255"}, [](auto &out) { out.reserved0 = 255; }});
-	wrong.push_back({"gateway_mac", APUS_ERR_MAC, {"gateway_mac", "ff:ff:ff:ff:ff:ff"}, [](auto &out) { out.gateway_mac = objects::mac(fixture::broadcast); }});
-	wrong.push_back({"gateway_mac", APUS_ERR_MAC, {"gateway_mac", "01:00:5e:00:00:01"}, [](auto &out) { out.gateway_mac = objects::mac(0x01005E000001); }});
+	wrong.push_back({"gateway_mac", APUS_ERR_MAC, {"gateway_mac", "ff:ff:ff:ff:ff:ff"}, [](auto &out) {
+				 out.gateway_mac = objects::mac(fixture::broadcast);
+			 }});
+	wrong.push_back({"gateway_mac", APUS_ERR_MAC, {"gateway_mac", "01:00:5e:00:00:01"}, [](auto &out) {
+				 out.gateway_mac = objects::mac(0x01005E000001);
+			 }});
 	Memory memory;
-	wrong.push_back({"allocator without release", APUS_ERR_NULL, {"allocator"}, [&](auto &out) { out.allocator.allocate = memory.callbacks().allocate; }});
-	wrong.push_back({"allocator without allocate", APUS_ERR_NULL, {"allocator"}, [&](auto &out) { out.allocator.release = memory.callbacks().release; }});
+	wrong.push_back({"allocator without release", APUS_ERR_NULL, {"allocator"}, [&](auto &out) {
+				 out.allocator.allocate = memory.callbacks().allocate;
+			 }});
+	wrong.push_back({"allocator without allocate", APUS_ERR_NULL, {"allocator"}, [&](auto &out) {
+				 out.allocator.release = memory.callbacks().release;
+			 }});
 	for (const Wrong &one : wrong) {
 		char why[256] = "?";
 		APUS_INIT(&opts);
@@ -385,12 +347,14 @@ void options(Bench &bench)
 	for (std::uint32_t capacity : {1u, 63u, 16777217u, 0x80000000u, UINT32_MAX}) {
 		with = bench.worker_opts;
 		with.flow_capacity = capacity;
-		bench.refused("apus_worker_create: flow_capacity", create_worker(&with), {APUS_ERR_RANGE}, {"flow_capacity", std::to_string(capacity), "64-16777216"});
+		bench.refused("apus_worker_create: flow_capacity", create_worker(&with), {APUS_ERR_RANGE},
+			      {"flow_capacity", std::to_string(capacity), "64-16777216"});
 	}
 	for (std::uint32_t capacity : {65537u, UINT32_MAX}) {
 		with = bench.worker_opts;
 		with.held_capacity = capacity;
-		bench.refused("apus_worker_create: held_capacity", create_worker(&with), {APUS_ERR_RANGE}, {"held_capacity", std::to_string(capacity), "1-65536"});
+		bench.refused("apus_worker_create: held_capacity", create_worker(&with), {APUS_ERR_RANGE},
+			      {"held_capacity", std::to_string(capacity), "1-65536"});
 	}
 	for (std::uint32_t flag = 1; flag != 0; flag <<= 1) {
 		with = bench.worker_opts;
@@ -423,8 +387,9 @@ void handles(Bench &bench)
 	MUST(apus_worker_create(bench.dataplane, &opts, &next_worker));
 
 	int local = 0;
-	std::vector<std::uintptr_t> garbage = {1, 8, 4096, UINTPTR_MAX, UINTPTR_MAX / 2, reinterpret_cast<std::uintptr_t>(&local),
-					       reinterpret_cast<std::uintptr_t>(&apus_strerror), std::uintptr_t{0xA9} << 56, std::uintptr_t{0xA9} << 56 | 0xFFFFFF};
+	std::vector<std::uintptr_t> garbage = {1, 8, 4096, UINTPTR_MAX, UINTPTR_MAX / 2, std::uintptr_t{0xA9} << 56, std::uintptr_t{0xA9} << 56 | 0xFFFFFF};
+	for (const void *foreign : {static_cast<void *>(&local), reinterpret_cast<void *>(&apus_strerror)})
+		garbage.push_back(reinterpret_cast<std::uintptr_t>(foreign));
 	for (const void *dead : {static_cast<void *>(old_dataplane), static_cast<void *>(old_worker), static_cast<void *>(orphan)})
 		garbage.push_back(reinterpret_cast<std::uintptr_t>(dead));
 	for (int bit = 0; bit < 64; bit++) {
@@ -432,7 +397,8 @@ void handles(Bench &bench)
 		garbage.push_back(reinterpret_cast<std::uintptr_t>(bench.worker) ^ std::uintptr_t{1} << bit);
 	}
 	const auto is_alive = [&](std::uintptr_t bits) {
-		for (const void *living : {static_cast<void *>(bench.dataplane), static_cast<void *>(next_dataplane), static_cast<void *>(bench.worker), static_cast<void *>(next_worker)})
+		for (const void *living : {static_cast<void *>(bench.dataplane), static_cast<void *>(next_dataplane),
+					   static_cast<void *>(bench.worker), static_cast<void *>(next_worker)})
 			if (bits == reinterpret_cast<std::uintptr_t>(living))
 				return true;
 		return false;
@@ -443,8 +409,10 @@ void handles(Bench &bench)
 		const int to_null = control.function == "apus_dataplane_destroy" ? APUS_OK : APUS_ERR_NULL;
 		bench.refused(control.function + ": dataplane NULL", control.call(nullptr), {to_null}, no_text);
 		for (std::uintptr_t bits : garbage)
-			answers(control.function + text(": dataplane %#zx", bits), control.call(reinterpret_cast<Dataplane *>(bits)), {APUS_ERR_STALE});
-		bench.refused(control.function + ": a worker as dataplane", control.call(reinterpret_cast<Dataplane *>(bench.worker)), {APUS_ERR_STALE}, no_text);
+			answers(control.function + text(": dataplane %#zx", bits), control.call(reinterpret_cast<Dataplane *>(bits)),
+				{APUS_ERR_STALE});
+		bench.refused(control.function + ": a worker as dataplane", control.call(reinterpret_cast<Dataplane *>(bench.worker)),
+			      {APUS_ERR_STALE}, no_text);
 	}
 	garbage.push_back(reinterpret_cast<std::uintptr_t>(bench.worker));
 	garbage.push_back(0);
@@ -509,7 +477,8 @@ void bursts(Bench &bench)
 		for (unsigned i = 0; i < (result < 0 ? count : static_cast<unsigned>(result)); i++)
 			if (host::Buffer *buffer = bench.buffers.take_back(frames[i].buffer))
 				bench.buffers.recycle(buffer);
-		check(bench.buffers.away() == 0 && bench.buffers.take_error().empty(), text("in is out, %u frames: every buffer comes back once", count));
+		check(bench.buffers.away() == 0 && bench.buffers.take_error().empty(),
+		      text("in is out, %u frames: every buffer comes back once", count));
 	}
 
 	// Frames that are nonsense are dropped, not followed.
@@ -525,7 +494,8 @@ void bursts(Bench &bench)
 	nonsense.back().null_data = true;
 	const auto before = bench.stats();
 	check(bench.process(nonsense).empty(), "nonsense is not sent");
-	report::equal(static_cast<std::int64_t>(bench.stats().dropped - before.dropped), static_cast<std::int64_t>(nonsense.size()), "nonsense is counted");
+	report::equal(static_cast<std::int64_t>(bench.stats().dropped - before.dropped), static_cast<std::int64_t>(nonsense.size()),
+		      "nonsense is counted");
 	bench.flows("after wrong bursts");
 }
 
@@ -555,441 +525,6 @@ void time_goes_backwards()
 	bench.flows("after time went backwards");
 	const auto stats = bench.stats();
 	check(stats.received + stats.generated == stats.transmitted + stats.consumed + stats.dropped + stats.held, "every frame is counted once");
-}
-
-// ---- threads and callbacks -------------------------------------------------------------------------------------------
-
-struct apus_lookup_record a_record(unsigned number)
-{
-	return objects::record({subnet1, fixture::ip(10, 0, 1, 60) + number}, {model::Mac{0x600060000160} + number, APUS_RULE_ENCAP, APUS_RECORD_STATIC, fixture::remote_pa});
-}
-
-bool has(Bench &bench, struct apus_lookup_record record) { return apus_lookup_record_get(bench.dataplane, &record) == APUS_OK; }
-
-/// Another thread is inside the worker and does not leave.
-void second_thread()
-{
-	Bench bench;
-	auto first = a_record(0), second = a_record(1);
-	MUST(apus_transaction_begin(bench.dataplane));
-	MUST(apus_lookup_record_add(bench.dataplane, &first));
-	Inside inside(bench);
-	answers("a second thread calls apus_worker_process", process_one(bench.worker), {APUS_ERR_BUSY});
-	answers("... with nothing", apus_worker_process(bench.worker, nullptr, 0, nullptr, 0, 0), {APUS_ERR_BUSY});
-	answers("a second thread calls apus_worker_destroy", apus_worker_destroy(bench.worker), {APUS_ERR_BUSY});
-	answers("a second thread calls apus_dataplane_destroy", apus_dataplane_destroy(bench.dataplane), {APUS_ERR_IN_USE, APUS_ERR_BUSY});
-	answers("a second thread reads statistics", worker_stats(bench.worker), {APUS_OK});
-
-	answers("commit: a worker stays inside", apus_transaction_commit(bench.dataplane), {APUS_ERR_STALLED});
-	says("commit: a worker stays inside", apus_dataplane_error_text(bench.dataplane), {"published", "apus_dataplane_synchronize"});
-	check(has(bench, first), "APUS_ERR_STALLED: the change is published");
-	answers("commit: it is over", apus_transaction_commit(bench.dataplane), {APUS_ERR_TRANSACTION});
-	answers("synchronize: still", apus_dataplane_synchronize(bench.dataplane), {APUS_ERR_STALLED});
-	const int result = apus_lookup_record_add(bench.dataplane, &second);
-	check(result != APUS_ERR_STALLED || has(bench, second),
-	      "a change while the last one is not settled: APUS_ERR_STALLED means that it is published (error.h)");
-	check(result == APUS_ERR_STALLED || (result == APUS_OK) == has(bench, second), "... and no other error does");
-	const int begun = apus_transaction_begin(bench.dataplane);
-	answers("begin while the last change is not settled", begun, {APUS_OK, APUS_ERR_BUSY});
-	if (begun == APUS_OK)
-		apus_transaction_abort(bench.dataplane);
-	inside.leave();
-	answers("synchronize: the worker has left", apus_dataplane_synchronize(bench.dataplane), {APUS_OK});
-	answers("synchronize: nothing to do", apus_dataplane_synchronize(bench.dataplane), {APUS_OK});
-	report::equal(bench.last_result, 0, "the burst that was held up");
-	bench.flows("after a second thread");
-}
-
-/// While a control call waits for a worker, every other one is refused; here from its own `wait` callback.
-void inside_wait()
-{
-	Bench bench;
-	const auto calls = control_calls(bench);
-	Inside inside(bench);
-	const std::uint64_t held = apus_dataplane_memory(bench.dataplane);
-	bool was_inside = false;
-	bench.in_wait = [&] {
-		if (was_inside)
-			return std::this_thread::yield();
-		was_inside = true;
-		for (const Control &control : calls)
-			answers(control.function + " from inside `wait`", control.call(bench.dataplane), {APUS_ERR_BUSY});
-		answers("apus_worker_destroy from inside `wait`", apus_worker_destroy(bench.worker), {APUS_ERR_BUSY});
-		answers("apus_worker_stats_get from inside `wait`", worker_stats(bench.worker), {APUS_OK});
-		check(apus_dataplane_memory(bench.dataplane) >= held, "apus_dataplane_memory from inside `wait`");
-		std::thread([&] {
-			for (const Control &control : calls)
-				answers(control.function + " from a second thread", control.call(bench.dataplane), {APUS_ERR_BUSY});
-		}).join();
-		inside.leave();
-	};
-	const auto record = a_record(0);
-	answers("a change that waits for a worker", apus_lookup_record_add(bench.dataplane, &record), {APUS_OK});
-	check(was_inside && has(bench, record), "it was made, after waiting");
-	MUST(apus_lookup_record_remove(bench.dataplane, &record));
-	bench.in_wait = nullptr;
-	bench.flows("after calls from inside `wait`");
-}
-
-/// The callbacks of the worker must not call the library. When they do, they are told so.
-void inside_callbacks()
-{
-	Bench bench;
-	const auto calls = control_calls(bench);
-	const auto record = a_record(0);
-	int entered = 0;
-	const auto call_back = [&](const char *where) {
-		return [&, where] {
-			const std::string name = std::string(" from inside ") + where;
-			entered++;
-			answers("apus_worker_process" + name, process_one(bench.worker), {APUS_ERR_BUSY});
-			answers("apus_worker_destroy" + name, apus_worker_destroy(bench.worker), {APUS_ERR_BUSY});
-			answers("apus_dataplane_destroy" + name, apus_dataplane_destroy(bench.dataplane), {APUS_ERR_IN_USE, APUS_ERR_BUSY});
-			// A change cannot know on which thread the worker is that it waits for.
-			const int result = apus_lookup_record_add(bench.dataplane, &record);
-			answers("apus_lookup_record_add" + name, result, {APUS_ERR_BUSY, APUS_ERR_STALLED});
-			check((result == APUS_ERR_STALLED) == has(bench, record), "apus_lookup_record_add" + name + ": made or not made, as it answers");
-		};
-	};
-	const auto settle = [&] {
-		answers("synchronize after a callback", apus_dataplane_synchronize(bench.dataplane), {APUS_OK});
-		if (has(bench, record))
-			MUST(apus_lookup_record_remove(bench.dataplane, &record));
-	};
-	bench.remove_neighbor(fixture::remote_pa);
-	bench.in_allocate = call_back("allocate");
-	report::equal(static_cast<std::int64_t>(bench.send(bench.vm1, fixture::vm1_to_remote1()).size()), 1, "the next hop is asked for nevertheless");
-	bench.in_allocate = nullptr;
-	settle();
-	bench.add_neighbor(fixture::remote_pa, fixture::remote_pa_mac);
-	report::equal(static_cast<std::int64_t>(bench.process({}).size()), 1, "the packet that waited is sent");
-	bench.in_release = call_back("release");
-	check(bench.send(bench.vm1, dropped()).empty(), "the frame is dropped nevertheless");
-	bench.in_release = nullptr;
-	settle();
-	report::equal(entered, 2, "both callbacks were called");
-
-	// apus_worker_destroy() gives back what waits.
-	bench.remove_neighbor(fixture::remote_pa);
-	bench.send(bench.vm1, fixture::vm1_to_remote1());
-	report::equal(static_cast<std::int64_t>(bench.buffers.away()), 1, "a packet waits");
-	bench.in_release = [&] {
-		entered++;
-		for (const Control &control : calls)
-			answers(control.function + " from inside release of apus_worker_destroy", control.call(bench.dataplane), {APUS_ERR_BUSY});
-		answers("apus_worker_process of a worker that is being destroyed", process_one(bench.worker), {APUS_ERR_BUSY, APUS_ERR_STALE});
-		answers("apus_worker_destroy of a worker that is being destroyed", apus_worker_destroy(bench.worker), {APUS_ERR_BUSY, APUS_ERR_STALE});
-	};
-	answers("apus_worker_destroy", apus_worker_destroy(bench.worker), {APUS_OK});
-	bench.in_release = nullptr;
-	report::equal(entered, 3, "the waiting packet was released");
-	answers("apus_worker_process of a destroyed worker", process_one(bench.worker), {APUS_ERR_STALE});
-	MUST(apus_worker_create(bench.dataplane, &bench.worker_opts, &bench.worker));
-	bench.add_neighbor(fixture::remote_pa, fixture::remote_pa_mac);
-	bench.flows("after calls from inside callbacks");
-}
-
-// ---- texts -----------------------------------------------------------------------------------------------------------
-
-template <class Object> void parses(const char *function, int (*parse)(const char *, Object *), const char *good, const std::vector<std::pair<std::string, Codes>> &wrong)
-{
-	Object object, untouched;
-	std::memset(&object, 0xEE, sizeof(object));
-	untouched = object;
-	answers(std::string(function) + "(NULL, out)", parse(nullptr, &object), {APUS_ERR_NULL});
-	answers(std::string(function) + "(text, NULL)", parse(good, nullptr), {APUS_ERR_NULL});
-	answers(std::string(function) + "(NULL, NULL)", parse(nullptr, nullptr), {APUS_ERR_NULL});
-	std::vector<std::pair<std::string, Codes>> all = wrong;
-	for (const std::string &junk : {std::string(), std::string(" "), std::string(" ") + good, std::string(good) + " ", std::string(good) + good, std::string(100000, '1'),
-					std::string(100000, ':'), std::string("\xFF\x80"), std::string("x")})
-		all.push_back({junk, {APUS_ERR_SYNTAX}});
-	for (std::size_t length = 1; length + 1 < std::strlen(good); length++)  // never read behind the NUL
-		all.push_back({std::string(good, length) + "\n", {APUS_ERR_SYNTAX}});
-	for (const auto &[junk, codes] : all) {
-		answers(std::string(function) + "(\"" + junk.substr(0, 60) + "\")", parse(junk.c_str(), &object), codes);
-		check(std::memcmp(&object, &untouched, sizeof(object)) == 0, std::string(function) + ": *out is unchanged");
-	}
-	answers(std::string(function) + "(\"" + good + "\")", parse(good, &object), {APUS_OK});
-}
-
-template <class Object> void formats(const char *function, int (*format)(const Object *, char *, std::size_t), const Object &object, const std::string &expected)
-{
-	char out[APUS_TEXT_SIZE + 8];
-	answers(std::string(function) + "(NULL)", format(nullptr, out, sizeof(out)), {APUS_ERR_NULL});
-	answers(std::string(function) + " into NULL", format(&object, nullptr, APUS_TEXT_SIZE), {APUS_ERR_NULL});
-	for (std::size_t size = 0; size <= APUS_TEXT_SIZE; size++) {
-		std::memset(out, 'x', sizeof(out));
-		const int result = format(&object, out, size);
-		const std::string name = function + text(" into %zu bytes", size);
-		report::equal(result, size > expected.size() ? static_cast<int>(expected.size()) : APUS_ERR_RANGE, name);
-		check(size == 0 || strnlen(out, size) < size, name + ": NUL-terminated");
-		check(std::all_of(out + size, std::end(out), [](char c) { return c == 'x'; }), name + ": nothing behind");
-		check(size <= expected.size() || out == expected, name + ": the text");
-	}
-	for (std::size_t size : {std::size_t{UINT32_MAX}, std::size_t{1} << 63, SIZE_MAX}) {
-		std::memset(out, 'x', sizeof(out));
-		report::equal(format(&object, out, size), static_cast<int>(expected.size()), function + text(" into %zu bytes", size));
-	}
-}
-
-void texts()
-{
-	const Codes syntax = {APUS_ERR_SYNTAX};
-#define PARSES(function, ...) (called.insert(#function), parses(#function, function, __VA_ARGS__))
-#define FORMATS(function, ...) (called.insert(#function), formats(#function, function, __VA_ARGS__))
-	PARSES(apus_address_parse, "10.0.1.5",
-	       {{"10.0.1", syntax}, {"10.0.1.256", syntax}, {"010.0.1.5", syntax}, {"10.0.1.-1", syntax}, {"10..1.5", syntax}, {"10.0.1.5/24", syntax}, {"10.0.1.99999999999", syntax},
-		{"0x0a.0.1.5", syntax}, {":", syntax}, {":::", syntax}, {"1::2::3", syntax}, {"1:2:3:4:5:6:7", syntax}, {"1:2:3:4:5:6:7:8:9", syntax}, {"fe80::1%eth0", syntax},
-		{"12345::", syntax}, {"::1.2.3", syntax}, {"1:2:3:4:5:6:7:1.2.3.4", syntax}});
-	PARSES(apus_prefix_parse, "10.0.1.0/24",
-	       {{"10.0.1.0", syntax}, {"10.0.1.0/", syntax}, {"/24", syntax}, {"10.0.1.0/-1", syntax}, {"10.0.1.0/024", syntax}, {"10.0.1.0/33", {APUS_ERR_PREFIX}},
-		{"10.0.1.0/999", {APUS_ERR_PREFIX}}, {"2001:db8::/129", {APUS_ERR_PREFIX}}, {"10.0.1.5/24", {APUS_ERR_PREFIX}}, {"10.0.1.0/4294967320", {APUS_ERR_SYNTAX, APUS_ERR_PREFIX}}});
-	PARSES(apus_mac_parse, "60:00:60:00:01:01",
-	       {{"60:00:60:00:01", syntax}, {"60:00:60:00:01:01:01", syntax}, {"60-00:60-00:01-01", syntax}, {"6000.6000.0101", syntax}, {"60006000010", syntax}, {"60:0:60:0:1:1", syntax},
-		{"g0:00:60:00:01:01", syntax}});
-	PARSES(apus_guid_parse, "{12345678-1000-2000-3000-123456780001}",
-	       {{"{12345678-1000-2000-3000-123456780001", syntax}, {"12345678-1000-2000-3000-123456780001}", syntax}, {"12345678100020003000123456780001", syntax},
-		{"{12345678-1000-2000-3000-12345678000g}", syntax}, {"{}", syntax}, {"1234567-81000-2000-3000-123456780001", syntax}});
-
-	struct apus_address address = objects::address(fixture::ip(10, 0, 1, 5)), v6 = {};
-	v6.family = APUS_IPV6;
-	std::memset(v6.bytes, 0xAB, sizeof(v6.bytes));
-	struct apus_prefix prefix = objects::prefix({fixture::ip(10, 0, 1, 0), 24});
-	FORMATS(apus_address_format, address, "10.0.1.5");
-	FORMATS(apus_address_format, v6, "abab:abab:abab:abab:abab:abab:abab:abab");
-	FORMATS(apus_prefix_format, prefix, "10.0.1.0/24");
-	FORMATS(apus_mac_format, objects::mac(fixture::vm1_mac), "60:00:60:00:01:01");
-	FORMATS(apus_guid_format, objects::guid(fixture::tenant(1)), "{12000000-0000-0000-0000-000000000001}");
-	char out[APUS_TEXT_SIZE];
-	for (std::uint8_t family : {0, 1, 5, 7, 255}) {
-		address.family = prefix.address.family = family;
-		answers("apus_address_format: family", apus_address_format(&address, out, sizeof(out)), {APUS_ERR_FAMILY});
-		answers("apus_prefix_format: family", apus_prefix_format(&prefix, out, sizeof(out)), {APUS_ERR_FAMILY});
-	}
-}
-
-void names()
-{
-	check(CALL(apus_version_number) == APUS_VERSION_NUMBER, "apus_version_number");
-	check(CALL(apus_version_string) == text("%d.%d.%d", APUS_VERSION_MAJOR, APUS_VERSION_MINOR, APUS_VERSION_PATCH), "apus_version_string");
-	check(std::strncmp(CALL(apus_build_info), "apus ", 5) == 0, "apus_build_info");
-	for (std::uint32_t reason : {0u, 7u, 15u, 22u, 28u, 32u + 100, 127u, 128u, 256u + 16, 0x80000010u, UINT32_MAX}) {
-		check(*CALL(apus_drop_reason_name, reason) == 0 && *CALL(apus_drop_reason_text, reason) == 0 && CALL(apus_drop_reason_windows, reason) == 0,
-		      text("%u is no drop reason", reason));
-	}
-	check(CALL(apus_error_name, 0) == std::string("APUS_OK"), "apus_error_name(0)");
-	check(*CALL(apus_strerror, 0) != 0, "apus_strerror(0)");
-	for (int number : {1, 25, -26, -64, -100, -255, INT_MAX, INT_MIN}) {
-		check(apus_error_name(number) == std::string("APUS_ERR_?"), text("apus_error_name(%d)", number));
-		check(apus_strerror(number) != nullptr && *apus_strerror(number) != 0, text("apus_strerror(%d) is a text", number));
-	}
-}
-
-// ---- every error code ------------------------------------------------------------------------------------------------
-
-struct Answer {
-	int code;
-	std::string text;
-};
-
-/// One call for each code. It is made on a bench with the small policy, which it must leave as it was.
-struct Case {
-	int code;
-	const char *name;
-	const char *what;
-	std::function<Answer(Bench &)> call;
-	Words words;
-};
-#define CODE(name) APUS_ERR_##name, "APUS_ERR_" #name
-
-/// Why there is no case for a code.
-const std::map<int, const char *> excluded = {
-	{APUS_ERR_CPU, "no CPU that can run this program lacks what the library was built for; the check is one branch of apus_dataplane_create()"},
-};
-
-Answer of(Bench &bench, int code) { return {code, apus_dataplane_error_text(bench.dataplane)}; }
-
-template <class Object> std::function<Answer(Bench &)> change(int (*function)(Dataplane *, const Object *), Kind<Object> (*kind_of)(Bench &), bool present, void (*spoil)(Object &))
-{
-	return [=](Bench &bench) {
-		const Kind<Object> kind = kind_of(bench);
-		Object object = present ? kind.present : kind.missing;
-		spoil(object);
-		return of(bench, function(bench.dataplane, &object));
-	};
-}
-
-Answer out_of_limit(Bench &bench)
-{
-	std::vector<Worker *> workers;
-	struct apus_worker_opts opts = bench.worker_opts;
-	opts.flow_capacity = 64;
-	opts.held_capacity = 1;
-	Worker *worker = nullptr;
-	int result;
-	while ((result = apus_worker_create(bench.dataplane, &opts, &worker)) == APUS_OK)
-		workers.push_back(worker);
-	const Answer answer = of(bench, result);
-	report::equal(static_cast<std::int64_t>(workers.size()) + 1, APUS_WORKERS_MAX, "workers of a dataplane");
-	for (Worker *one : workers)
-		MUST(apus_worker_destroy(one));
-	return answer;
-}
-
-Answer out_of_memory_once(Bench &)
-{
-	Memory memory;
-	Bench bench(false);
-	bench.opts.allocator = memory.callbacks();
-	bench.opts.expected_records = 1;
-	bench.fill();
-	bench.remember();
-	memory.limit = 0;
-	struct apus_worker_opts opts = bench.worker_opts;
-	Worker *worker = nullptr;
-	const Answer answer = of(bench, apus_worker_create(bench.dataplane, &opts, &worker));
-	bench.unchanged("APUS_ERR_MEMORY");
-	bench.flows("APUS_ERR_MEMORY");
-	return answer;
-}
-
-Answer stalled_once(Bench &)
-{
-	Bench bench;
-	Inside inside(bench);
-	const auto record = a_record(0);
-	const Answer answer = of(bench, apus_lookup_record_add(bench.dataplane, &record));
-	check(has(bench, record), "APUS_ERR_STALLED: the change is published");
-	inside.leave();
-	answers("APUS_ERR_STALLED: synchronize", apus_dataplane_synchronize(bench.dataplane), {APUS_OK});
-	bench.flows("APUS_ERR_STALLED");
-	return answer;
-}
-
-Answer busy_once(Bench &)
-{
-	Bench bench;
-	Inside inside(bench);
-	return {process_one(bench.worker), ""};
-}
-
-std::vector<Case> cases()
-{
-	using Route = struct apus_customer_route;
-	using Record = struct apus_lookup_record;
-	using ProviderAddress = struct apus_provider_address;
-	using Neighbor = struct apus_provider_neighbor;
-	const auto record = [](auto function, bool present, void (*spoil)(Record &)) { return change<Record>(function, records, present, spoil); };
-	const auto route = [](bool present, void (*spoil)(Route &)) { return change<Route>(apus_customer_route_add, customer_routes, present, spoil); };
-	const auto keep = [](auto &) {};
-	return {
-		{CODE(NULL), "a dataplane without `out`", [](Bench &) {
-			 char why[256] = "";
-			 struct apus_dataplane_opts opts;
-			 APUS_INIT(&opts);
-			 opts.error_text = why;
-			 opts.error_text_size = sizeof(why);
-			 const int code = apus_dataplane_create(&opts, nullptr);
-			 return Answer{code, why};
-		 }, {"dataplane", "out", "NULL"}},
-		{CODE(SIZE), "a record of three bytes", record(apus_lookup_record_add, false, [](Record &object) { object.size = 3; }), {"lookup record", "size", "3"}},
-		{CODE(UNKNOWN_FIELD), "a flag of tomorrow", record(apus_lookup_record_add, false, [](Record &object) { object.flags = 64; }), {"lookup record", "flags", "64"}},
-		{CODE(STALE), "a port that was removed", [](Bench &bench) {
-			 struct apus_port_params out;
-			 APUS_INIT(&out);
-			 return of(bench, apus_port_get(bench.dataplane, bench.gone, &out));
-		 }, {"port", "id"}},
-		{CODE(BUSY), "two threads in one worker", busy_once, no_text},
-		{CODE(MEMORY), "a worker when there is no memory", out_of_memory_once, {"worker"}},
-		{CODE(LIMIT), "one worker more than there may be", out_of_limit, {"worker", "256"}},
-		{CODE(FAMILY), "an address of family 17", record(apus_lookup_record_add, false, [](Record &object) { object.provider_address.family = 17; }), {"lookup record", "provider_address", "17", "4"}},
-		{CODE(PREFIX), "33 bits of IPv4", route(false, [](Route &object) { object.destination_prefix.length = 33; }), {"customer route", "destination_prefix", "33", "0-32"}},
-		{CODE(CONFLICT), "a virtual subnet in two routing domains; the text names the other",
-		 route(false, [](Route &object) { object.routing_domain_id = objects::guid(fixture::tenant(2)); }), {"customer route", "6000", "{12000000-0000-0000-0000-000000000001}"}},
-		{CODE(ADDRESS), "a machine with a multicast address", record(apus_lookup_record_add, false, [](Record &object) { object.customer_address = objects::address(fixture::ip(224, 0, 0, 5)); }),
-		 {"lookup record", "customer_address", "224.0.0.5"}},
-		{CODE(PORT_KIND), "a provider address on a machine's port", [](Bench &bench) {
-			 const auto object = objects::provider_address(fixture::ip(192, 168, 0, 77), {bench.vm1, 24, 0, fixture::our_pa_mac});
-			 return of(bench, apus_provider_address_add(bench.dataplane, &object));
-		 }, {"provider address", "port", "provider port"}},
-		{CODE(IMMUTABLE), "another MAC for a record", record(apus_lookup_record_set, true, [](Record &object) { object.mac = objects::mac(0x600060000177); }), {"lookup record", "mac", "60:00:60:00:01:77"}},
-		{CODE(VSID), "the example of dataplane.h", record(apus_lookup_record_add, false, [](Record &object) { object.virtual_subnet_id = 17; }),
-		 {"lookup record: virtual_subnet_id: 17 is outside 4096-16777214"}},
-		{CODE(RULE), "rule 9", record(apus_lookup_record_add, false, [](Record &object) { object.rule = 9; }), {"lookup record", "rule", "9", "1-3"}},
-		{CODE(DUPLICATE), "a record twice", record(apus_lookup_record_add, true, keep), {"lookup record", "customer_address", "10.0.1.4"}},
-		{CODE(NOT_FOUND), "remove what is not there", record(apus_lookup_record_remove, false, keep), {"lookup record", "customer_address", "10.0.1.77"}},
-		{CODE(RANGE), "VLAN 4095", change<ProviderAddress>(apus_provider_address_add, provider_addresses, false, [](ProviderAddress &object) { object.vlan = 4095; }),
-		 {"provider address", "vlan", "4095", "4094"}},
-		{CODE(MAC), "a neighbour with a group address", change<Neighbor>(apus_provider_neighbor_add, neighbors, false, [](Neighbor &object) { object.mac = objects::mac(0x01005E000001); }),
-		 {"provider neighbour", "mac", "01:00:5e:00:00:01"}},
-		{CODE(TRANSACTION), "commit without begin", [](Bench &bench) { return of(bench, apus_transaction_commit(bench.dataplane)); }, {"transaction"}},
-		{CODE(STALLED), "a worker that blocks in a callback", stalled_once, {"published", "apus_dataplane_synchronize"}},
-		{CODE(IN_USE), "remove a port that has a provider address", [](Bench &bench) { return of(bench, apus_port_remove(bench.dataplane, bench.uplink)); }, {"port", "192.168.0.22"}},
-		{CODE(UNSUPPORTED), "translation by NAT", record(apus_lookup_record_add, false, [](Record &object) { object.rule = APUS_RULE_NAT; }), {"lookup record", "rule", "2", "version"}},
-		{CODE(SYNTAX), "an address with a leading zero", [](Bench &) {
-			 struct apus_address out;
-			 return Answer{apus_address_parse("10.0.01.5", &out), ""};
-		 }, no_text},
-	};
-}
-
-void codes()
-{
-	Bench bench;
-	bench.remember();
-	std::set<int> seen;
-	for (const Case &one : cases()) {
-		const std::string name = std::string(one.name) + ": " + one.what;
-		const Answer answer = one.call(bench);
-		answers(name, answer.code, {one.code});
-		says(name, answer.text, one.words);
-		bench.unchanged(name);
-		check(apus_error_name(one.code) == std::string(one.name), name + ": its name");
-		seen.insert(one.code);
-	}
-	std::set<std::string> all_texts;
-	for (int code = APUS_ERR_SYNTAX; code < 0; code++) {
-		check(seen.count(code) + excluded.count(code) == 1, std::string(apus_error_name(code)) + ": has a case, or a reason why not");
-		const std::string meaning = apus_strerror(code);
-		check(!meaning.empty() && meaning.back() != '.' && all_texts.insert(meaning).second, std::string(apus_error_name(code)) + ": a text of its own without full stop");
-	}
-	bench.flows("after every error code");
-}
-
-/// The two limits that have no case above.
-void limits()
-{
-	std::vector<Dataplane *> dataplanes;
-	Dataplane *dataplane = nullptr;
-	char why[256] = "";
-	struct apus_dataplane_opts opts;
-	APUS_INIT(&opts);
-	opts.error_text = why;
-	opts.error_text_size = sizeof(why);
-	int result;
-	while ((result = apus_dataplane_create(&opts, &dataplane)) == APUS_OK)
-		dataplanes.push_back(dataplane);
-	answers("one dataplane too many", result, {APUS_ERR_LIMIT});
-	says("one dataplane too many", why, {"dataplane", "64"});
-	report::equal(static_cast<std::int64_t>(dataplanes.size()), APUS_DATAPLANES_MAX, "dataplanes of a process");
-	for (Dataplane *one : dataplanes)
-		MUST(apus_dataplane_destroy(one));
-
-	Bench bench;
-	auto port = objects::port({false, false, 0, 0, 1500});
-	std::vector<std::uint32_t> ids;
-	std::uint32_t id = 0;
-	while ((result = apus_port_add(bench.dataplane, &port, &id)) == APUS_OK)
-		ids.push_back(id);
-	bench.remember();
-	bench.refused("one port too many", apus_port_add(bench.dataplane, &port, &id), {APUS_ERR_LIMIT}, {"port", "4096"});
-	report::equal(static_cast<std::int64_t>(ids.size()) + 5, APUS_PORTS_MAX, "ports of a dataplane");
-	bench.flows("with all ports");
-	for (std::uint32_t one : ids)
-		MUST(apus_port_remove(bench.dataplane, one));
-	answers("room again", apus_port_add(bench.dataplane, &port, &id), {APUS_OK});
-	check(std::find(ids.begin(), ids.end(), id) == ids.end(), "numbers of removed ports are not used again at once");
-	bench.flows("after all ports");
 }
 
 int run()

@@ -35,7 +35,8 @@ inline bool answers(const std::string &what, int result, const Codes &codes)
 	std::string names;
 	for (int code : codes)
 		names += std::string(names.empty() ? "" : " or ") + apus_error_name(code);
-	return report::check(contains(codes, result), what + ": expected " + names + ", got " + apus_error_name(result) + " " + std::to_string(result));
+	return report::check(contains(codes, result),
+			     what + ": expected " + names + ", got " + apus_error_name(result) + " " + std::to_string(result));
 }
 
 inline void says(const std::string &what, const std::string &got, const Words &words)
@@ -142,11 +143,16 @@ public:
 			out->size = id;
 			return more;
 		});
-		walk<struct apus_lookup_record>(objects, "record", [this](auto *cursor, auto *out) { return apus_lookup_record_iterate(dataplane, cursor, out); });
-		walk<struct apus_customer_route>(objects, "route", [this](auto *cursor, auto *out) { return apus_customer_route_iterate(dataplane, cursor, out); });
-		walk<struct apus_provider_address>(objects, "address", [this](auto *cursor, auto *out) { return apus_provider_address_iterate(dataplane, cursor, out); });
-		walk<struct apus_provider_route>(objects, "path", [this](auto *cursor, auto *out) { return apus_provider_route_iterate(dataplane, cursor, out); });
-		walk<struct apus_provider_neighbor>(objects, "neighbor", [this](auto *cursor, auto *out) { return apus_provider_neighbor_iterate(dataplane, cursor, out); });
+		walk<struct apus_lookup_record>(objects, "record",
+						[this](auto *cursor, auto *out) { return apus_lookup_record_iterate(dataplane, cursor, out); });
+		walk<struct apus_customer_route>(objects, "route",
+						 [this](auto *cursor, auto *out) { return apus_customer_route_iterate(dataplane, cursor, out); });
+		walk<struct apus_provider_address>(
+			objects, "address", [this](auto *cursor, auto *out) { return apus_provider_address_iterate(dataplane, cursor, out); });
+		walk<struct apus_provider_route>(objects, "path",
+						 [this](auto *cursor, auto *out) { return apus_provider_route_iterate(dataplane, cursor, out); });
+		walk<struct apus_provider_neighbor>(
+			objects, "neighbor", [this](auto *cursor, auto *out) { return apus_provider_neighbor_iterate(dataplane, cursor, out); });
 		struct apus_stats stats;
 		APUS_INIT(&stats);
 		fixture::must(apus_stats_get(dataplane, &stats), "apus_stats_get");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The six kinds of policy objects: their five verbs, and everything that can be wrong with each of their fields.
+// The six kinds of policy objects: their five verbs, and everything that can be wrong with each of their fields. At the
+// end, a right call of every function.
 #pragma once
 
 #include "misuse_bench.hpp"
@@ -63,8 +64,10 @@ template <class Object> void wrong_family(Kind<Object> &kind, const std::string 
 
 template <class Object> void not_unicast(Kind<Object> &kind, const std::string &field, unsigned verbs, Address<Object> of, bool may_be_zero = false)
 {
-	const std::pair<model::Ip, const char *> addresses[] = {
-		{0, "0.0.0.0"}, {fixture::ip(224, 0, 0, 1), "224.0.0.1"}, {fixture::ip(239, 255, 255, 255), "239.255.255.255"}, {~model::Ip{0}, "255.255.255.255"}};
+	const std::pair<model::Ip, const char *> addresses[] = {{0, "0.0.0.0"},
+								{fixture::ip(224, 0, 0, 1), "224.0.0.1"},
+								{fixture::ip(239, 255, 255, 255), "239.255.255.255"},
+								{~model::Ip{0}, "255.255.255.255"}};
 	for (const auto &[ip, text] : addresses)
 		if (ip != 0 || !may_be_zero)
 			kind.wrong.push_back({field + " " + text, verbs, {APUS_ERR_ADDRESS}, {field, text},
@@ -74,7 +77,10 @@ template <class Object> void not_unicast(Kind<Object> &kind, const std::string &
 template <class Object> void wrong_prefix(Kind<Object> &kind, const std::string &field, struct apus_prefix &(*of)(Object &))
 {
 	for (std::uint8_t length : {33, 64, 128, 255})
-		kind.wrong.push_back({field + " of " + std::to_string(length) + " bits", key, {APUS_ERR_PREFIX}, {field, std::to_string(length), "0-32"},
+		kind.wrong.push_back({field + " of " + std::to_string(length) + " bits",
+				      key,
+				      {APUS_ERR_PREFIX},
+				      {field, std::to_string(length), "0-32"},
 				      [=](Object &object) { of(object).length = length; }});
 	kind.wrong.push_back({field + " with host bits", key, {APUS_ERR_PREFIX}, {field, "10.0.9.1/24"},
 			      [=](Object &object) { of(object) = objects::prefix({fixture::ip(10, 0, 9, 1), 24}); }});
@@ -97,28 +103,35 @@ template <class Object> void wrong_mac(Kind<Object> &kind)
 template <class Object> void wrong_vsid(Kind<Object> &kind, unsigned verbs)
 {
 	for (std::uint32_t vsid : {0u, 1u, 17u, 4095u, 16777215u, 16777216u, 0x80001770u, UINT32_MAX})
-		kind.wrong.push_back({"virtual_subnet_id " + std::to_string(vsid), verbs, {APUS_ERR_VSID},
-				      {"virtual_subnet_id", std::to_string(vsid), "4096-16777214"}, [=](Object &object) { object.virtual_subnet_id = vsid; }});
+		kind.wrong.push_back({"virtual_subnet_id " + std::to_string(vsid),
+				      verbs,
+				      {APUS_ERR_VSID},
+				      {"virtual_subnet_id", std::to_string(vsid), "4096-16777214"},
+				      [=](Object &object) { object.virtual_subnet_id = vsid; }});
 }
 
 template <class Object> void wrong_flags(Kind<Object> &kind, const Codes &codes = {APUS_ERR_UNKNOWN_FIELD}, std::uint32_t known = 0)
 {
 	for (std::uint32_t flag = 1; flag != 0; flag <<= 1)
 		if ((flag & known) == 0)
-			kind.wrong.push_back({"flags " + std::to_string(flag), value, codes, {"flags", std::to_string(flag)}, [=](Object &object) { object.flags = flag; }});
+			kind.wrong.push_back({"flags " + std::to_string(flag), value, codes, {"flags", std::to_string(flag)}, [=](Object &object) {
+						      object.flags = flag;
+					      }});
 }
 
 template <class Object> void wrong_port(Kind<Object> &kind, Bench &bench, unsigned verbs)
 {
 	for (std::uint32_t id : {0u, bench.gone, UINT32_MAX})
-		kind.wrong.push_back({"port " + std::to_string(id), verbs, {APUS_ERR_STALE}, {"port", std::to_string(id)}, [=](Object &object) { object.port = id; }});
+		kind.wrong.push_back({"port " + std::to_string(id), verbs, {APUS_ERR_STALE}, {"port", std::to_string(id)}, [=](Object &object) {
+					      object.port = id;
+				      }});
 	kind.wrong.push_back({"port of a vm", verbs, {APUS_ERR_PORT_KIND}, {"port", std::to_string(bench.vm1)},
 			      [id = bench.vm1](Object &object) { object.port = id; }});
 }
 
 template <class Object, class Number>
-void wrong_number(Kind<Object> &kind, const std::string &field, Number Object::*member, const std::vector<std::uint32_t> &numbers, unsigned verbs, int code,
-		  const std::string &range)
+void wrong_number(Kind<Object> &kind, const std::string &field, Number Object::*member, const std::vector<std::uint32_t> &numbers, unsigned verbs,
+		  int code, const std::string &range)
 {
 	for (std::uint32_t number : numbers)
 		kind.wrong.push_back({field + " " + std::to_string(number), verbs, {code}, {field, std::to_string(number), range},
@@ -186,9 +199,13 @@ inline Kind<struct apus_lookup_record> records(Bench &)
 {
 	using Object = struct apus_lookup_record;
 	Kind<Object> kind = {VERBS(apus_lookup_record),
-			     objects::record({fixture::subnet1, fixture::remote1_ip}, {fixture::remote1_mac, APUS_RULE_ENCAP, APUS_RECORD_STATIC, fixture::remote_pa}),
-			     objects::record({fixture::subnet1, fixture::ip(10, 0, 1, 77)}, {0x600060000177, APUS_RULE_ENCAP, APUS_RECORD_STATIC, fixture::remote_pa}),
-			     0, 0, APUS_ERR_NOT_FOUND,
+			     objects::record({fixture::subnet1, fixture::remote1_ip},
+					     {fixture::remote1_mac, APUS_RULE_ENCAP, APUS_RECORD_STATIC, fixture::remote_pa}),
+			     objects::record({fixture::subnet1, fixture::ip(10, 0, 1, 77)},
+					     {0x600060000177, APUS_RULE_ENCAP, APUS_RECORD_STATIC, fixture::remote_pa}),
+			     0,
+			     0,
+			     APUS_ERR_NOT_FOUND,
 			     [](Object &object) {
 				     object.mac = objects::mac(fixture::broadcast);
 				     object.rule = object.type = 255;
@@ -215,7 +232,8 @@ inline Kind<struct apus_lookup_record> records(Bench &)
 	wrong_text(kind, "vm_name", &Object::vm_name);
 	kind.wrong.push_back({"another mac", 1u << set, {APUS_ERR_IMMUTABLE}, {"mac", "60:00:60:00:01:77"},
 			      [](Object &object) { object.mac = objects::mac(0x600060000177); }});
-	kind.wrong.push_back({"another type", 1u << set, {APUS_ERR_IMMUTABLE}, {"type", "2"}, [](Object &object) { object.type = APUS_RECORD_DYNAMIC; }});
+	kind.wrong.push_back(
+		{"another type", 1u << set, {APUS_ERR_IMMUTABLE}, {"type", "2"}, [](Object &object) { object.type = APUS_RECORD_DYNAMIC; }});
 	return kind;
 }
 
@@ -315,6 +333,64 @@ template <class Visit> void each_kind(Bench &bench, Visit visit)
 	visit(provider_addresses(bench));
 	visit(provider_routes(bench));
 	visit(neighbors(bench));
+}
+
+// ---- right calls -----------------------------------------------------------------------------------------------------
+
+/// A call that is right but for its dataplane.
+struct Control {
+	std::string function;
+	std::function<int(Dataplane *)> call;
+};
+
+inline std::vector<Control> control_calls(Bench &bench)
+{
+	std::vector<Control> calls;
+	each_kind(bench, [&calls](const auto &kind) {
+		for (int verb = add; verb < verb_count; verb++)
+			calls.push_back({kind.verbs[verb].function, [call = kind.verbs[verb].call, verb, kind](Dataplane *dataplane) {
+						 auto object = verb == remove ? kind.missing : kind.present;
+						 return call(dataplane, &object, verb == remove ? kind.missing_id : kind.present_id);
+					 }});
+	});
+	calls.push_back({"apus_worker_create", [&bench](Dataplane *dataplane) {
+				 Worker *worker = nullptr;
+				 const int result = CALL(apus_worker_create, dataplane, &bench.worker_opts, &worker);
+				 report::check(result >= 0 || worker == nullptr, "apus_worker_create wrote *out although it failed");
+				 apus_worker_destroy(worker);
+				 return result;
+			 }});
+	calls.push_back({"apus_stats_get", [](Dataplane *dataplane) {
+				 struct apus_stats stats;
+				 APUS_INIT(&stats);
+				 return CALL(apus_stats_get, dataplane, &stats);
+			 }});
+	calls.push_back({"apus_port_stats_get", [&bench](Dataplane *dataplane) {
+				 struct apus_port_stats stats;
+				 APUS_INIT(&stats);
+				 return CALL(apus_port_stats_get, dataplane, bench.vm1, &stats);
+			 }});
+	calls.push_back({"apus_transaction_begin", [](Dataplane *dataplane) { return CALL(apus_transaction_begin, dataplane); }});
+	calls.push_back({"apus_transaction_commit", [](Dataplane *dataplane) { return CALL(apus_transaction_commit, dataplane); }});
+	calls.push_back({"apus_transaction_abort", [](Dataplane *dataplane) { return CALL(apus_transaction_abort, dataplane); }});
+	calls.push_back({"apus_dataplane_synchronize", [](Dataplane *dataplane) { return CALL(apus_dataplane_synchronize, dataplane); }});
+	calls.push_back({"apus_dataplane_destroy", [](Dataplane *dataplane) { return CALL(apus_dataplane_destroy, dataplane); }});
+	return calls;
+}
+
+/// A burst of one frame whose bytes nobody may touch.
+inline int process_one(Worker *worker)
+{
+	struct apus_frame in = {}, out[2] = {};
+	in.length = in.contiguous = 60;
+	return CALL(apus_worker_process, worker, &in, 1, out, 2, fixture::second);
+}
+
+inline int worker_stats(Worker *worker)
+{
+	struct apus_stats stats;
+	APUS_INIT(&stats);
+	return CALL(apus_worker_stats_get, worker, &stats);
 }
 
 }  // namespace misuse

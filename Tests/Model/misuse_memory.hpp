@@ -20,7 +20,8 @@ inline std::vector<Step> life()
 	std::vector<Step> steps;
 	const auto step = [&steps](const char *what, auto call, int objects = 0) { steps.push_back({what, call, objects}); };
 	const auto with_record = [](unsigned i, model::Ip pa) {
-		auto object = objects::record({fixture::subnet1, fixture::ip(10, 0, 1, 5) + i}, {model::Mac{0x600060001000} + i, APUS_RULE_ENCAP, APUS_RECORD_STATIC, pa});
+		auto object = objects::record({fixture::subnet1, fixture::ip(10, 0, 1, 5) + i},
+					      {model::Mac{0x600060001000} + i, APUS_RULE_ENCAP, APUS_RECORD_STATIC, pa});
 		std::strcpy(object.vm_name, i % 2 == 0 ? "a name" : "");
 		return object;
 	};
@@ -37,7 +38,9 @@ inline std::vector<Step> life()
 		return result;
 	});
 	const auto port = [&step](std::uint32_t Bench::*id, const model::Port &params) {
-		step("apus_port_add", [id, object = objects::port(params)](Bench &bench) { return apus_port_add(bench.dataplane, &object, &(bench.*id)); }, 1);
+		step(
+			"apus_port_add",
+			[id, object = objects::port(params)](Bench &bench) { return apus_port_add(bench.dataplane, &object, &(bench.*id)); }, 1);
 	};
 	port(&Bench::uplink, {false, false, 0, 0, 1542});
 	port(&Bench::vm1, {true, false, fixture::subnet1, fixture::vm1_mac, 1500});
@@ -45,16 +48,23 @@ inline std::vector<Step> life()
 		const auto object = objects::provider_address(fixture::our_pa, {bench.uplink, 24, 0, fixture::our_pa_mac});
 		return apus_provider_address_add(bench.dataplane, &object);
 	}, 1);
-	step("apus_customer_route_add", [object = objects::customer_route({fixture::tenant(1), fixture::subnet1, {fixture::ip(10, 0, 1, 0), 24}, 0}, 0)](Bench &bench) {
-		return apus_customer_route_add(bench.dataplane, &object);
-	}, 1);
-	for (const auto &[ip, mac, pa] : {std::tuple{fixture::vm1_ip, fixture::vm1_mac, fixture::our_pa}, {fixture::remote1_ip, fixture::remote1_mac, fixture::remote_pa}})
-		step("apus_lookup_record_add", [object = objects::record({fixture::subnet1, ip}, {mac, APUS_RULE_ENCAP, APUS_RECORD_STATIC, pa})](Bench &bench) {
-			return apus_lookup_record_add(bench.dataplane, &object);
-		}, 1);
+	step(
+		"apus_customer_route_add",
+		[object = objects::customer_route({fixture::tenant(1), fixture::subnet1, {fixture::ip(10, 0, 1, 0), 24}, 0}, 0)](Bench &bench) {
+			return apus_customer_route_add(bench.dataplane, &object);
+		},
+		1);
+	for (const auto &[ip, mac, pa] :
+	     {std::tuple{fixture::vm1_ip, fixture::vm1_mac, fixture::our_pa}, {fixture::remote1_ip, fixture::remote1_mac, fixture::remote_pa}})
+		step(
+			"apus_lookup_record_add",
+			[object = objects::record({fixture::subnet1, ip}, {mac, APUS_RULE_ENCAP, APUS_RECORD_STATIC, pa})](Bench &bench) {
+				return apus_lookup_record_add(bench.dataplane, &object);
+			},
+			2);  // and a neighbour for its provider address
 	step("apus_provider_neighbor_add", [object = objects::neighbor(fixture::remote_pa, fixture::remote_pa_mac)](Bench &bench) {
 		return apus_provider_neighbor_add(bench.dataplane, &object);
-	}, 0);  // it was there, as a dynamic one
+	});  // it was there, as a dynamic one
 
 	// A crowd in one transaction, which a packet does not see; half of it changed, all of it removed again.
 	step("apus_transaction_begin", [](Bench &bench) { return apus_transaction_begin(bench.dataplane); });
@@ -62,15 +72,23 @@ inline std::vector<Step> life()
 		step("apus_lookup_record_add", [=](Bench &bench) {
 			const auto object = with_record(i, remote(i));
 			return apus_lookup_record_add(bench.dataplane, &object);
-		}, 2);  // the record, and the neighbour that it needs
-		step("apus_customer_route_add", [=](Bench &bench) {
-			const auto object = objects::customer_route({fixture::tenant(2), fixture::subnet2 + i, {fixture::ip(10, 1, 0, 0), 9 + i % 24}, 0}, i);
-			return apus_customer_route_add(bench.dataplane, &object);
-		}, 1);
-		step("apus_provider_route_add", [=](Bench &bench) {
-			const auto object = objects::provider_route({{fixture::ip(172, 16, 0, 0) + (i << 8), 24}, bench.uplink, fixture::our_pa + 1}, i);
-			return apus_provider_route_add(bench.dataplane, &object);
-		}, i == 0 ? 2 : 1);
+		}, 2);
+		step(
+			"apus_customer_route_add",
+			[=](Bench &bench) {
+				const auto object = objects::customer_route(
+					{fixture::tenant(2), fixture::subnet2 + i, {fixture::ip(10, 0, 0, 0), 9 + i % 24}, 0}, i);
+				return apus_customer_route_add(bench.dataplane, &object);
+			},
+			1);
+		step(
+			"apus_provider_route_add",
+			[=](Bench &bench) {
+				const auto object = objects::provider_route(
+					{{fixture::ip(172, 16, 0, 0) + (i << 8), 24}, bench.uplink, fixture::our_pa + 1}, i);
+				return apus_provider_route_add(bench.dataplane, &object);
+			},
+			i == 0 ? 2 : 1);  // all have one next hop
 		step("apus_provider_address_add", [=](Bench &bench) {
 			const auto object = objects::provider_address(fixture::ip(192, 168, 1, 1) + i, {bench.uplink, 24, 0, fixture::our_pa_mac});
 			return apus_provider_address_add(bench.dataplane, &object);
@@ -90,7 +108,7 @@ inline std::vector<Step> life()
 			auto object = with_record(i, remote(i + 1));
 			std::strcpy(object.context, "set");
 			return apus_lookup_record_set(bench.dataplane, &object);
-		}, i + 1 == crowd ? 0 : -1);  // nobody needs the old neighbour any more
+		}, -1);  // nobody needs the old neighbour any more
 	step("apus_port_set", [](Bench &bench) {
 		const auto object = objects::port({true, true, fixture::subnet2 + 90, 0x600060003000, 1400});
 		return apus_port_set(bench.dataplane, bench.vm2, &object);
@@ -164,7 +182,10 @@ inline bool live(const std::vector<Step> &steps, std::uint64_t fail_at, bool fai
 				// Room that was asked for in advance may be missing without harm.
 				answers(name + step.what, result, {APUS_ERR_MEMORY, APUS_OK});
 				if (result == APUS_ERR_MEMORY) {
-					report::equal(bench.dataplane == nullptr ? 0 : count_objects(bench), objects, name + step.what + ": objects after the failure");
+					if (bench.dataplane != nullptr)
+						says(name + step.what, apus_dataplane_error_text(bench.dataplane), {"memory"});
+					report::equal(bench.dataplane == nullptr ? 0 : count_objects(bench), objects,
+						      name + step.what + ": objects after the failure");
 					result = step.call(bench);
 				}
 			}
@@ -197,8 +218,8 @@ inline void out_of_memory()
 		std::uint64_t fail_at = 1;
 		while (live(steps, fail_at, fail_on))
 			fail_at++;
-		std::printf("out of memory: %u calls, %llu allocations%s\n", static_cast<unsigned>(steps.size()), static_cast<unsigned long long>(fail_at - 1),
-			    fail_on ? ", several at once" : "");
+		std::printf("out of memory: %u calls, %llu allocations%s\n", static_cast<unsigned>(steps.size()),
+			    static_cast<unsigned long long>(fail_at - 1), fail_on ? ", several at once" : "");
 	}
 }
 

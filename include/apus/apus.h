@@ -24,7 +24,7 @@
  *     apus_port_add(dp, &port, &port_id);                   // 2. its ports            port.h
  *     apus_customer_route_add(dp, &route);                  // 3. its policy           policy.h
  *     apus_lookup_record_add(dp, &record);                  //                         provider.h
- *     apus_worker_create(dp, NULL, &worker);                // 4. one worker a thread  worker.h
+ *     apus_worker_create(dp, &worker_opts, &worker);        // 4. one worker a thread  worker.h
  *     for (;;)                                              // 5. bursts of frames
  *             n_out = apus_worker_process(worker, in, n_in, out, capacity, now);
  *     apus_stats_get(dp, &stats);                           // 6. where each went      stats.h
@@ -33,7 +33,7 @@
  * ## Rules that hold for every function
  *
  *  - **Return value**: 0 (or a count) on success, otherwise a negative `enum apus_error`. A call that
- *    fails changes nothing. For control calls apus_dataplane_error_text() then names the field, the
+ *    fails changes nothing, but for APUS_ERR_STALLED. For control calls apus_dataplane_error_text() then names the field, the
  *    value and the accepted range.
  *  - **Thread-safety**: *control* functions (everything that takes a `struct apus_dataplane *`) may be
  *    called from any thread, one at a time; a second caller gets APUS_ERR_BUSY instead of corruption.

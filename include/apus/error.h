@@ -55,9 +55,12 @@ enum apus_error {
 	APUS_ERR_RANGE = -19,
 	/** The MAC address is zero, broadcast or a group address. */
 	APUS_ERR_MAC = -20,
-	/** commit or abort without begin, begin inside a transaction, or destroy with objects in use. */
+	/** commit or abort without begin, or begin inside a transaction. */
 	APUS_ERR_TRANSACTION = -21,
-	/** The change is published, but a worker stayed inside one burst for too long; see apus_dataplane_synchronize(). */
+	/**
+	 * The change is made and published, but a worker stayed inside one burst for too long: it may still apply the
+	 * policy of before. See apus_dataplane_synchronize(). Also what a change from inside a buffer callback gets.
+	 */
 	APUS_ERR_STALLED = -22,
 	/** The object is still used by another object; the error text names it. */
 	APUS_ERR_IN_USE = -23,

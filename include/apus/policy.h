@@ -5,8 +5,10 @@
  *
  * Every kind of object has the same five verbs. `add` of an existing key is APUS_ERR_DUPLICATE, as
  * with the New-NetVirtualization... cmdlets. `get` reads the key fields of the struct it is given and
- * fills the others; `remove` reads only the key fields. The common errors - APUS_ERR_NULL, APUS_ERR_SIZE,
- * APUS_ERR_UNKNOWN_FIELD, APUS_ERR_STALE, APUS_ERR_BUSY, APUS_ERR_MEMORY - can come from each.
+ * fills the others; `remove` reads only the key fields; a key that no object can have is the error that
+ * `add` has for it. The common errors - APUS_ERR_NULL, APUS_ERR_SIZE, APUS_ERR_UNKNOWN_FIELD (of structs
+ * that are read), APUS_ERR_STALE, APUS_ERR_BUSY, APUS_ERR_MEMORY, and APUS_ERR_STALLED from those that
+ * change something - can come from each. IPv6 addresses are APUS_ERR_UNSUPPORTED in this version.
  */
 #ifndef APUS_POLICY_H
 #define APUS_POLICY_H

@@ -39,7 +39,7 @@ struct apus_port_params {
  *
  * @param[out] id  the port's number in `struct apus_frame`; numbers of removed ports are not reused
  *                 before 2^20 others have been given
- * @return 0; APUS_ERR_RANGE (kind, flags, mtu, name), APUS_ERR_VSID, APUS_ERR_MAC, APUS_ERR_DUPLICATE
+ * @return 0; APUS_ERR_RANGE (kind, mtu, name), APUS_ERR_VSID, APUS_ERR_MAC, APUS_ERR_DUPLICATE
  *         (virtual subnet and MAC), APUS_ERR_CONFLICT (a field of another kind is set), APUS_ERR_LIMIT,
  *         APUS_ERR_MEMORY, and the common ones: APUS_ERR_NULL, APUS_ERR_SIZE, APUS_ERR_UNKNOWN_FIELD,
  *         APUS_ERR_STALE, APUS_ERR_BUSY

@@ -46,6 +46,10 @@ func readStruct<Value: BitwiseCopyable>(
     if let failure = checkSize(size, minimum, object) { return failure }
     let known = MemoryLayout<Value>.size
     let raw = unsafe UnsafeRawPointer(pointer)
+    unsafe withUnsafeMutablePointer(to: &copy) {
+        unsafe apus_zero($0, known)
+        unsafe apus_copy($0, raw, min(size, known))
+    }
     var offset = known
     while offset < size {
         if unsafe raw.load(fromByteOffset: offset, as: UInt8.self) != 0 {
@@ -54,10 +58,6 @@ func readStruct<Value: BitwiseCopyable>(
                 "bytes contain a field that this version does not know")
         }
         offset &+= 1
-    }
-    unsafe withUnsafeMutablePointer(to: &copy) {
-        unsafe apus_zero($0, known)
-        unsafe apus_copy($0, raw, min(size, known))
     }
     return nil
 }

@@ -28,7 +28,7 @@ public func apus_dataplane_create(
         failure = made
         if let handle { unsafe out?.pointee = handle.pointer }
     }
-    if let text = unsafe copy.error_text, unsafe copy.error_text_size > 0 {
+    if let text = unsafe copy.error_text, unsafe copy.error_text_size != 0 {
         let bytes = unsafe Ref(UnsafeMutableRawPointer(text).assumingMemoryBound(to: UInt8.self))
         write(failure, to: bytes, size: unsafe copy.error_text_size)
     }

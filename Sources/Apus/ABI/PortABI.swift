@@ -135,7 +135,7 @@ public func apus_port_iterate(
     _ dataplane: OpaquePointer?, _ cursor: UnsafeMutablePointer<UInt64>?, _ id: UnsafeMutablePointer<UInt32>?,
     _ out: UnsafeMutablePointer<apus_port_params>?
 ) -> Int32 {
-    if unsafe id == nil { return APUS_ERR_NULL.rawValue }
+    if unsafe id == nil { return unsafe control(dataplane) { _ in nullFailure(object, "id") } }
     return unsafe iterate(dataplane, cursor, out, minimum, object, { $0.ports }) { tables, number, out, size in
         unsafe id?.pointee = tables.ports[number].id
         unsafe fill(tables.ports[number], out, size: size)

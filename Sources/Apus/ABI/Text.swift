@@ -13,8 +13,9 @@ struct TextWriter {
 
     init(_ buffer: UnsafeMutablePointer<UInt8>, size: Int) {
         unsafe self.buffer = buffer
-        self.size = size
-        if size > 0 { unsafe buffer[0] = 0 }
+        // A size_t beyond Int.max is as good as endless.
+        self.size = size < 0 ? .max : size
+        if size != 0 { unsafe buffer[0] = 0 }
     }
 
     var isComplete: Bool { length < size }
@@ -121,6 +122,17 @@ struct TextWriter {
         }
     }
 
+    mutating func put(_ value: Failure.Value) {
+        switch value {
+        case .none: break
+        case .number(let number): put(decimal: number)
+        case .address(let address): put(address)
+        case .prefix(let address, let length): put(address, prefix: length)
+        case .mac(let mac): put(mac)
+        case .guid(let guid): put(guid)
+        }
+    }
+
     mutating func put(_ guid: GUID) {
         put(0x7B)
         put(hex: guid.high &>> 32, digits: 8)
@@ -146,16 +158,11 @@ func write(_ failure: Failure?, to text: Ref<UInt8>, size: Int) {
         writer.put(failure.field)
         writer.put(": ")
     }
-    switch failure.value {
-    case .none: break
-    case .number(let number): writer.put(decimal: number)
-    case .address(let address): writer.put(address)
-    case .prefix(let address, let length): writer.put(address, prefix: length)
-    case .mac(let mac): writer.put(mac)
-    case .guid(let guid): writer.put(guid)
-    }
+    writer.put(failure.value)
     if case .none = failure.value {} else { writer.put(0x20) }
     writer.put(failure.problem)
+    if case .none = failure.other {} else { writer.put(0x20) }
+    writer.put(failure.other)
 }
 
 /// Text that is being read. Every step either consumes a byte or fails.

@@ -73,7 +73,8 @@ extension Worker {
         if present != nil { return }
         // The first packet begins an attempt, unless another worker has just asked. A packet that has waited for this next
         // hop already goes on with the attempt that there was.
-        if neighborNumber != waitedFor, elapsed(since: cell.value.requested.load(ordering: .relaxed)) >= settings.retry {
+        if neighborNumber != waitedFor, elapsed(since: cell.value.requested.load(ordering: .relaxed)) >= settings.retry
+        {
             cell.value.requests.store(0, ordering: .relaxed)
         }
         if cell.value.requests.load(ordering: .relaxed) == 0 {

@@ -21,15 +21,18 @@ struct Failure {
     var value: Value
     /// "is outside 4096-16777214", "exists already", ...
     var problem: Words
+    /// The other object that the problem speaks of.
+    var other: Value
 
     init(
-        _ code: apus_error, _ object: Words, _ field: Words, _ value: Value, _ problem: Words
+        _ code: apus_error, _ object: Words, _ field: Words, _ value: Value, _ problem: Words, _ other: Value = .none
     ) {
         self.code = code.rawValue
         self.object = object
         self.field = field
         self.value = value
         self.problem = problem
+        self.other = other
     }
 }
 

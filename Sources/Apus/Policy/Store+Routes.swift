@@ -27,9 +27,10 @@ extension Store {
                 store.tables.subnets[number].domain != domain
             {
                 store.tables.domains.releaseIfUnused(domain)
+                let other = store.tables.domains[store.tables.subnets[number].domain].value.id
                 return Failure(
                     APUS_ERR_CONFLICT, Self.routeName, "virtual_subnet_id", .number(route.vsid.u64),
-                    "is bound to another routing domain")
+                    "is bound to routing domain", .guid(other))
             }
             var copy = route
             copy.domain = domain

@@ -14,6 +14,9 @@ struct Store: ~Copyable {
     let tables: Tables
     let grace: Grace
     private var journal = Journal()
+    /// Dead entries that are still in the indexes: a worker may stand in a burst of a version in which they live.
+    private var retired = Journal()
+    /// Entries that are out of the indexes: a worker may still hold their numbers.
     private var limbo = Journal()
     private var isOpen = false
     /// Free ``RecordTexts`` and ``NeighborCell``s: number + 1.
@@ -35,6 +38,7 @@ struct Store: ~Copyable {
 
     mutating func destroy() {
         journal.destroy(memory)
+        retired.destroy(memory)
         limbo.destroy(memory)
         grace.destroy(memory)
         tables.destroy(memory)
@@ -47,7 +51,6 @@ struct Store: ~Copyable {
 
     mutating func begin() -> Failure? {
         if isOpen { return Failure(APUS_ERR_TRANSACTION, "transaction", "", .none, "one is open already") }
-        if let failure = settle() { return failure }
         isOpen = true
         return nil
     }
@@ -69,10 +72,12 @@ struct Store: ~Copyable {
 
     /// Make one change: all of it or, when `body` returns a failure, nothing.
     mutating func change(_ object: Words, _ body: (inout Store) -> Failure?) -> Failure? {
-        if let failure = settle() { return failure }
-        // Every journal entry may end in limbo, together with what waits there already.
-        guard journal.reserve(memory, Journal.stepsPerChange),
-            limbo.reserve(memory, journal.count &+ 2 &* Journal.stepsPerChange)
+        // Numbers of earlier changes become free here, if workers have let go of them; if not, later.
+        _ = settle()
+        // Whatever this writes down may be retired, and end in limbo together with what waits there already.
+        let steps = journal.count &+ 2 &* Journal.stepsPerChange
+        guard journal.reserve(memory, Journal.stepsPerChange), retired.reserve(memory, steps),
+            limbo.reserve(memory, retired.count &+ steps)
         else { return .memory(object) }
         let mark = journal.count
         if let failure = body(&self) {
@@ -89,8 +94,10 @@ struct Store: ~Copyable {
         while i < journal.count {
             let entry = journal[i]
             if entry.kind == .touched { touch(entry.number, version) }
+            if entry.kind == .killed { retired.append(entry) }
             i &+= 1
         }
+        journal.truncate(to: 0)
         // The low half starts over: workers empty their caches, and every stamp has to lie in the new era.
         if version.u32 == 0 { touchAll(version) }
         tables.shared.value.version.store(version, ordering: .releasing)
@@ -99,7 +106,8 @@ struct Store: ~Copyable {
     }
 
     /// Wait for the workers, then finish what was published: old entries leave the indexes, and those that left before
-    /// this grace period are free. Entries of a transaction that was undone wait for nothing but that.
+    /// this grace period are free. Entries of a transaction that was undone wait for nothing but that. A failure when
+    /// some worker still applies a policy older than the last one.
     private mutating func settle() -> Failure? {
         guard isUnsettled || limbo.count > 0 else { return nil }
         let (call, context) = unsafe wait
@@ -107,16 +115,20 @@ struct Store: ~Copyable {
             if let call = unsafe call { unsafe call(context) } else { apus_libc_yield() }
         }
         if !settled {
+            if !isUnsettled { return nil }
             return Failure(
                 APUS_ERR_STALLED, "dataplane", "", .none,
                 "the change is published, but a worker did not leave its burst; call apus_dataplane_synchronize()")
         }
+        isUnsettled = false
         let recyclable = limbo.count
-        if isUnsettled {
-            isUnsettled = false
-            unlinkKilled()
-        }
         var i = 0
+        while i < retired.count {
+            unlink(retired[i])
+            i &+= 1
+        }
+        retired.truncate(to: 0)
+        i = 0
         while i < recyclable {
             recycle(limbo[i])
             i &+= 1
@@ -124,20 +136,11 @@ struct Store: ~Copyable {
         limbo.removeFirst(recyclable)
         if journal.count == 0 {
             journal.shrink(memory)
+            retired.shrink(memory)
             limbo.shrink(memory)
         }
         tables.reclaim(memory)
         return nil
-    }
-
-    private mutating func unlinkKilled() {
-        var i = 0
-        while i < journal.count {
-            let entry = journal[i]
-            if entry.kind == .killed { unlink(entry) }
-            i &+= 1
-        }
-        journal.truncate(to: 0)
     }
 
     private mutating func undo(to mark: Int) {
