@@ -66,7 +66,7 @@ if [ -x "$work/frames-fuzzer" ]; then
     APUS_CANARY=1 "$work/frames-fuzzer" -max_total_time=20 -artifact_prefix="$work/canary-" Tests/Fuzz/corpus/frames/* \
         >"$work/canary.log" 2>&1
     grep -q "AddressSanitizer: heap-buffer-overflow" "$work/canary.log" &&
-        grep -q " #0 .*apus_intrinsics.h" "$work/canary.log"
+        grep -qE " #0 .*/Sources/(Apus|CApusIntrinsics)/" "$work/canary.log"
     check "fuzz: the canary is reported, in the core" "$(verdict $?)" "$work/canary.log"
     rm -f "$work"/canary-crash-*
 fi
