@@ -13,6 +13,8 @@ public struct Settings: Sendable {
     public var neighborReachableMilliseconds: UInt32?
     public var neighborRetryMilliseconds: UInt32?
     public var neighborRetries: UInt32?
+    public var sendsICMPErrors: Bool?
+    public var icmpErrorRate: UInt32?
 
     init() {}
 
@@ -26,6 +28,8 @@ public struct Settings: Sendable {
         neighborReachableMilliseconds = fields.number("neighbour_reachable_ms", .optional, in: 1000...UInt32(3_600_000))
         neighborRetryMilliseconds = fields.number("neighbour_retry_ms", .optional, in: 10...UInt32(60_000))
         neighborRetries = fields.number("neighbour_retries", .optional, in: 1...UInt32(16))
+        sendsICMPErrors = fields.flag("icmp_errors")
+        icmpErrorRate = fields.number("icmp_error_rate", .optional, in: 1...UInt32(1_000_000))
     }
 
     /// The `APUS_DATAPLANE_*` flags that the settings ask for.
@@ -35,6 +39,7 @@ public struct Settings: Sendable {
         if hasZeroFlowID == true { flags |= APUS_DATAPLANE_FLOW_ID_ZERO }
         if validatesSource == false { flags |= APUS_DATAPLANE_NO_SOURCE_VALIDATION }
         if acceptsIPOptions == true { flags |= APUS_DATAPLANE_ACCEPT_IP_OPTIONS }
+        if sendsICMPErrors == false { flags |= APUS_DATAPLANE_NO_ICMP_ERRORS }
         return flags
     }
 }
@@ -48,6 +53,7 @@ extension PolicyFile {
         if let reachable = settings.neighborReachableMilliseconds { unsafe options.neighbor_reachable_ms = reachable }
         if let retry = settings.neighborRetryMilliseconds { unsafe options.neighbor_retry_ms = retry }
         if let retries = settings.neighborRetries { unsafe options.neighbor_retries = retries }
+        if let rate = settings.icmpErrorRate { unsafe options.icmp_error_rate = rate }
         // Below 1024 the default is larger; above 2^25 the dataplane would refuse it, and the tables grow anyway.
         if lookupRecords.count > 1024 { unsafe options.expected_records = UInt32(min(lookupRecords.count, 1 << 25)) }
     }

@@ -50,7 +50,9 @@ struct Accounting {
         ("flow_hits", { $0.flow_hits }), ("flow_misses", { $0.flow_misses }), ("flow_inserts", { $0.flow_inserts }),
         ("flow_evictions", { $0.flow_evictions }), ("flow_suppressed", { $0.flow_suppressed }),
         ("flow_entries", { $0.flow_entries }), ("arp_replies", { $0.arp_replies }),
-        ("arp_requests", { $0.arp_requests }), ("echo_replies", { $0.echo_replies }), ("bursts", { $0.bursts }),
+        ("arp_requests", { $0.arp_requests }), ("echo_replies", { $0.echo_replies }),
+        ("icmp_errors", { $0.icmp_errors }), ("icmp_suppressed", { $0.icmp_suppressed }),
+        ("fragmented", { $0.fragmented }), ("bursts", { $0.bursts }),
     ]
 
     // MARK: - For programs
@@ -101,7 +103,8 @@ struct Accounting {
             + consumed \(totals.consumed) + dropped \(totals.dropped) + held \(totals.held)\
             \(isBalanced ? "" : "   DOES NOT ADD UP")
             encapsulated \(totals.encapsulated), decapsulated \(totals.decapsulated), switched \(totals.switched), \
-            routed \(totals.routed), ARP answered \(totals.arp_replies), echo answered \(totals.echo_replies)
+            routed \(totals.routed), ARP answered \(totals.arp_replies), echo answered \(totals.echo_replies), \
+            fragmented \(totals.fragmented), ICMP errors \(totals.icmp_errors)
 
             """
         if !drops.isEmpty {

@@ -203,7 +203,7 @@ private let values = [
         "p:2: settings.neighbour_retry_ms: 9 is outside 10-60000",
         #"p:2: settings: unknown key "neighbor_retries"; did you mean neighbour_retries?; known keys: "#
             + "accept_reserved_vsids, flow_id_zero, source_validation, accept_ip_options, gateway_mac, outer_ttl, "
-            + "neighbour_reachable_ms, neighbour_retry_ms, neighbour_retries"),
+            + "neighbour_reachable_ms, neighbour_retry_ms, neighbour_retries, icmp_errors, icmp_error_rate"),
 ]
 
 /// What a wrong file is told.

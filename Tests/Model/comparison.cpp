@@ -125,6 +125,9 @@ std::string compare_stats(const struct apus_stats &got, const struct apus_stats 
 	compare("arp_replies", got.arp_replies, expected.arp_replies);
 	compare("arp_requests", got.arp_requests, expected.arp_requests);
 	compare("echo_replies", got.echo_replies, expected.echo_replies);
+	compare("icmp_errors", got.icmp_errors, expected.icmp_errors);
+	compare("icmp_suppressed", got.icmp_suppressed, expected.icmp_suppressed);
+	compare("fragmented", got.fragmented, expected.fragmented);
 	compare("bursts", got.bursts, expected.bursts);
 	std::uint64_t drops = 0;
 	for (std::uint32_t reason = 0; reason < APUS_DROP_REASON_COUNT; reason++) {

@@ -41,6 +41,8 @@ model::Settings random_settings(Random &random)
 	settings.retry_ns = random.pick<std::uint64_t>({10, 100, 1000}) * 1'000'000;
 	// When an old neighbour is asked again depends on the cache; drop_reasons.cpp has that.
 	settings.reachable_ns = 3'600'000'000'000;
+	settings.no_icmp_errors = random.one_in(5);
+	settings.icmp_error_rate = random.pick<std::uint32_t>({1, 100, 1'000'000});
 	settings.retries = static_cast<unsigned>(random.pick<std::uint32_t>({1, 2, 3, 16}));
 	return settings;
 }
@@ -177,7 +179,9 @@ bool Round::open()
 		opts.flags = (settings_.accept_reserved_vsids ? APUS_DATAPLANE_ACCEPT_RESERVED_VSIDS : 0) |
 			     (settings_.flow_id_zero ? APUS_DATAPLANE_FLOW_ID_ZERO : 0) |
 			     (settings_.no_source_validation ? APUS_DATAPLANE_NO_SOURCE_VALIDATION : 0) |
-			     (settings_.accept_ip_options ? APUS_DATAPLANE_ACCEPT_IP_OPTIONS : 0);
+			     (settings_.accept_ip_options ? APUS_DATAPLANE_ACCEPT_IP_OPTIONS : 0) |
+			     (settings_.no_icmp_errors ? APUS_DATAPLANE_NO_ICMP_ERRORS : 0);
+		opts.icmp_error_rate = static_cast<std::uint32_t>(settings_.icmp_error_rate);
 		opts.gateway_mac = objects::mac(settings_.gateway_mac);
 		opts.outer_ttl = settings_.outer_ttl;
 		opts.expected_records = 16;

@@ -36,7 +36,8 @@ constexpr Field<Stats> counters[] = {
 	FIELD(received), FIELD(transmitted), FIELD(generated), FIELD(consumed), FIELD(dropped), FIELD(held),
 	FIELD(received_bytes), FIELD(transmitted_bytes), FIELD(encapsulated), FIELD(decapsulated), FIELD(switched), FIELD(routed),
 	FIELD(flow_hits), FIELD(flow_misses), FIELD(flow_inserts), FIELD(flow_evictions), FIELD(flow_suppressed), FIELD(flow_entries),
-	FIELD(arp_replies), FIELD(arp_requests), FIELD(echo_replies), FIELD(bursts),
+	FIELD(arp_replies), FIELD(arp_requests), FIELD(echo_replies), FIELD(icmp_errors), FIELD(icmp_suppressed),
+	FIELD(fragmented), FIELD(bursts),
 };
 #undef FIELD
 #define FIELD(name) {#name, &PortStats::name}
@@ -366,6 +367,8 @@ void passes_with(const Trial &t, std::uint32_t flags, const Bytes &bytes)
 
 // ---- one case or more for each drop reason ---------------------------------------------------------------------------
 
+void without_icmp_errors(Trial &t) { t.opts.flags |= APUS_DATAPLANE_NO_ICMP_ERRORS; }
+
 struct DropCase {
 	Reason reason;
 	const char *name;
@@ -431,6 +434,8 @@ const DropCase drop_cases[] = {
 			t.drops("21 bytes, two tags", t.vm1, cut(tagged(vm1_to_vm2(), 2, type), 21));
 			t.passes(t.vm1, tagged(vm1_to_vm2(), 2, type), t.vm2);
 		}
+		t.passes(t.vm1, tagged(vm1_to_vm2(), 8), t.vm2);
+		t.drops("nine tags", t.vm1, tagged(vm1_to_vm2(), 9));
 		Frame frame = t.frame(t.vm1, tagged(vm1_to_vm2(), 45));
 		frame.contiguous = APUS_CONTIGUOUS;
 		t.drops("tags beyond the first 192 bytes", frame);
@@ -669,14 +674,14 @@ const DropCase drop_cases[] = {
 		t.passes(t.vm1, udp(router_mac, vm1_mac, vm1_ip, vm3_ip, 2), t.vm3);
 		t.drops("flow is known", t.vm1, udp(router_mac, vm1_mac, vm1_ip, vm3_ip, 1));
 		t.passes(t.vm1, udp(vm2_mac, vm1_mac, vm1_ip, vm2_ip, 0), t.vm2);  // switched
-	}},
+	}, without_icmp_errors},
 	{APUS_DROP_TTL_EXPIRED, "to another host", [](Trial &t) {
 		t.passes(t.vm1, udp(router_mac, vm1_mac, vm1_ip, remote2_ip, 2), t.uplink);
 		t.drops("flow is known", t.vm1, udp(router_mac, vm1_mac, vm1_ip, remote2_ip, 1));
 		t.passes(t.vm1, udp(remote1_mac, vm1_mac, vm1_ip, remote1_ip, 1), t.uplink);  // switched
 		t.remove_neighbor(remote_pa);
 		t.drops("before waiting for a next hop", t.vm1, udp(router_mac, vm1_mac, vm1_ip, remote2_ip, 1));
-	}},
+	}, without_icmp_errors},
 	{APUS_DROP_MTU_EXCEEDED, "switched and routed", [](Trial &t) {
 		const auto sized = [](Mac to, Ip ca, std::size_t total) { return udp(to, vm1_mac, vm1_ip, ca, 64, 0, total - 24); };
 		t.drops("switched", t.vm1, sized(remote1_mac, remote1_ip, 1501));
@@ -685,7 +690,7 @@ const DropCase drop_cases[] = {
 		t.drops("routed", t.vm1, sized(router_mac, remote2_ip, 1501));
 		t.passes(t.vm1, sized(router_mac, remote2_ip, 1500), t.uplink);
 		t.passes(t.vm1, sized(vm2_mac, vm2_ip, 9000), t.vm2);  // no tunnel
-	}},
+	}, without_icmp_errors},
 	{APUS_DROP_NO_LOCAL_PORT, "from a virtual machine", [](Trial &t) {
 		t.add_record(subnet1, stranger_ip, stranger_mac, our_pa);
 		t.add_record(subnet2, ip(10, 0, 2, 77), stranger_mac, our_pa);
@@ -1099,9 +1104,29 @@ const DropCase drop_cases[] = {
 struct CounterCase {
 	const char *counter;  // "port received": of struct apus_port_stats
 	const char *name;
-	void (*run)(Trial &);  // drops, if any, are SOURCE_MAC
+	void (*run)(Trial &);
 	void (*prepare)(Trial &) = nullptr;
+	Reason reason = APUS_DROP_SOURCE_MAC;  // of the drops, if any
 };
+
+/// An ICMP error to the sender of a dropped packet.
+const Moves told = {{&Stats::generated, 1}, {&Stats::icmp_errors, 1}};
+/// RFC 792, from the gateway: it quotes the packet as it was sent.
+void check_error(Trial &t, const std::vector<Sent> &sent, std::uint8_t type, std::uint8_t code, std::uint16_t mtu, const Bytes &packet)
+{
+	const bool is_sent = sent.size() == 1 && sent[0].port == t.vm1 && sent[0].flags == APUS_FRAME_GENERATED;
+	t.check(is_sent, "no error went to the sender");
+	if (!is_sent)
+		return;
+	const Bytes &error = sent[0].bytes;
+	const auto ip = model::Ipv4::parse(error, 14, error.size());
+	t.check(model::get_mac(error, 0) == vm1_mac && model::get_mac(error, 6) == router_mac, "its MAC addresses are wrong");
+	t.check(ip && ip->source == gateway1 && ip->destination == vm1_ip && ip->protocol == 1 && ip->end() == error.size() &&
+			model::internet_checksum(error, 14, 20) == 0, "its IP header is wrong");
+	t.check(error[34] == type && error[35] == code && model::get16(error, 38) == 0 && model::get16(error, 40) == mtu &&
+			model::internet_checksum(error, 34, error.size() - 34) == 0, "its ICMP header is wrong");
+	t.check(std::equal(error.begin() + 42, error.end(), packet.begin() + 14), "what it quotes is not the packet");
+}
 
 Bytes spoofed() { return udp(vm2_mac, stranger_mac, vm1_ip, vm2_ip); }
 /// A flow of vm1's of its own.
@@ -1313,6 +1338,87 @@ const CounterCase counter_cases[] = {
 		t.process({t.frame(t.vm1, vm1_ping(gateway1)), t.frame(t.vm1, vm1_ping(gateway2)), t.frame(t.vm1, vm1_ping(gateway1))});
 		t.moved(burst(3, 3 * size, 3, 3 * size) + new_flow + new_flow + answered + answered + answered + Moves{{&Stats::flow_hits, 1}});
 	}},
+	{"icmp_errors", "time exceeded from the gateway", [](Trial &t) {
+		const Bytes wrong = udp(router_mac, vm1_mac, vm1_ip, remote2_ip, 1, 0, 2000);
+		t.mark();
+		const auto sent = t.send(t.vm1, wrong);
+		t.moved(burst(1, wrong.size(), 1, 14 + 576) + new_flow + told, 1);
+		check_error(t, sent, 11, 0, 0, wrong);
+	}, nullptr, APUS_DROP_TTL_EXPIRED},
+	{"icmp_errors", "fragmentation needed, also within a virtual subnet", [](Trial &t) {
+		for (const auto &[mac, ca] : {std::pair(remote1_mac, remote1_ip), std::pair(router_mac, remote2_ip)}) {
+			const Bytes wrong = udp(mac, vm1_mac, vm1_ip, ca, 64, 0, 1501 - 24);
+			t.mark();
+			const auto sent = t.send(t.vm1, wrong);
+			t.moved(burst(1, wrong.size(), 1, 14 + 576) + new_flow + told, 1);
+			check_error(t, sent, 3, 4, 1500, wrong);
+		}
+	}, nullptr, APUS_DROP_MTU_EXCEEDED},
+	{"icmp_errors", "not about errors, later fragments and damaged packets", [](Trial &t) {
+		build::Ip4 header;
+		header.source = vm1_ip;
+		header.destination = remote2_ip;
+		header.ttl = 1;
+		header.protocol = 1;
+		const auto silent = [&](const Bytes &frame) {
+			t.mark();
+			t.check(t.send(t.vm1, frame).empty(), "an error was sent");
+			t.moved(burst(1, frame.size(), 0, 0), 1, flow_counters);
+		};
+		for (const std::uint8_t type : {3, 4, 5, 9, 10, 11, 12, 19, 255})
+			silent(build::ipv4({router_mac, vm1_mac, 0, model::type_ipv4}, header, build::icmp(type, 0, 1, 1, 24)));
+		silent(build::ipv4({router_mac, vm1_mac, 0, model::type_ipv4}, header, {}));
+		header.protocol = 17;
+		header.fragment = 1;
+		silent(build::ipv4({router_mac, vm1_mac, 0, model::type_ipv4}, header, build::transport(1, 2, 20)));
+		Bytes damaged = udp(router_mac, vm1_mac, vm1_ip, remote2_ip, 1);
+		damaged[24] ^= 1;
+		silent(damaged);
+		header.protocol = 1;
+		header.fragment = 0x2000;  // the first of several
+		const Bytes ping = build::ipv4({router_mac, vm1_mac, 0, model::type_ipv4}, header, build::icmp(8, 0, 1, 1, 24));
+		t.mark();
+		check_error(t, t.send(t.vm1, ping), 11, 0, 0, ping);
+		t.moved(burst(1, ping.size(), 1, ping.size() + 28) + told, 1, flow_counters);
+	}, nullptr, APUS_DROP_TTL_EXPIRED},
+	{"icmp_suppressed", "a burst of ten, then a hundred in a second", [](Trial &t) {
+		const Bytes wrong = udp(router_mac, vm1_mac, vm1_ip, remote2_ip, 1);
+		t.mark();
+		for (int i = 0; i < 25; i++)
+			t.send(t.vm1, wrong);
+		t.check(t.totals().icmp_errors == 10, "not ten at once");
+		t.send(t.vm2, udp(router_mac, vm2_mac, vm2_ip, remote2_ip, 1));  // another machine's errors are its own
+		t.check(t.totals().icmp_errors == 11, "one port's errors suppress those of another");
+		t.now += second / 100;
+		t.send(t.vm1, wrong);
+		t.send(t.vm1, wrong);
+		Moves moves = burst(28, 28 * wrong.size(), 12, 12 * (wrong.size() + 28)) + Moves{{&Stats::bursts, 27}, {&Stats::icmp_suppressed, 16}};
+		for (int i = 0; i < 12; i++)
+			moves = moves + told;
+		t.moved(moves, 28, flow_counters);
+	}, nullptr, APUS_DROP_TTL_EXPIRED},
+	{"fragmented", "a packet of three", [](Trial &t) {
+		build::Ip4 header;
+		header.source = vm1_ip;
+		header.destination = remote2_ip;
+		header.fragment = 0;
+		const Bytes packet = build::ipv4({router_mac, vm1_mac, 0, model::type_ipv4}, header, build::transport(1, 2, 3000));
+		t.mark();
+		const auto sent = t.send(t.vm1, packet);
+		t.check(sent.size() == 3, "not three fragments");
+		std::size_t at = 0;
+		for (const Sent &one : sent) {
+			const auto ip = model::Ipv4::parse(one.bytes, 42 + 14, one.bytes.size());
+			t.check(one.port == t.uplink && ip && ip->total_length <= 1500 && ip->ttl == 63, "not a fragment in a tunnel");
+			t.check((model::get16(one.bytes, ip->at + 6) & 0x1FFF) * 8u == at, "the offset is wrong");
+			t.check(std::equal(one.bytes.begin() + static_cast<std::ptrdiff_t>(ip->payload()), one.bytes.end(),
+					   packet.begin() + static_cast<std::ptrdiff_t>(34 + at)), "the payload is wrong");
+			at += ip->total_length - 20;
+		}
+		t.check(at == 3004, "something is missing");
+		t.moved(burst(1, packet.size(), 3, packet.size() + 2 * 34 + 3 * 42) + new_flow +
+			Moves{{&Stats::consumed, 1}, {&Stats::generated, 3}, {&Stats::encapsulated, 3}, {&Stats::routed, 3}, {&Stats::fragmented, 1}});
+	}},
 	{"bursts", "with and without frames", [](Trial &t) {
 		t.mark();
 		t.idle();
@@ -1406,7 +1512,7 @@ void run_counter_cases()
 {
 	std::set<std::string> covered;
 	for (const CounterCase &one : counter_cases) {
-		Trial t(std::string(one.counter) + ", " + one.name, APUS_DROP_SOURCE_MAC);
+		Trial t(std::string(one.counter) + ", " + one.name, one.reason);
 		open(t, one.prepare);
 		one.run(t);
 		t.check(t.has_moved(one.counter), "the case does not move its counter");

@@ -129,7 +129,7 @@ void Model::carry_out(Burst &burst, const Frame &frame, Verdict verdict)
 	struct apus_stats &stats = burst.stats();
 	switch (verdict.kind) {
 	case Verdict::Kind::drop:
-		return drop(burst, frame, verdict.reason);
+		return refuse(burst, frame, verdict.reason, 0);
 	case Verdict::Kind::consume:
 		stats.consumed++;
 		burst.result.released.push_back(frame.id);
@@ -179,10 +179,28 @@ void Model::send_through_tunnel(Burst &burst, const Frame &frame, const Verdict 
 
 	const ProviderAddress &source = policy_.provider_addresses.at(path->source);
 	const Ipv4 ip = *Ipv4::parse(verdict.bytes, ethernet_size, verdict.bytes.size());
-	if (ip.total_length + tunnel_overhead > policy_.ports.at(path->port).mtu)
-		return drop(burst, frame, APUS_DROP_MTU_EXCEEDED);
 	// Tags that were taken out of the customer's frame leave their room as headroom.
 	const std::size_t removed = frame.bytes.size() - verdict.bytes.size();
+	const std::size_t port_mtu = policy_.ports.at(path->port).mtu;
+	const std::size_t mtu = port_mtu > tunnel_overhead ? port_mtu - tunnel_overhead : 0;
+	if (ip.total_length > mtu) {
+		const std::vector<Bytes> fragments = fragments_of(verdict.bytes, frame.contiguous - removed, mtu);
+		if (fragments.empty())
+			return refuse(burst, frame, APUS_DROP_MTU_EXCEEDED, mtu);
+		for (const Bytes &fragment : fragments) {
+			burst.stats().generated++;
+			burst.stats().encapsulated++;
+			burst.stats().routed += verdict.routed;
+			transmit(burst, new_buffer, path->port, APUS_FRAME_ENCAPSULATED,
+				 encapsulated(fragment, settings_, source, path->source, verdict.remote, resolution.mac, verdict.vsid,
+					      &verdict.bytes));
+		}
+		burst.result.ordered = false;
+		burst.stats().fragmented++;
+		burst.stats().consumed++;
+		burst.result.released.push_back(frame.id);
+		return;
+	}
 	if (frame.headroom + removed < tunnel_overhead + (source.vlan != 0 ? 4 : 0))
 		return drop(burst, frame, APUS_DROP_NO_HEADROOM);
 
@@ -190,6 +208,33 @@ void Model::send_through_tunnel(Burst &burst, const Frame &frame, const Verdict 
 	burst.stats().routed += verdict.routed;
 	transmit(burst, frame.id, path->port, APUS_FRAME_ENCAPSULATED,
 		 encapsulated(verdict.bytes, settings_, source, path->source, verdict.remote, resolution.mac, verdict.vsid));
+}
+
+/// Section 7.
+void Model::refuse(Burst &burst, const Frame &frame, Reason reason, std::size_t mtu)
+{
+	if (reason == APUS_DROP_TTL_EXPIRED || reason == APUS_DROP_MTU_EXCEEDED) {
+		auto error = icmp_error(policy_, settings_, frame.port, frame.bytes, frame.contiguous, reason, mtu);
+		if (error && may_tell(burst, frame.port)) {
+			burst.stats().generated++;
+			burst.stats().icmp_errors++;
+			transmit(burst, new_buffer, frame.port, APUS_FRAME_GENERATED, std::move(*error));
+		} else if (error) {
+			burst.stats().icmp_suppressed++;
+		}
+	}
+	drop(burst, frame, reason);
+}
+
+bool Model::may_tell(Burst &burst, std::uint32_t port)
+{
+	const std::uint64_t interval = 1'000'000'000 / settings_.icmp_error_rate;
+	std::uint64_t &next = burst.worker.next_error_[port % APUS_PORTS_MAX];
+	const std::uint64_t due = std::max(next, burst.now);
+	if (due - burst.now > 9 * interval)
+		return false;
+	next = due + interval;
+	return true;
 }
 
 /// Section 3, step 7.

@@ -55,6 +55,7 @@ private:
 	};
 	std::size_t held_capacity_;
 	std::uint64_t now_ = 0;
+	std::map<std::uint32_t, std::uint64_t> next_error_;  // slot of a port -> when the next ICMP error is due
 	std::uint64_t provider_version_ = 0;  // by which the packets wait
 	std::deque<Waiting> waiting_;         // in the order in which they came
 	struct apus_stats stats_ = {};
@@ -93,6 +94,8 @@ private:
 	void receive(Burst &burst, const Frame &frame);
 	void carry_out(Burst &burst, const Frame &frame, Verdict verdict);
 	void send_through_tunnel(Burst &burst, const Frame &frame, const Verdict &verdict);
+	void refuse(Burst &burst, const Frame &frame, Reason reason, std::size_t mtu);
+	bool may_tell(Burst &burst, std::uint32_t port);
 	void flood(Burst &burst, const Frame &frame, const Verdict &verdict);
 	void release_waiting(Burst &burst);
 	void decide_again(Burst &burst, const std::function<bool(Ip)> &ready);

@@ -193,6 +193,15 @@ std::set<Ip> Policy::gateways_of(Vsid vsid) const
 	return gateways;
 }
 
+std::optional<Ip> Policy::gateway_for(Vsid vsid, Ip ip) const
+{
+	std::optional<Prefix> longest;
+	for (const auto &[key, metric] : customer_routes)
+		if (key.vsid == vsid && key.on_link() && key.prefix.contains(ip) && (!longest || key.prefix.length > longest->length))
+			longest = key.prefix;
+	return longest ? std::optional<Ip>(gateway_of(*longest)) : std::nullopt;
+}
+
 bool Policy::is_gateway_in_domain(const Guid &domain, Ip ip) const
 {
 	for (const auto &[key, metric] : customer_routes)

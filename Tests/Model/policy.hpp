@@ -28,6 +28,8 @@ struct Settings {
 	std::uint64_t reachable_ns = 30'000'000'000;
 	std::uint64_t retry_ns = 1'000'000'000;
 	unsigned retries = 3;
+	bool no_icmp_errors = false;
+	std::uint64_t icmp_error_rate = 100;
 };
 
 struct Port {
@@ -129,6 +131,8 @@ public:
 	std::optional<std::uint32_t> vm_port(Vsid vsid, Mac mac) const;
 	std::optional<Guid> domain_of(Vsid vsid) const;  // the routing domain that the virtual subnet is bound to
 	std::set<Ip> gateways_of(Vsid vsid) const;
+	/// Of the longest on-link prefix of the virtual subnet that contains `ip`.
+	std::optional<Ip> gateway_for(Vsid vsid, Ip ip) const;
 	bool is_gateway_in_domain(const Guid &domain, Ip ip) const;
 	Mac gateway_mac(const Settings &settings, Vsid vsid, Ip gateway) const;
 	bool is_gateway_mac(const Settings &settings, Vsid vsid, Mac mac) const;

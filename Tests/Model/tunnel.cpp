@@ -17,7 +17,7 @@ std::uint8_t flow_id(const Bytes &inner)
 }
 
 Bytes encapsulated(const Bytes &inner, const Settings &settings, const ProviderAddress &source, Ip source_address, Ip remote,
-		   Mac next_hop, Vsid vsid)
+		   Mac next_hop, Vsid vsid, const Bytes *packet)
 {
 	const Ipv4 ip = *Ipv4::parse(inner, ethernet_size, inner.size());
 	const std::size_t inner_size = ip.end();
@@ -38,7 +38,7 @@ Bytes encapsulated(const Bytes &inner, const Settings &settings, const ProviderA
 
 	put16(frame, at + 20, 0x2000);
 	put16(frame, at + 22, type_bridging);
-	put32(frame, at + 24, vsid << 8 | (settings.flow_id_zero ? 0 : flow_id(inner)));
+	put32(frame, at + 24, vsid << 8 | (settings.flow_id_zero ? 0 : flow_id(packet != nullptr ? *packet : inner)));
 
 	frame.insert(frame.end(), inner.begin(), inner.begin() + static_cast<std::ptrdiff_t>(inner_size));
 	return frame;

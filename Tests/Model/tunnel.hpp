@@ -11,8 +11,8 @@ constexpr std::size_t tunnel_overhead = 42;  // 46 with an outer tag
 /// The low byte of the GRE key, from the customer's packet `inner` (an Ethernet frame).
 std::uint8_t flow_id(const Bytes &inner);
 
-/// Outer header + `inner` without its Ethernet padding.
+/// Outer header + `inner` without its Ethernet padding. `packet`: whose FlowID it gets, if `inner` is a fragment of that.
 Bytes encapsulated(const Bytes &inner, const Settings &settings, const ProviderAddress &source, Ip source_address, Ip remote,
-		   Mac next_hop, Vsid vsid);
+		   Mac next_hop, Vsid vsid, const Bytes *packet = nullptr);
 
 }  // namespace model

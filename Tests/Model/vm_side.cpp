@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vm_side.hpp"
 
+#include <algorithm>
+
 #include "packet.hpp"
 
 namespace model {
@@ -217,6 +219,103 @@ Verdict from_vm(const Policy &policy, const Settings &settings, std::uint32_t po
 	if (policy.is_gateway_mac(settings, vsid, get_mac(frame, 0)))
 		return routed(from, std::move(frame), *ip, source);
 	return switched(from, std::move(frame), *ip, source);
+}
+
+std::optional<Bytes> icmp_error(const Policy &policy, const Settings &settings, std::uint32_t port_id, Bytes frame, std::size_t contiguous,
+				Reason reason, std::size_t mtu)
+{
+	const bool expired = reason == APUS_DROP_TTL_EXPIRED;
+	if (settings.no_icmp_errors || (!expired && reason != APUS_DROP_MTU_EXCEEDED))
+		return std::nullopt;
+	const std::size_t length = frame.size();
+	remove_tags(frame);
+	contiguous -= length - frame.size();
+	const Ipv4 ip = *Ipv4::parse(frame, ethernet_size, frame.size());
+	const Vsid vsid = policy.ports.at(port_id).vsid;
+	const Mac sender = get_mac(frame, 6);
+	const auto gateway = policy.gateway_for(vsid, ip.source);
+	if (!gateway || (get16(frame, ip.at + 6) & 0x1FFF) != 0 || internet_checksum(frame, ip.at, ip.header_length) != 0 ||
+	    sender == 0 || is_group(sender))
+		return std::nullopt;
+	if (ip.protocol == 1) {
+		const std::set<unsigned> queries{0, 8, 13, 14, 15, 16, 17, 18};
+		if (ip.header_length == ip.total_length || queries.count(get8(frame, ip.payload())) == 0)
+			return std::nullopt;
+	}
+
+	const std::size_t quoted = std::min({ip.total_length, std::size_t{548}, std::size_t{contiguous - ethernet_size}});
+	Bytes error = ethernet_header(sender, policy.gateway_mac(settings, vsid, *gateway), 0, type_ipv4);
+	error.resize(ethernet_size + 28);
+	put8(error, 14, 0x45);
+	put8(error, 15, 0xC0);
+	put16(error, 16, static_cast<std::uint16_t>(28 + quoted));
+	put16(error, 20, 0x4000);
+	put8(error, 22, 128);
+	put8(error, 23, 1);
+	put32(error, 26, *gateway);
+	put32(error, 30, ip.source);
+	put16(error, 24, internet_checksum(error, 14, 20));
+	put8(error, 34, expired ? 11 : 3);
+	put8(error, 35, expired ? 0 : 4);
+	put16(error, 40, static_cast<std::uint16_t>(expired ? 0 : mtu));
+	error.insert(error.end(), frame.begin() + ethernet_size, frame.begin() + static_cast<std::ptrdiff_t>(ethernet_size + quoted));
+	put16(error, 36, internet_checksum(error, 34, 8 + quoted));
+	return error;
+}
+
+/// The options that go into fragments other than the first.
+static Bytes copied_options(const Bytes &options)
+{
+	Bytes copied;
+	for (std::size_t at = 0; at < options.size() && options[at] != 0;) {
+		const bool single = options[at] == 1;
+		const std::size_t length = single ? 1 : at + 1 < options.size() ? options[at + 1] : 0;
+		if (length < (single ? 1 : 2) || at + length > options.size())
+			break;
+		if ((options[at] & 0x80) != 0)
+			copied.insert(copied.end(), options.begin() + static_cast<std::ptrdiff_t>(at),
+				      options.begin() + static_cast<std::ptrdiff_t>(at + length));
+		at += length;
+	}
+	copied.resize((copied.size() + 3) / 4 * 4);
+	return copied;
+}
+
+std::vector<Bytes> fragments_of(const Bytes &frame, std::size_t contiguous, std::size_t mtu)
+{
+	const Ipv4 ip = *Ipv4::parse(frame, ethernet_size, frame.size());
+	const std::uint16_t word = get16(frame, ip.at + 6);
+	const std::size_t payload = ip.total_length - ip.header_length;
+	if ((word & 0x4000) != 0 || internet_checksum(frame, ip.at, ip.header_length) != 0 || mtu < ip.header_length + 8 ||
+	    contiguous < ip.end())
+		return {};
+	const std::size_t step = (mtu - ip.header_length) / 8 * 8;
+	if (payload > 64 * step || (word & 0x1FFF) + payload / 8 > 0x1FFF)
+		return {};
+
+	const auto slice = [&](std::size_t from, std::size_t to) {
+		return Bytes(frame.begin() + static_cast<std::ptrdiff_t>(from), frame.begin() + static_cast<std::ptrdiff_t>(to));
+	};
+	const Bytes options = slice(ip.at + 20, ip.payload());
+	std::vector<Bytes> fragments;
+	for (std::size_t offset = 0; offset < payload; offset += step) {
+		const std::size_t size = std::min(step, payload - offset);
+		const Bytes own = offset == 0 ? options : copied_options(options);
+		Bytes fragment = slice(0, ip.at + 20);
+		fragment.insert(fragment.end(), own.begin(), own.end());
+		const Bytes data = slice(ip.payload() + offset, ip.payload() + offset + size);
+		fragment.insert(fragment.end(), data.begin(), data.end());
+
+		const std::size_t header = 20 + own.size();
+		const bool more = offset + size < payload || (word & 0x2000) != 0;
+		put8(fragment, ip.at, static_cast<std::uint8_t>(0x40 + header / 4));
+		put16(fragment, ip.at + 2, static_cast<std::uint16_t>(header + size));
+		put16(fragment, ip.at + 6, static_cast<std::uint16_t>((word & 0x1FFF) + offset / 8 + (more ? 0x2000 : 0)));
+		put16(fragment, ip.at + 10, 0);
+		put16(fragment, ip.at + 10, internet_checksum(fragment, ip.at, header));
+		fragments.push_back(std::move(fragment));
+	}
+	return fragments;
 }
 
 }  // namespace model

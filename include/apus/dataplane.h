@@ -41,6 +41,8 @@ struct apus_allocator {
 #define APUS_DATAPLANE_NO_SOURCE_VALIDATION 0x4u
 /** apus_dataplane_opts.flags: accept an outer IPv4 header with options. */
 #define APUS_DATAPLANE_ACCEPT_IP_OPTIONS 0x8u
+/** A customer's packet that expires or does not fit the tunnel is dropped without telling its sender. */
+#define APUS_DATAPLANE_NO_ICMP_ERRORS 0x10u
 
 /** Options of a dataplane; all-zero (or NULL) is a good default. */
 struct apus_dataplane_opts {
@@ -54,6 +56,11 @@ struct apus_dataplane_opts {
 	uint32_t neighbor_reachable_ms; /**< a resolved provider neighbour is probed again after this; 0 = 30000; 1000-3600000 */
 	uint32_t neighbor_retry_ms;     /**< between two requests for one neighbour; 0 = 1000; 10-60000 */
 	uint32_t neighbor_retries;      /**< unanswered requests until a neighbour is declared failed; 0 = 3; 1-16 */
+	/**
+	 * ICMP errors (time exceeded, fragmentation needed) per second to the machine behind one vm port, on each worker,
+	 * after a burst of ten; 0 = 100; 1-1000000. See APUS_DATAPLANE_NO_ICMP_ERRORS.
+	 */
+	uint32_t icmp_error_rate;
 	/** Seed of every hash; all-zero = take randomness from the operating system. Set it for reproducible runs only. */
 	uint8_t hash_key[16];
 	/** Where apus_dataplane_create() writes why it failed (NUL-terminated); may be NULL. */

@@ -132,6 +132,9 @@ struct apus_stats {
 	uint64_t arp_replies;      /**< ARP requests answered, both sides */
 	uint64_t arp_requests;     /**< ARP requests sent for provider neighbours */
 	uint64_t echo_replies;     /**< ICMP echo requests answered for gateway addresses */
+	uint64_t icmp_errors;      /**< ICMP errors sent to customers: time exceeded, fragmentation needed */
+	uint64_t icmp_suppressed;  /**< ICMP errors not sent because of `icmp_error_rate` */
+	uint64_t fragmented;       /**< customers' packets that were too big for the tunnel and left as fragments */
 	uint64_t bursts;           /**< calls of apus_worker_process() */
 	uint64_t drops[APUS_DROP_REASON_COUNT];
 };

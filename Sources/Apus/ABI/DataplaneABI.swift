@@ -37,7 +37,7 @@ public func apus_dataplane_create(
 
 private func checkOptions(_ opts: apus_dataplane_opts) -> Failure? {
     let known =
-        APUS_DATAPLANE_ACCEPT_RESERVED_VSIDS | APUS_DATAPLANE_FLOW_ID_ZERO
+        APUS_DATAPLANE_ACCEPT_RESERVED_VSIDS | APUS_DATAPLANE_FLOW_ID_ZERO | APUS_DATAPLANE_NO_ICMP_ERRORS
         | APUS_DATAPLANE_NO_SOURCE_VALIDATION | APUS_DATAPLANE_ACCEPT_IP_OPTIONS
     if let failure = unsafe checkFlags(opts.flags, known, object) { return failure }
     if let failure = unsafe checkZero(opts.reserved0.u64, object, "reserved0") { return failure }
@@ -51,20 +51,23 @@ private func checkOptions(_ opts: apus_dataplane_opts) -> Failure? {
     }
     let gateway = unsafe MACAddress(opts.gateway_mac)
     if gateway.value != 0, let failure = checkMAC(gateway, object, "gateway_mac") { return failure }
-    if let failure = unsafe checkTime(opts.neighbor_reachable_ms, 1000, 3_600_000) {
+    if let failure = unsafe checkOptional(opts.neighbor_reachable_ms, 1000, 3_600_000) {
         return Failure(APUS_ERR_RANGE, object, "neighbor_reachable_ms", failure, "is outside 1000-3600000")
     }
-    if let failure = unsafe checkTime(opts.neighbor_retry_ms, 10, 60_000) {
+    if let failure = unsafe checkOptional(opts.neighbor_retry_ms, 10, 60_000) {
         return Failure(APUS_ERR_RANGE, object, "neighbor_retry_ms", failure, "is outside 10-60000")
     }
-    if let failure = unsafe checkTime(opts.neighbor_retries, 1, 16) {
+    if let failure = unsafe checkOptional(opts.neighbor_retries, 1, 16) {
         return Failure(APUS_ERR_RANGE, object, "neighbor_retries", failure, "is outside 1-16")
+    }
+    if let failure = unsafe checkOptional(opts.icmp_error_rate, 1, 1_000_000) {
+        return Failure(APUS_ERR_RANGE, object, "icmp_error_rate", failure, "is outside 1-1000000")
     }
     return nil
 }
 
 /// The value when it is given and outside the range.
-private func checkTime(_ value: UInt32, _ minimum: UInt32, _ maximum: UInt32) -> Failure.Value? {
+private func checkOptional(_ value: UInt32, _ minimum: UInt32, _ maximum: UInt32) -> Failure.Value? {
     value == 0 || (value >= minimum && value <= maximum) ? nil : .number(value.u64)
 }
 
@@ -77,7 +80,8 @@ private func settings(_ opts: apus_dataplane_opts) -> Settings {
         outerTTL: opts.outer_ttl == 0 ? 128 : opts.outer_ttl,
         reachable: (opts.neighbor_reachable_ms == 0 ? 30_000 : opts.neighbor_reachable_ms).u64 &* milliseconds,
         retry: (opts.neighbor_retry_ms == 0 ? 1000 : opts.neighbor_retry_ms).u64 &* milliseconds,
-        retries: opts.neighbor_retries == 0 ? 3 : opts.neighbor_retries)
+        retries: opts.neighbor_retries == 0 ? 3 : opts.neighbor_retries,
+        errorInterval: 1_000_000_000 / (opts.icmp_error_rate == 0 ? 100 : opts.icmp_error_rate).u64)
 }
 
 private func hashKey(_ opts: apus_dataplane_opts) -> apus_hash_key? {

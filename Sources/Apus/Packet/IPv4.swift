@@ -13,6 +13,10 @@ struct IPv4Header: BitwiseCopyable {
     @inline(__always) var headerLength: Int { (ip[0] & 15).int &* 4 }
     @inline(__always) var typeOfService: UInt8 { ip[1] }
     @inline(__always) var totalLength: Int { ip.u16(2).int }
+    @inline(__always) var mayBeFragmented: Bool { ip.u16(6) & 0x4000 == 0 }
+    /// In units of eight bytes.
+    @inline(__always) var fragmentOffset: Int { (ip.u16(6) & 0x1FFF).int }
+    @inline(__always) var hasMoreFragments: Bool { ip.u16(6) & 0x2000 != 0 }
     /// More-fragments bit or offset: part of a fragmented packet.
     @inline(__always) var isFragment: Bool { ip.u16(6) & 0x3FFF != 0 }
     @inline(__always) var ttl: UInt8 { ip[8] }

@@ -105,7 +105,9 @@ extension Worker {
         var sent = frame
         let reason: DropReason?
         switch transposition.value.kind {
-        case .encapsulate: reason = transposition.encapsulate(&sent, flowID)
+        case .encapsulate:
+            reason = transposition.encapsulate(&sent, flowID)
+            if reason == .mtuExceeded, fragment(frame, transposition, flowID) { return }
         case .decapsulate: reason = transposition.decapsulate(&sent)
         case .deliver: reason = transposition.deliver(&sent)
         case .drop: reason = transposition.refusal(of: frame)
@@ -127,7 +129,7 @@ extension Worker {
     private mutating func finish(
         _ transposition: Ref<Transposition>, _ frame: Frame, _ sent: Frame, _ reason: DropReason?
     ) {
-        if let reason { return drop(frame, reason) }
+        if let reason { return refuse(frame, reason, maximum: transposition.value.maximum) }
         guard emit(sent, to: transposition.value.egress, from: frame.port) else { return }
         switch transposition.value.kind {
         case .encapsulate: counters.add(.encapsulated)

@@ -43,7 +43,7 @@ extension Worker {
             apply(scratch, flowID, to: frame)
         case .unresolved(let neighbor):
             if scratch.value.isRouted != 0, IPv4Header(frame.bytes.advanced(by: Ethernet.headerLength)).ttl <= 1 {
-                drop(frame, .ttlExpired)
+                refuse(frame, .ttlExpired, maximum: 0)
             } else {
                 hold(frame, for: neighbor)
             }

@@ -12,10 +12,13 @@ struct Settings {
     var reachable: UInt64
     var retry: UInt64
     var retries: UInt32
+    /// Between two ICMP errors to one port, nanoseconds.
+    var errorInterval: UInt64
 
     var acceptsReservedVSIDs: Bool { flags & APUS_DATAPLANE_ACCEPT_RESERVED_VSIDS != 0 }
     var sendsFlowID: Bool { flags & APUS_DATAPLANE_FLOW_ID_ZERO == 0 }
     var validatesSource: Bool { flags & APUS_DATAPLANE_NO_SOURCE_VALIDATION == 0 }
+    var sendsErrors: Bool { flags & APUS_DATAPLANE_NO_ICMP_ERRORS == 0 }
     var acceptsIPOptions: Bool { flags & APUS_DATAPLANE_ACCEPT_IP_OPTIONS != 0 }
 }
 
@@ -37,6 +40,8 @@ struct Worker {
     let staged: Ref<Staged>
     /// Buffers to give back.
     let releases: Ref<UInt>
+    /// By port slot: when the next ICMP error is due there, if they are sent at no more than their rate.
+    let errorTimes: Ref<UInt64>
     /// Where a decision is put together before it is interned.
     let scratch: Ref<Transposition>
 
@@ -98,10 +103,11 @@ extension Worker {
         let held = HeldQueue(memory, capacity: heldCapacity)
         let staged = memory.value.allocateZeroed(Staged.self, count: Self.chunk, alignment: 64)
         let releases = memory.value.allocateZeroed(UInt.self, count: Self.releaseBatch)
+        let errorTimes = memory.value.allocateZeroed(UInt64.self, count: PortSlots.count)
         let scratch = memory.value.allocateZeroed(Transposition.self, count: 1, alignment: 64)
         let nowhere = Ref<Frame>(address: 64)
         guard let counters, let portCounters, let cache, let transpositions, let held, let staged, let releases,
-            let scratch, let nowhere
+            let errorTimes, let scratch, let nowhere
         else {
             counters?.destroy(memory)
             portCounters?.destroy(memory)
@@ -110,6 +116,7 @@ extension Worker {
             held?.destroy(memory)
             if let staged { memory.value.release(staged, count: Self.chunk) }
             if let releases { memory.value.release(releases, count: Self.releaseBatch) }
+            if let errorTimes { memory.value.release(errorTimes, count: PortSlots.count) }
             if let scratch { memory.value.release(scratch, count: 1) }
             return nil
         }
@@ -125,6 +132,7 @@ extension Worker {
         self.held = held
         self.staged = staged
         self.releases = releases
+        self.errorTimes = errorTimes
         self.scratch = scratch
         output = nowhere
     }
@@ -138,6 +146,7 @@ extension Worker {
         held.destroy(memory)
         memory.value.release(staged, count: Self.chunk)
         memory.value.release(releases, count: Self.releaseBatch)
+        memory.value.release(errorTimes, count: PortSlots.count)
         memory.value.release(scratch, count: 1)
     }
 
