@@ -66,13 +66,13 @@ programs := $(addprefix $(BIN)/,apus-forwarder apus-forwarder-c apusctl)
 
 # ---- goals -----------------------------------------------------------------------------------------------------
 
-.PHONY: all lib programs install uninstall demo test clean help deps check-map
+.PHONY: all lib programs install uninstall demo test clean help deps check-map swiftc-is-there FORCE
 
 all: deps lib programs ## Build the libraries and the programs (installs missing Debian packages when root)
 
 help: ## Say this
 	@echo "Apus $(VERSION). Goals:"
-	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
 	@echo "Set: PREFIX DESTDIR libdir includedir bindir APUS_MARCH (now $(APUS_MARCH)) SWIFT SWIFTC"
 	@echo "Results: $(BIN)/ programs, $(LIB)/ libraries, include/ headers."
 
@@ -86,7 +86,7 @@ programs: $(programs) ## Build apus-forwarder, apus-forwarder-c and apusctl
 demo: all ## Two tenants ping each other over NVGRE between two hosts made of namespaces
 	@python3 Tests/EndToEnd/demo.py
 
-test: all ## Run every test
+test: all ## Run every test; about six minutes, the end-to-end part needs root
 	@Tests/run.sh
 
 clean: ## Remove everything that was built
@@ -94,17 +94,26 @@ clean: ## Remove everything that was built
 
 # ---- the core ----------------------------------------------------------------------------------------------------
 
-$(OBJ)/apus.o: $(core_sources) $(headers) Sources/CApusIntrinsics/apus_intrinsics.h
+# What was built for another CPU is built again.
+$(OBJ)/march: FORCE
+	@mkdir -p $(@D)
+	@echo '$(APUS_MARCH)' | cmp -s - $@ || echo '$(APUS_MARCH)' > $@
+FORCE:
+
+swiftc-is-there:
+	@command -v $(firstword $(SWIFTC)) >/dev/null || { echo "$(firstword $(SWIFTC)) is not on the PATH: install Swift 6.3 from swift.org." >&2; exit 1; }
+
+$(OBJ)/apus.o: $(core_sources) $(headers) Sources/CApusIntrinsics/apus_intrinsics.h $(OBJ)/march | swiftc-is-there
 	@mkdir -p $(@D)
 	@echo "  SWIFT   libapus ($(words $(core_sources)) files, Embedded)"
 	@$(embedded) -module-name Apus -I Sources/CApusIntrinsics -c $(core_sources) -o $@
 
-$(OBJ)/apus_dpdk.o: $(dpdk_sources) $(headers) Sources/CApusDPDK/shim.h
+$(OBJ)/apus_dpdk.o: $(dpdk_sources) $(headers) Sources/CApusDPDK/shim.h $(OBJ)/march | swiftc-is-there
 	@mkdir -p $(@D)
 	@echo "  SWIFT   libapus_dpdk ($(words $(dpdk_sources)) files, Embedded)"
 	@$(embedded) -module-name ApusDPDK -I Sources/CApusIntrinsics $(dpdk_includes) -c $(dpdk_sources) -o $@
 
-$(OBJ)/apus_policy.o: $(policy_sources) $(headers) Sources/CLibYAML/shim.h
+$(OBJ)/apus_policy.o: $(policy_sources) $(headers) Sources/CLibYAML/shim.h $(OBJ)/march | swiftc-is-there
 	@mkdir -p $(@D)
 	@echo "  SWIFT   libapus_policy ($(words $(policy_sources)) files, Embedded)"
 	@$(embedded) -Osize -module-name ApusPolicy -I Sources/CLibYAML -c $(policy_sources) -o $@
@@ -138,19 +147,21 @@ $(LIB)/libapus.a: $(OBJ)/apus.o packaging/apus.map
 	$(call archive,apus)
 
 $(LIB)/libapus_dpdk.so.$(VERSION): $(OBJ)/apus_dpdk.o $(LIB)/libapus.so.$(VERSION) packaging/apus_dpdk.map
-	$(call link,apus_dpdk,$(OBJ)/apus_dpdk.o -L$(LIB) -lapus -Wl$(comma)--as-needed $(dpdk_libs))
+	$(call link,apus_dpdk,$(OBJ)/apus_dpdk.o -L$(LIB) -lapus $(beside) -Wl$(comma)--as-needed $(dpdk_libs))
 
 $(LIB)/libapus_dpdk.a: $(OBJ)/apus_dpdk.o packaging/apus_dpdk.map
 	$(call archive,apus_dpdk)
 
 $(LIB)/libapus_policy.so.$(VERSION): $(OBJ)/apus_policy.o $(LIB)/libapus.so.$(VERSION) packaging/apus_policy.map
-	$(call link,apus_policy,$(OBJ)/apus_policy.o $(unicode) -L$(LIB) -lapus -lyaml -lm)
+	$(call link,apus_policy,$(OBJ)/apus_policy.o $(unicode) -L$(LIB) -lapus -lyaml -lm $(beside))
 
 comma := ,
+# Our libraries find each other where they lie.
+beside := -Wl,-rpath,'$$ORIGIN'
 
 # ---- programs ----------------------------------------------------------------------------------------------------
 
-$(BIN)/apus-forwarder $(BIN)/apusctl &: $(program_sources) $(core_sources) $(dpdk_sources) $(policy_sources) $(headers) Package.swift
+$(BIN)/apus-forwarder $(BIN)/apusctl &: $(program_sources) $(core_sources) $(dpdk_sources) $(policy_sources) $(headers) Package.swift $(OBJ)/march
 	@mkdir -p $(BIN)
 	@echo "  SWIFTPM apus-forwarder, apusctl"
 	@$(SWIFT) build -c release --product apus-forwarder
@@ -169,7 +180,8 @@ $(LIB)/pkgconfig/%.pc: packaging/%.pc.in include/apus/version.h Makefile
 	@mkdir -p $(@D)
 	@sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(libdir)|; s|@INCLUDEDIR@|$(includedir)|; s|@VERSION@|$(VERSION)|' $< > $@
 
-install: lib ## Install libraries, headers, pkg-config and CMake files (PREFIX, DESTDIR)
+install: lib ## Install libraries, headers, pkg-config and CMake files, and programs if built (PREFIX, DESTDIR)
+	@case '$(PREFIX)' in /*' '*|[!/]*) echo "PREFIX=$(PREFIX): must be an absolute path without spaces" >&2; exit 1;; esac
 	install -d $(DESTDIR)$(libdir)/pkgconfig $(DESTDIR)$(libdir)/cmake/apus $(DESTDIR)$(includedir)/apus
 	install -m 644 include/apus/*.h $(DESTDIR)$(includedir)/apus/
 	install -m 644 packaging/module.modulemap $(DESTDIR)$(includedir)/apus/
@@ -183,11 +195,16 @@ install: lib ## Install libraries, headers, pkg-config and CMake files (PREFIX, 
 		sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(libdir)|; s|@INCLUDEDIR@|$(includedir)|; s|@VERSION@|$(VERSION)|' \
 			packaging/$$p.pc.in > $(DESTDIR)$(libdir)/pkgconfig/$$p.pc; \
 	done
-	sed -e 's|@VERSION@|$(VERSION)|; s|@ABI@|$(ABI)|' packaging/apus-config.cmake.in > $(DESTDIR)$(libdir)/cmake/apus/apus-config.cmake
+	sed -e 's|@VERSION@|$(VERSION)|; s|@ABI@|$(ABI)|; s|@INCLUDEDIR_FROM_LIBDIR@|$(shell realpath -m --relative-to=$(libdir) $(includedir))|' packaging/apus-config.cmake.in > $(DESTDIR)$(libdir)/cmake/apus/apus-config.cmake
 	sed -e 's|@VERSION@|$(VERSION)|' packaging/apus-config-version.cmake.in > $(DESTDIR)$(libdir)/cmake/apus/apus-config-version.cmake
-	if [ -x $(BIN)/apusctl ]; then install -d $(DESTDIR)$(bindir) && install -m 755 $(BIN)/apusctl $(DESTDIR)$(bindir)/; fi
+	install -d $(DESTDIR)$(PREFIX)/share/doc/apus/docs
+	install -m 644 README.md CHANGELOG.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/apus/
+	install -m 644 docs/*.md $(DESTDIR)$(PREFIX)/share/doc/apus/docs/
+	install -d $(DESTDIR)$(bindir)
+	for p in $(programs); do if [ -x $$p ]; then install -m 755 $$p $(DESTDIR)$(bindir)/; fi; done
 
 uninstall: ## Remove what install installed
 	rm -rf $(DESTDIR)$(includedir)/apus $(DESTDIR)$(libdir)/cmake/apus
 	rm -f $(DESTDIR)$(libdir)/libapus.* $(DESTDIR)$(libdir)/libapus_dpdk.* $(DESTDIR)$(libdir)/libapus_policy.*
-	rm -f $(addprefix $(DESTDIR)$(libdir)/pkgconfig/,apus.pc apus_dpdk.pc apus_policy.pc) $(DESTDIR)$(bindir)/apusctl
+	rm -f $(addprefix $(DESTDIR)$(libdir)/pkgconfig/,apus.pc apus_dpdk.pc apus_policy.pc) $(addprefix $(DESTDIR)$(bindir)/,$(notdir $(programs)))
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/apus

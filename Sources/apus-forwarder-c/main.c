@@ -763,7 +763,7 @@ run(void)
 	unsigned int lcore, w = 0;
 	int result;
 
-	printf("apus-forwarder-c: %u ports, %u workers, %s\n", n_ports, n_workers, apus_build_info());
+	printf("apus-forwarder-c: ports: %u, workers: %u, %s\n", n_ports, n_workers, apus_build_info());
 	fflush(stdout);
 	if (rte_lcore_count() == 1) {
 		while (!atomic_load_explicit(&stopping, memory_order_relaxed)) {

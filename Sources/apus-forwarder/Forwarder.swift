@@ -89,7 +89,7 @@ struct Forwarder: ParsableCommand {
         defer { control?.close() }
         let service = Service(control: control, rates: stats.map { Rates(host: host, seconds: $0) })
         Console.print(
-            unsafe "apus-forwarder: \(host.ports.count) ports, \(host.workers.count) workers, \(host.buildInfo)")
+            unsafe "apus-forwarder: ports: \(host.ports.count), workers: \(host.workers.count), \(host.buildInfo)")
         unsafe try Rounds.run(workers: host.workers, idleSleep: idleSleep ?? 0, service: service)
 
         control?.close()

@@ -52,9 +52,11 @@ final class Host {
         guard let made = unsafe made else { throw HostError("the dataplane cannot be created", result) }
         unsafe dataplane = unsafe made
         let ids = unsafe try file.apply(to: made)
-        for port in file.ports {
-            guard let device = port.device else {
-                throw HostError("\(path):\(port.lines.first): ports: device is missing: which ethdev is \(port.name)?")
+        for (index, port) in file.ports.enumerated() {
+            let place = "\(path):\(port.lines.first): ports[\(index)].device"
+            guard let device = port.device else { throw HostError("\(place) is missing: which ethdev is \(port.name)?") }
+            if let other = ports.first(where: { $0.deviceName == device }) {
+                throw HostError("\(place): \(device) is already that of \(other.name)")
             }
             unsafe ports.append(
                 HostPort(id: ids[port.name] ?? 0, name: port.name, kind: port.kind, deviceName: device, mtu: port.mtu))

@@ -9,9 +9,10 @@ struct Check: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Say whether a policy file is right, and if not, what is wrong on which line.",
         discussion: """
-            The file is read and then put into a dataplane that is thrown away: whatever a
-            forwarder would refuse is found. All errors are reported, up to 20, in the form
-            FILE:LINE: FIELD: WHAT IS WRONG, which editors understand.
+            The file is read and, if every object in it is well-formed, put into a dataplane that
+            is thrown away: whatever the dataplane would refuse is found. Devices are not looked at.
+            Up to 20 errors are reported, in the form FILE:LINE: FIELD: WHAT IS WRONG, which editors
+            understand; contradictions between objects only when each object is well-formed.
 
             EXAMPLE
               apusctl check --policy host1.yaml && systemctl restart apus-forwarder

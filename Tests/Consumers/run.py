@@ -67,10 +67,38 @@ def cxx(stage: Stage) -> str:
 
 
 def cmake(stage: Stage) -> str:
-    build = stage.work / "cmake"
-    run("cmake", "-S", HERE / "cmake", "-B", build, f"-DCMAKE_PREFIX_PATH={stage.prefix}")
+    return build_with_cmake(stage.work / "cmake", stage.prefix)
+
+
+def cmake_multiarch(stage: Stage) -> str:
+    """The layout of a Debian package: libraries a level deeper, everything staged under DESTDIR."""
+    root = stage.work / "root"
+    run("make", "-s", "-C", ROOT, "install", "PREFIX=/usr", "libdir=/usr/lib/some-arch", f"DESTDIR={root}")
+    return build_with_cmake(stage.work / "cmake-multiarch", root / "usr/lib/some-arch/cmake/apus")
+
+
+def build_with_cmake(build: Path, where: Path) -> str:
+    run("cmake", "-S", HERE / "cmake", "-B", build, f"-Dapus_DIR={next(where.rglob('apus-config.cmake')).parent}")
     run("cmake", "--build", build)
     return run(build / "shared") + run(build / "static")
+
+
+def policy_library(stage: Stage) -> str:
+    """A program that calls nothing but the policy library: that finds libapus by itself."""
+    program = stage.work / "policy"
+    libs = run("pkg-config", "--libs", "apus_policy", env=stage.env).split()
+    run("gcc", "-std=c11", "-Wall", "-Wextra", "-pedantic", "-Werror", HERE / "policy.c", "-o", program,
+        *stage.cflags, *libs, stage.rpath)
+    return run(program, ROOT / "Tests/EndToEnd/policies/one-machine.yaml")
+
+
+def relative_prefix(stage: Stage) -> str:
+    """An installation that could not work is refused."""
+    refused = subprocess.run(["make", "-s", "-C", str(ROOT), "install", "PREFIX=somewhere"], capture_output=True, text=True,
+                             timeout=600)
+    if refused.returncode == 0 or "must be an absolute path" not in refused.stderr:
+        raise RuntimeError(f"PREFIX=somewhere -> {refused.returncode}\n{refused.stderr}")
+    return "ok"
 
 
 def swift(stage: Stage, *link: str) -> str:
@@ -131,7 +159,8 @@ def uninstall(stage: Stage) -> str:
 
 
 def main() -> int:
-    tests = [c_shared, c_static, cxx, cmake, swift_shared, swift_static, readme_c, readme_swift, uninstall]
+    tests = [c_shared, c_static, cxx, cmake, cmake_multiarch, policy_library, relative_prefix, swift_shared, swift_static,
+             readme_c, readme_swift, uninstall]
     passed = failed = 0
     directory = Path(tempfile.mkdtemp(prefix="apus-consumers-"))
     try:

@@ -8,14 +8,15 @@
  *
  * ## The file
  *
- * The keys are the field names of port.h, provider.h and policy.h, the words those of Hyper-V. Sections may come
+ * The keys are the field names of port.h, provider.h and policy.h (with British spelling: `neighbour_...`), the words
+ * those of Hyper-V. Sections may come
  * in any order; all but `apus` may be left out, and so may the keys in brackets:
  *
  *     apus: 1                          # the version of this format
  *     settings:                        # struct apus_dataplane_opts
  *       [accept_reserved_vsids, flow_id_zero, accept_ip_options: true or false]   # default: false
- *       [source_validation: true or false]                                        # default: true
- *       [gateway_mac, outer_ttl, neighbour_reachable_ms, neighbour_retry_ms, neighbour_retries]
+ *       [source_validation, icmp_errors: true or false]                           # default: true
+ *       [gateway_mac, outer_ttl, neighbour_reachable_ms, neighbour_retry_ms, neighbour_retries, icmp_error_rate]
  *     ports:                           # struct apus_port_params
  *       - name                         # unique; letters, digits, '-', '_', '.'; 31 at most
  *         kind                         # vm, provider or external

@@ -27,7 +27,7 @@ enum apus_rule {
 /** Types of a lookup record. */
 enum apus_record_type {
 	APUS_RECORD_STATIC = 1,
-	APUS_RECORD_DYNAMIC = 2,
+	APUS_RECORD_DYNAMIC = 2,          /**< as STATIC in this version: nothing is learned or aged */
 	APUS_RECORD_GATEWAY_WILDCARD = 3, /**< APUS_ERR_UNSUPPORTED in this version */
 	APUS_RECORD_L2_ONLY = 4           /**< APUS_ERR_UNSUPPORTED in this version */
 };
@@ -41,7 +41,7 @@ enum apus_record_type {
 struct apus_lookup_record {
 	size_t size;
 	struct apus_address customer_address; /**< key; unicast */
-	uint32_t virtual_subnet_id;           /**< key; 4096-16777214 */
+	uint32_t virtual_subnet_id;           /**< key; 4096-16777214 (1-16777215 with APUS_DATAPLANE_ACCEPT_RESERVED_VSIDS) */
 	struct apus_mac mac;                  /**< unicast, not zero; changed only by remove + add */
 	uint8_t rule;                         /**< enum apus_rule; 0 = APUS_RULE_ENCAP */
 	uint8_t type;                         /**< enum apus_record_type; 0 = APUS_RECORD_STATIC; changed only by remove + add */
@@ -76,7 +76,7 @@ struct apus_customer_route {
 	struct apus_guid routing_domain_id;    /**< key; not all-zero */
 	uint32_t virtual_subnet_id;            /**< key; 4096-16777214 */
 	struct apus_prefix destination_prefix; /**< key */
-	struct apus_address next_hop;          /**< key; same family; unspecified = on-link; else a CA with a lookup record in this virtual subnet */
+	struct apus_address next_hop;          /**< key; same family; unspecified = on-link; else a CA of this virtual subnet, whose lookup record may come later; must be given: 0.0.0.0 has family APUS_IPV4 */
 	uint32_t metric;                       /**< lower wins */
 	uint32_t flags;                        /**< zero */
 };

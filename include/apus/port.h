@@ -37,8 +37,9 @@ struct apus_port_params {
 /**
  * Add a port.
  *
- * @param[out] id  the port's number in `struct apus_frame`; numbers of removed ports are not reused
- *                 before 2^20 others have been given
+ * @param[out] id  the port's number in `struct apus_frame`; not small: its low 12 bits are unique
+ *                 among the ports that exist, so `id % APUS_PORTS_MAX` may index an array. Numbers of
+ *                 removed ports are not reused before their place has been given 2^19 times
  * @return 0; APUS_ERR_RANGE (kind, mtu, name), APUS_ERR_VSID, APUS_ERR_MAC, APUS_ERR_DUPLICATE
  *         (virtual subnet and MAC), APUS_ERR_CONFLICT (a field of another kind is set), APUS_ERR_LIMIT,
  *         APUS_ERR_MEMORY, and the common ones: APUS_ERR_NULL, APUS_ERR_SIZE, APUS_ERR_UNKNOWN_FIELD,

@@ -14,6 +14,7 @@ public func apus_worker_create(
 ) -> Int32 {
     let handle = unsafe Handle(dataplane)
     return unsafe control(dataplane) { dataplane in
+        if unsafe opts == nil { return nullFailure(object, "opts") }
         var copy = unsafe apus_worker_opts()
         if let failure = unsafe readStruct(
             opts, into: &copy, minimum: MemoryLayout<apus_worker_opts>.size, object)
