@@ -23,7 +23,8 @@ class Account:
         """Read the JSON document of counters."""
         totals = document.get("totals", {})
         return cls(
-            {name: int(totals.get(name, 0)) for name in (*_SOURCES, *_ENDS)},
+            {name: int(count) for name, count in totals.items() if not isinstance(count, dict)}
+            | {name: int(totals.get(name, 0)) for name in (*_SOURCES, *_ENDS)},
             {name: int(count) for name, count in document.get("drops", totals.get("drops", {})).items()},
             document.get("ports", {}),
         )

@@ -249,6 +249,33 @@ class _SimpleSetup(unittest.TestCase):
             )
             self.assertEqual((result.sent, result.received), (3, 3), result.output)
 
+    def test_path_mtu_is_learned_and_packets_without_df_are_fragmented(self) -> None:
+        """A machine that believes in 1500 bytes: the gateway tells it better, and what it must not know is cut for it."""
+        source, target = machine("Contoso1"), machine("Contoso3")
+        link = ("ip", "-netns", self.lab.namespace(source.name), "link", "set", source.port, "mtu")
+        run(*link, "1500")
+        try:
+            told = self.lab.ping(source, target.address, options=("-M", "do", "-s", "1472"))
+            self.assertEqual(told.received, 0, told.output)
+            self.assertRegex(told.output, rf"(?i)from 10\.0\.1\.1 .*mtu ?= ?{MACHINE_MTU}")
+            cut = self.lab.ping(source, target.address, options=("-M", "dont", "-s", "3000"))
+            self.assertEqual((cut.sent, cut.received), (3, 3), cut.output)
+            transfer = Transfer(self.lab, source, target, 1 << 20, source_port=40002, port=5003)
+            sent, received, error = transfer.finish()
+            self.assertIsNone(error)
+            self.assertEqual(sent, received)
+        finally:
+            run(*link, str(MACHINE_MTU))
+        account = Account.from_json(self.lab.forwarders[1].statistics())
+        self.assertEqual(account.faults(), [])
+        self.assertGreaterEqual(account.totals["icmp_errors"], 1)
+        self.assertGreaterEqual(account.totals["fragmented"], 3)
+
+    def test_time_exceeded_comes_from_the_gateway(self) -> None:
+        expired = self.lab.ping(machine("Contoso1"), machine("Contoso4").address, options=("-t", "1"))
+        self.assertEqual(expired.received, 0, expired.output)
+        self.assertRegex(expired.output, r"From 10\.0\.1\.1 .*Time to live exceeded")
+
     def test_tenants_see_nothing_of_each_other(self) -> None:
         """Both tenants talk at the same time, with marked payloads; nobody sees a mark, or an ARP, of the other."""
         marks = {"Contoso": b"\xc0\x57" * 8, "Woodgrove": b"\x3d\x6e" * 8}
