@@ -255,11 +255,11 @@ class _SimpleSetup(unittest.TestCase):
         link = ("ip", "-netns", self.lab.namespace(source.name), "link", "set", source.port, "mtu")
         run(*link, "1500")
         try:
+            cut = self.lab.ping(source, target.address, options=("-M", "dont", "-s", "3000"))
+            self.assertEqual((cut.sent, cut.received), (3, 3), cut.output)
             told = self.lab.ping(source, target.address, options=("-M", "do", "-s", "1472"))
             self.assertEqual(told.received, 0, told.output)
             self.assertRegex(told.output, rf"(?i)from 10\.0\.1\.1 .*mtu ?= ?{MACHINE_MTU}")
-            cut = self.lab.ping(source, target.address, options=("-M", "dont", "-s", "3000"))
-            self.assertEqual((cut.sent, cut.received), (3, 3), cut.output)
             transfer = Transfer(self.lab, source, target, 1 << 20, source_port=40002, port=5003)
             sent, received, error = transfer.finish()
             self.assertIsNone(error)
