@@ -21,26 +21,27 @@ struct ImportPS: ParsableCommand {
             commands change and remove what earlier ones made. Commands that only look, or
             that set up the host, are left out; the latter are listed.
 
-            Everything else is reported with its line and is never guessed: then nothing is
-            written and the exit status is 1. With --allow-partial the policy is written all
-            the same, and says in a comment at its top what is not in it.
+            Everything else is reported with its line and is never guessed: then nothing
+            is written and the exit status is 1. With --allow-partial the policy is
+            written all the same, and says in a comment at its top what is not in it.
 
             WHAT THE SCRIPT DOES NOT SAY
-              An uplink for every interface that provider addresses name, called --uplink,
-              and numbered from the second on. Its MAC address is that of --uplink-mac, else
-              the script's -MACAddress. Each virtual machine with a virtual subnet becomes a
-              port if its lookup records (-VMName) have a provider address of this host; its
-              MAC address is theirs, or its -StaticMacAddress. Without records of its name
-              the machine is taken for one of this host: Set-VMNetworkAdapter works on no
-              other. What is still missing is listed, and stands in the policy as
-              "FILL IN: ...", which apusctl check refuses. Devices are not checked: they are
-              comments until --device gives them.
+              An uplink for every interface that provider addresses name, called
+              --uplink, and numbered from the second on. Its MAC address is that of
+              --uplink-mac, else the script's -MACAddress. Each virtual machine with a
+              virtual subnet becomes a port if its lookup records (-VMName) have a
+              provider address of this host; its MAC address is theirs, or its
+              -StaticMacAddress. Without records of its name the machine is taken for
+              one of this host: Set-VMNetworkAdapter works on no other. What is still
+              missing is listed, and stands in the policy as "FILL IN: ...", which
+              apusctl check refuses. Devices are not checked: they are comments until
+              --device gives them.
 
             WHICH HOST
-              Commands with -CimSession or -ComputerName are for other hosts than the one the
-              script runs on: choose one with --host. Of a script that makes the provider
-              addresses of several hosts, --provider-address chooses those of this one; it
-              also gives those that the script does not make.
+              Commands with -CimSession or -ComputerName are for other hosts than the
+              one the script runs on: choose one with --host. Of a script that makes the
+              provider addresses of several hosts, --provider-address chooses those of
+              this one; it also gives those that the script does not make.
 
             EXAMPLES
               apusctl import-ps host1.ps1 --out host1.yaml --uplink-mac 32:44:55:66:77:88

@@ -68,6 +68,7 @@ struct ScriptInterpreter {
         for token in tokens {
             if case .stray(let text) = token.kind { throw Refused(reason: Self.reason(stray: text)) }
         }
+        try refuseHiddenCommands(tokens)
         if tokens.count > 1, let sign = tokens[1].bareText, sign == "=" || sign == "+=",
             let name = Self.assigned(tokens[0])
         {
@@ -83,6 +84,31 @@ struct ScriptInterpreter {
             throw Refused(reason: "only commands and assignments are understood")
         }
     }
+
+    /// What stands in brackets is not run. That must not hide anything that would change the policy.
+    private func refuseHiddenCommands(_ tokens: [Token]) throws {
+        for piece in tokens.lazy.compactMap(\.pieces).joined() {
+            let parts = if case .expandable(let parts) = piece { parts } else { [piece] }
+            for part in parts {
+                switch part {
+                case .group(_, let inside), .block(let inside):
+                    var view = String.UnicodeScalarView()
+                    view.append(contentsOf: scalars[inside])
+                    let text = String(view).lowercased()
+                    if let command = Self.effective.first(where: text.contains) {
+                        throw Refused(
+                            reason: "\(command)... in brackets is not understood; write it on a line of its own")
+                    }
+                default: break
+                }
+            }
+        }
+    }
+
+    private static let effective = [
+        "new-netvirtualization", "set-netvirtualization", "remove-netvirtualization", "set-vmnetworkadapter",
+        "invoke-command", "invoke-expression",
+    ]
 
     private static func reason(keyword: String) -> String {
         switch keyword {
