@@ -43,6 +43,7 @@ suite "gates" python3 Tests/Gates/gates.py
 suite "consumers" python3 Tests/Consumers/run.py
 suite "swift tests" swift test --quiet
 suite "policy and replay" python3 Tests/PolicyReplay/test_replay.py build/bin/apusctl
+suite "import" python3 Tests/PolicyReplay/test_import.py build/bin/apusctl
 suite "reference model" make -s -C Tests/Model check
 suite "wire" make -s -C Tests/Wire check
 suite "dpdk" make -s -C Tests/DPDK check

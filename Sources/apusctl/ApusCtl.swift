@@ -10,7 +10,7 @@ struct ApusCtl: ParsableCommand {
         commandName: "apusctl",
         abstract: "Check Apus policy files, and see what they would do to recorded traffic.",
         discussion: """
-            Neither command needs a network device, DPDK or root: both use the very
+            No command needs a network device, DPDK or root: check and replay use the very
             dataplane that the forwarders use.
 
             EXAMPLES
@@ -21,9 +21,12 @@ struct ApusCtl: ParsableCommand {
                 apusctl replay --policy host1.yaml --in contoso1=vm.pcap --out-dir out
                 tshark -r out/uplink.pcap
 
+              What is this Hyper-V host's policy in Apus?
+                apusctl import-ps host1.ps1 --out host1.yaml --uplink-mac 32:44:55:66:77:88
+
             The exit status is 0 when all went well, 1 when a file is wrong, 64 when the
             command line is.
             """,
         version: unsafe String(cString: apus_build_info()),
-        subcommands: [Check.self, Replay.self])
+        subcommands: [Check.self, Replay.self, ImportPS.self])
 }
