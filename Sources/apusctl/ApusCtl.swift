@@ -10,7 +10,7 @@ struct ApusCtl: ParsableCommand {
         commandName: "apusctl",
         abstract: "Check Apus policy files, and see what they would do to recorded traffic.",
         discussion: """
-            No command needs a network device, DPDK or root: check and replay use the very
+            No command needs a network device, DPDK or root: check, replay and explain use the very
             dataplane that the forwarders use.
 
             EXAMPLES
@@ -21,6 +21,9 @@ struct ApusCtl: ParsableCommand {
                 apusctl replay --policy host1.yaml --in contoso1=vm.pcap --out-dir out
                 tshark -r out/uplink.pcap
 
+              Why does contoso1 not reach 10.0.2.104?
+                apusctl explain --policy host1.yaml --port contoso1 --to 10.0.2.104
+
               What is this Hyper-V host's policy in Apus?
                 apusctl import-ps host1.ps1 --out host1.yaml --uplink-mac 32:44:55:66:77:88
 
@@ -28,5 +31,5 @@ struct ApusCtl: ParsableCommand {
             command line is.
             """,
         version: unsafe String(cString: apus_build_info()),
-        subcommands: [Check.self, Replay.self, ImportPS.self])
+        subcommands: [Check.self, Replay.self, Explain.self, ImportPS.self])
 }

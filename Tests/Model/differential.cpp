@@ -69,6 +69,7 @@ private:
 	Side side_[sides];
 	traffic::Traffic traffic_;
 	std::uint64_t now_;
+	std::uint64_t latest_ = 0;  // of all bursts; workers' clocks never go back
 	std::uint64_t next_id_ = 1;
 	std::uint64_t step_ = 0;
 	bool broken_ = false;
@@ -88,6 +89,9 @@ private:
 	std::vector<std::uint32_t> ports(bool vm) const;
 	bool burst(std::uint64_t frames, std::size_t worker);
 	bool compare_neighbours();
+	int explain(Side &side, const model::Frame &frame, struct apus_explanation &out) const;
+	bool compare_explanation(const struct apus_explanation &got, const model::Result &expected, const struct apus_stats &before,
+				 const struct apus_stats &after);
 	bool compare_totals();
 	bool problem(const std::string &what);
 	void describe_policy() const;
@@ -486,7 +490,18 @@ bool Round::burst(std::uint64_t count, std::size_t worker)
 			frames[i].id = id;
 		}
 
+	// What apus_explain() says of a frame that comes alone is what happens to it.
+	const bool alone = count == 1 && model_workers_[worker]->held() == 0 && now_ >= latest_;
+	latest_ = std::max(latest_, now_);
+	struct apus_explanation explanations[sides];
+	for (std::size_t i = 0; i < sides && alone; i++)
+		if (const int error = explain(side_[i], frames[0], explanations[i]))
+			return problem(text("apus_explain() answered %s\n", apus_error_name(error)));
+	const struct apus_stats before = model_workers_[worker]->stats();
 	const model::Result expected = model_.process(*model_workers_[worker], frames, now_);
+	for (std::size_t i = 0; i < sides && alone; i++)
+		if (!compare_explanation(explanations[i], expected, before, model_workers_[worker]->stats()))
+			return false;
 	for (const model::Output &output : expected.outputs) {
 		const bool request = output.id == model::new_buffer && model_.published().ports.count(output.port) != 0 &&
 				     !model_.published().ports.at(output.port).vm;
@@ -511,6 +526,46 @@ bool Round::burst(std::uint64_t count, std::size_t worker)
 		return problem(what + context);
 	}
 	return true;
+}
+
+int Round::explain(Side &side, const model::Frame &frame, struct apus_explanation &out) const
+{
+	APUS_INIT(&out);
+	struct apus_frame given = side.buffers.give(frame);
+	const int error = apus_explain(side.dataplane, &given, now_, &out, nullptr, 0);
+	side.buffers.recycle(side.buffers.take_back(given.buffer));
+	return error;
+}
+
+bool Round::compare_explanation(const struct apus_explanation &got, const model::Result &expected, const struct apus_stats &before,
+				const struct apus_stats &after)
+{
+	struct apus_explanation want = {};
+	const auto moved = [&](std::uint64_t apus_stats::*counter) { return after.*counter != before.*counter; };
+	want.verdict = moved(&apus_stats::held)                                                       ? APUS_VERDICT_WAIT
+		       : moved(&apus_stats::fragmented)                                               ? APUS_VERDICT_FRAGMENT
+		       : moved(&apus_stats::arp_replies) || moved(&apus_stats::echo_replies)          ? APUS_VERDICT_ANSWER
+		       : moved(&apus_stats::encapsulated)                                             ? APUS_VERDICT_ENCAPSULATE
+		       : moved(&apus_stats::decapsulated)                                             ? APUS_VERDICT_DECAPSULATE
+		       : (moved(&apus_stats::switched) || moved(&apus_stats::routed)) && moved(&apus_stats::generated) ? APUS_VERDICT_COPY
+		       : moved(&apus_stats::switched) || moved(&apus_stats::routed)                   ? APUS_VERDICT_DELIVER
+		       : moved(&apus_stats::consumed)                                                 ? APUS_VERDICT_CONSUME
+												      : APUS_VERDICT_DROP;
+	for (std::uint32_t reason = 0; reason < APUS_DROP_REASON_COUNT; reason++)
+		if (after.drops[reason] != before.drops[reason])
+			want.drop_reason = reason;
+	// An ICMP error may be suppressed, a request for a next hop is no part of the explanation.
+	const bool sends = want.verdict != APUS_VERDICT_DROP && want.verdict != APUS_VERDICT_WAIT;
+	if (sends && !expected.outputs.empty()) {
+		want.port = expected.outputs.front().port;
+		want.frames = static_cast<std::uint32_t>(expected.outputs.size());
+	}
+	report::passed++;
+	if (got.verdict == want.verdict && got.drop_reason == want.drop_reason && (!sends || (got.port == want.port && got.frames == want.frames)))
+		return true;
+	return problem(text("explanation: expected %s %s port %u frames %u, got %s %s port %u frames %u\n", apus_verdict_name(want.verdict),
+			    apus_drop_reason_name(want.drop_reason), want.port, want.frames, apus_verdict_name(got.verdict),
+			    apus_drop_reason_name(got.drop_reason), got.port, got.frames));
 }
 
 bool Round::compare_neighbours()

@@ -35,8 +35,9 @@ const char *const exported[] = {
 	"apus_worker_create", "apus_worker_destroy", "apus_worker_process",
 	"apus_stats_get", "apus_worker_stats_get", "apus_port_stats_get",
 	"apus_drop_reason_name", "apus_drop_reason_text", "apus_drop_reason_windows",
+	"apus_explain", "apus_verdict_name",
 };
-static_assert(std::size(exported) == 60);
+static_assert(std::size(exported) == 62);
 
 // ---- `size` ----------------------------------------------------------------------------------------------------------
 
@@ -204,6 +205,43 @@ void verbs(Bench &bench, const std::string &mode)
 		[&](auto *object) { return apus_worker_stats_get(bench.worker, object); }, no_text);
 	sizes(bench, mode + "apus_port_stats_get", stats, true, APUS_OK,
 	      [&](auto *object) { return apus_port_stats_get(bench.dataplane, bench.vm1, object); });
+}
+
+// ---- explanations ----------------------------------------------------------------------------------------------------
+
+/// Nothing moves, however often one asks; texts of every size end where they must.
+void explanations(Bench &bench)
+{
+	bench.remember();
+	const model::Frame packet = bench.frame(bench.vm1, fixture::vm1_to_remote1());
+	struct apus_frame frame = bench.buffers.give(packet);
+	struct apus_explanation good;
+	APUS_INIT(&good);
+	bench.refused("apus_explain: frame NULL", apus_explain(bench.dataplane, nullptr, 0, &good, nullptr, 0), {APUS_ERR_NULL}, {"frame"});
+	sizes(bench, "apus_explain", good, true, APUS_OK,
+	      [&](auto *object) { return apus_explain(bench.dataplane, &frame, 0, object, nullptr, 0); });
+
+	char whole[4096];
+	MUST(apus_explain(bench.dataplane, &frame, 0, &good, whole, sizeof(whole)));
+	const std::string text = whole;
+	report::check(good.verdict == APUS_VERDICT_ENCAPSULATE && good.port == bench.uplink && good.frames == 1, "apus_explain: the verdict");
+	report::check(text.find("verdict: ENCAPSULATE to 192.168.0.33") != std::string::npos, "apus_explain: the text: " + text);
+	for (std::size_t size = 0; size <= text.size() + 2; size++) {
+		std::vector<char> part(size + 1, '#');
+		MUST(apus_explain(bench.dataplane, &frame, 0, nullptr, part.data(), size));
+		const std::size_t expected = size == 0 ? 0 : std::min(size - 1, text.size());
+		report::check(part[size] == '#' && (size == 0 || text.compare(0, expected, part.data()) == 0),
+			      "apus_explain into " + std::to_string(size) + " bytes");
+	}
+	for (const char *name : {"DROP", "DELIVER", "ENCAPSULATE", "DECAPSULATE", "FRAGMENT", "ANSWER", "CONSUME", "COPY", "WAIT"}) {
+		static std::uint32_t verdict = 0;
+		report::check(CALL(apus_verdict_name, ++verdict) == std::string(name), std::string("the name of verdict ") + name);
+	}
+	for (std::uint32_t number : {0u, 10u, 255u, UINT32_MAX})
+		report::check(*apus_verdict_name(number) == 0, "the name of no verdict");
+	bench.buffers.recycle(bench.buffers.take_back(frame.buffer));
+	bench.unchanged("explanations");
+	bench.flows("after explanations");
 }
 
 // ---- transactions ----------------------------------------------------------------------------------------------------
@@ -537,6 +575,7 @@ int run()
 		Bench bench;
 		verbs(bench, "");
 		bench.flows("after wrong objects");
+		explanations(bench);
 		transactions(bench);
 		options(bench);
 		handles(bench);

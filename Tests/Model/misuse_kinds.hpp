@@ -360,6 +360,12 @@ inline std::vector<Control> control_calls(Bench &bench)
 				 apus_worker_destroy(worker);
 				 return result;
 			 }});
+	calls.push_back({"apus_explain", [](Dataplane *dataplane) {
+				 struct apus_frame frame = {};  // of no port: explained too
+				 struct apus_explanation explanation;
+				 APUS_INIT(&explanation);
+				 return CALL(apus_explain, dataplane, &frame, 0, &explanation, nullptr, 0);
+			 }});
 	calls.push_back({"apus_stats_get", [](Dataplane *dataplane) {
 				 struct apus_stats stats;
 				 APUS_INIT(&stats);

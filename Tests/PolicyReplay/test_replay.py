@@ -326,8 +326,59 @@ class ReplayTests(unittest.TestCase):
         self.assertTrue(lines[0].startswith("policy.yaml:6: ports[2]"), lines[0])
         self.assertTrue(lines[1].startswith("policy.yaml:17: lookup_records[3]"), lines[1])
 
+    def explain(self, *arguments, status=0):
+        result = self.apusctl("explain", "--policy", self.path("policy.yaml"), *arguments)
+        self.assertEqual(result.returncode, status, result.stdout + result.stderr)
+        return result.stdout.splitlines()
+
+    def test_explain_names_every_object_that_decides(self):
+        lines = self.explain("--port", "contoso1", "--to", "10.0.1.103")
+        self.assertEqual(lines[0], "who has 10.0.1.103?")
+        self.assertIn("  lookup record (6000, 10.0.1.103): 60:00:60:00:02:03 at 192.168.0.33", lines)
+        self.assertIn("the packet, to 60:00:60:00:02:03:", lines)
+        self.assertIn("  provider route to 192.168.0.33: 192.168.0.0/24 through port 4096, on-link, metric 0", lines)
+        self.assertIn("  provider neighbour 192.168.0.33: 44:55:66:77:88:99, static", lines)
+        self.assertEqual(lines[-1], "  verdict: ENCAPSULATE to 192.168.0.33, virtual subnet 6000, through port 4096")
+        lines = self.explain("--port", "contoso1", "--to", "10.0.1.104")
+        self.assertIn("  provider neighbour 192.168.0.44: 02:00:00:00:00:01, static", lines)
+        self.assertEqual(self.explain("--port", "contoso1", "--to", "10.0.1.102")[-1], "  verdict: DELIVER through port 4098")
+        self.assertEqual(self.explain("--port", "contoso1", "--to", "10.0.1.1")[-1], "  verdict: ANSWER through port 4097")
+
+    def test_explain_says_why_a_packet_is_dropped(self):
+        lines = self.explain("--port", "contoso1", "--to", "10.9.9.9", status=2)
+        self.assertIn("who has 10.0.1.1?", lines)
+        self.assertEqual(lines[-1], "  verdict: DROP CUSTOMER_ROUTE_MISSING: no customer route to the destination")
+        self.assertIn("no lookup record for 10.0.1.77", self.explain("--port", "contoso1", "--to", "10.0.1.77", status=2)[-1])
+        lines = self.explain("--port", "contoso1", "--to", "10.0.1.103", "--protocol", "udp", "--length", "1500", status=2)
+        self.assertIn("DROP MTU_EXCEEDED", lines[-1])
+        self.assertIn("an ICMP error goes back through port 4097", lines[-1])
+        frame = customer(M2, M2, "10.0.1.101", "10.0.1.102")
+        self.assertIn("DROP SOURCE_MAC", self.explain("--port", "contoso1", "--frame", frame.hex(), status=2)[-1])
+
+    def test_explain_agrees_with_replay(self):
+        """The same frames, one by one: what is explained is what comes out."""
+        frames = [customer(M1, mac, "10.0.1.101", ip) for mac, ip in
+                  ((M2, "10.0.1.102"), (M3, "10.0.1.103"), (M4, "10.0.1.103"), (M2, "10.0.1.1"))]
+        for frame in frames:
+            self.write("a.pcap", pcap([(T0, frame)]))
+            self.replay("contoso1=a.pcap")
+            drops = self.counters()["drops"]
+            verdict = self.explain("--port", "contoso1", "--frame", frame.hex(), status=2 if drops else 0)[-1]
+            self.assertEqual([reason for reason in drops if f"DROP {reason}:" not in verdict], [], verdict)
+
+    def test_explain_refuses_what_it_cannot_explain(self):
+        for arguments, said in (
+            (("--port", "nowhere", "--to", "10.0.1.1"), "ports: uplink, contoso1, contoso2"),
+            (("--port", "uplink", "--to", "10.0.1.1"), "is no vm port"),
+            (("--port", "contoso1", "--to", "10.0.1"), "is no IPv4 address"),
+            (("--port", "contoso1", "--frame", "abc"), "even number of hexadecimal digits"),
+        ):
+            result = self.apusctl("explain", "--policy", self.path("policy.yaml"), *arguments)
+            self.assertEqual(result.returncode, 1, arguments)
+            self.assertIn(said, result.stderr)
+
     def test_help_teaches(self):
-        for command in ([], ["check"], ["replay"]):
+        for command in ([], ["check"], ["replay"], ["explain"]):
             result = self.apusctl(*command, "--help")
             self.assertEqual(result.returncode, 0)
             self.assertIn("EXAMPLE", result.stdout)

@@ -59,5 +59,6 @@
 #include "provider.h"
 #include "worker.h"
 #include "stats.h"
+#include "explain.h"
 
 #endif /* APUS_H */

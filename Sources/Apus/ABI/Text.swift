@@ -36,6 +36,14 @@ struct TextWriter {
         }
     }
 
+    mutating func put(c text: UnsafePointer<CChar>) {
+        var pointer = unsafe text
+        while unsafe pointer.pointee != 0 {
+            put(UInt8(bitPattern: unsafe pointer.pointee))
+            unsafe pointer += 1
+        }
+    }
+
     mutating func put(decimal value: UInt64) {
         var digits = InlineArray<20, UInt8>(repeating: 0)
         var count = 0

@@ -26,7 +26,7 @@ extension Worker {
         return outputCount
     }
 
-    private mutating func begin(_ output: Ref<Frame>, _ capacity: Int, _ count: Int, _ now: UInt64) {
+    mutating func begin(_ output: Ref<Frame>, _ capacity: Int, _ count: Int, _ now: UInt64) {
         self.output = output
         outputCount = 0
         outputCapacity = capacity

@@ -117,7 +117,9 @@ extension Worker {
 
     /// The same for a frame that was valid when it came; it may have lost its tags since.
     mutating func processAnew(_ frame: Frame) {
-        guard let number = findPort(frame.port) else { return drop(frame, .portUnknown) }
+        let found = findPort(frame.port)
+        if let trace { note(trace, port: found, frame.port) }
+        guard let number = found else { return drop(frame, .portUnknown) }
         if tables.ports[number].kind == Port.vm {
             processFromVM(frame, port: number)
         } else {

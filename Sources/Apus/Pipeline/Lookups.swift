@@ -8,9 +8,11 @@ extension Worker {
     }
 
     func record(_ vsid: UInt32, _ ca: IPAddress) -> UInt32? {
-        tables.records.find(LookupRecord.hash(tables.key, vsid, ca), at: version) {
+        let number = tables.records.find(LookupRecord.hash(tables.key, vsid, ca), at: version) {
             tables.records[$0].ca == ca && tables.records[$0].vsid == vsid
         }
+        if let trace { note(trace, record: number, vsid, ca) }
+        return number
     }
 
     /// The id of the vm port with this MAC in this virtual subnet.
@@ -18,6 +20,7 @@ extension Worker {
         let number = tables.ports.findSecondary(Port.hash(tables.key, vsid, mac), at: version) {
             tables.ports[$0].vsid == vsid && tables.ports[$0].mac == mac && tables.ports[$0].kind == Port.vm
         }
+        if let trace { note(trace, machine: number, vsid, mac) }
         return number.map { tables.ports[$0].id }
     }
 
@@ -31,9 +34,11 @@ extension Worker {
     func isLocal(_ pa: IPAddress) -> Bool { providerAddress(pa) != nil }
 
     func hosts(_ pa: IPAddress, vsid: UInt32) -> Bool {
-        tables.remotes.find(RemoteAddress.hash(tables.key, vsid, pa), at: version) {
+        let number = tables.remotes.find(RemoteAddress.hash(tables.key, vsid, pa), at: version) {
             tables.remotes[$0].pa == pa && tables.remotes[$0].vsid == vsid
-        } != nil
+        }
+        if let trace { note(trace, source: pa, hosts: vsid, number != nil) }
+        return number != nil
     }
 
     func isGateway(_ address: IPAddress, vsid: UInt32) -> Bool {
@@ -81,6 +86,7 @@ extension Worker {
             }
             return best != nil
         }
+        if let trace { note(trace, customerRoute: best, to: address) }
         return best
     }
 
@@ -100,6 +106,7 @@ extension Worker {
             }
             return best != nil
         }
+        if let trace { note(trace, providerRoute: best, to: address) }
         return best
     }
 
@@ -118,12 +125,15 @@ extension Worker {
             if isBetter { (best, bestContains) = ($0, contains) }
             return false
         }
+        if let trace { note(trace, source: best, port: port) }
         return best
     }
 
     func neighbor(_ address: IPAddress) -> UInt32? {
-        tables.neighbors.find(Neighbor.hash(tables.key, address), at: version) {
+        let number = tables.neighbors.find(Neighbor.hash(tables.key, address), at: version) {
             tables.neighbors[$0].address == address
         }
+        if let trace { note(trace, neighbor: number, address) }
+        return number
     }
 }

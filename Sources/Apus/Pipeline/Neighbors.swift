@@ -33,12 +33,13 @@ extension Worker {
         {
             if cell.value.requests.load(ordering: .relaxed) >= settings.retries {
                 // It answered once and does not any more: the next packet starts from nothing.
+                if trace != nil { return nil }
                 cell.value.requests.store(0, ordering: .relaxed)
                 cell.value.resolution.store(0, ordering: .relaxed)
                 announceNeighborChange()
                 return nil
             }
-            ask(neighborNumber, as: transposition.value, to: mac)
+            if trace == nil { ask(neighborNumber, as: transposition.value, to: mac) }
         }
         return mac
     }
@@ -60,9 +61,12 @@ extension Worker {
             if elapsed(since: cell.value.requested.load(ordering: .relaxed)) < settings.retry &* 4 {
                 return drop(frame, .neighborFailed)
             }
-            cell.value.failed.store(0, ordering: .relaxed)
-            cell.value.requests.store(0, ordering: .relaxed)
+            if trace == nil {
+                cell.value.failed.store(0, ordering: .relaxed)
+                cell.value.requests.store(0, ordering: .relaxed)
+            }
         }
+        if trace != nil { return counters.add(.held) }
         let present = held.find(neighborNumber)
         if held.isFull || present.map({ held.waiting(at: $0).value.count >= HeldQueue.perNeighbor }) ?? false {
             return drop(frame, .neighborQueueFull)
@@ -193,7 +197,7 @@ extension Worker {
     }
 
     private mutating func learn(_ address: IPAddress, _ mac: MACAddress, on port: UInt32, _ isReplyToUs: Bool) {
-        guard let number = neighbor(address), tables.neighbors[number].isStatic == 0 else { return }
+        guard let number = neighbor(address), tables.neighbors[number].isStatic == 0, trace == nil else { return }
         let cell = tables.cells[tables.neighbors[number].cell]
         let known = cell.value.mac
         let wasAsked = cell.value.requests.load(ordering: .relaxed) != 0

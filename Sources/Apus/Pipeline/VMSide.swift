@@ -81,6 +81,7 @@ extension Worker {
 
     /// Section 2.2.
     private func decideRouted(_ destination: IPAddress, from port: Port, domain: UInt32, _ isKnown: Bool) -> Decision {
+        if let trace { note(trace, "destination MAC is that of the gateway: routed") }
         let scope = Scopes.of(domain: domain)
         if !isKnown { return dropFlow(.sourceRecordMissing, scope) }
         if gatewaySubnet(destination, domain: domain) != nil {

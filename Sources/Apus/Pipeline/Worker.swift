@@ -45,6 +45,9 @@ struct Worker {
     /// Where a decision is put together before it is interned.
     let scratch: Ref<Transposition>
 
+    /// Set in a worker that only explains: it says what it looks at, and changes nothing that others see.
+    var trace: Ref<Trace>?
+
     // The burst in progress.
 
     var releaseCount = 0

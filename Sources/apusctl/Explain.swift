@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ApusPolicy
+import ArgumentParser
+import CApus
+
+/// `apusctl explain`
+struct Explain: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Say why a packet goes where it goes, or why it is dropped.",
+        discussion: """
+            The packet takes the way of every packet through the dataplane, and every object of
+            the policy that decides about it is printed, up to the verdict. A machine's packet can
+            be described: it then asks by ARP first, as the machine would. Any frame of any port
+            can be given in hexadecimal.
+
+            Next hops on the provider network that the policy does not name are taken to answer
+            ARP with 02:00:00:00:00:01.
+
+            EXAMPLES
+              apusctl explain --policy host1.yaml --port contoso1 --to 10.0.2.104
+              apusctl explain --policy host1.yaml --port contoso1 --to 10.0.1.103 --protocol tcp \\
+                --destination-port 443 --length 1500
+              apusctl explain --policy host1.yaml --port uplink --frame 324455667788...
+
+            The exit status is 0 when the packet gets through, 2 when it is dropped.
+            """)
+
+    @Option(help: ArgumentHelp("The policy file (YAML).", valueName: "file"))
+    var policy: String
+
+    @Option(help: ArgumentHelp("The port that the frame comes in through.", valueName: "name"))
+    var port: String
+
+    @Option(help: ArgumentHelp("Destination address.", valueName: "address"))
+    var to: String?
+
+    @Option(help: ArgumentHelp("Source address; by default that of the port's lookup record.", valueName: "address"))
+    var from: String?
+
+    @Option(help: ArgumentHelp("icmp, tcp, udp or a number.", valueName: "protocol"))
+    var `protocol` = "icmp"
+
+    @Option(help: ArgumentHelp("Source port of TCP and UDP.", valueName: "number"))
+    var sourcePort: UInt16 = 49152
+
+    @Option(help: ArgumentHelp("Destination port of TCP and UDP.", valueName: "number"))
+    var destinationPort: UInt16 = 80
+
+    @Option(help: ArgumentHelp("Length of the IP packet in bytes, 28-65535.", valueName: "bytes"))
+    var length: UInt16 = 84
+
+    @Option(help: ArgumentHelp("Time to live.", valueName: "hops"))
+    var ttl: UInt8 = 64
+
+    @Option(help: ArgumentHelp("A whole Ethernet frame, instead of a description.", valueName: "hex"))
+    var frame: String?
+
+    func validate() throws {
+        if (to == nil) == (frame == nil) { throw ValidationError("Give either --to or --frame.") }
+        if length < 28 { throw ValidationError("--length \(length) is outside 28-65535.") }
+        if Self.number(of: `protocol`) == nil {
+            throw ValidationError("--protocol '\(`protocol`)' is neither icmp, tcp, udp nor a number of 0-255.")
+        }
+    }
+
+    func run() throws {
+        var isDropped = false
+        try reportingRefusals {
+            let file = try PolicyFile.load(path: policy)
+            let dataplane = try ScratchDataplane(file)
+            guard let port = file.ports.first(where: { $0.name == port }), let id = dataplane.ports[port.name] else {
+                let known = file.ports.map(\.name).joined(separator: ", ")
+                throw Refusal("--port '\(self.port)' is no port of \(policy); its ports: \(known)")
+            }
+            dataplane.resolveNextHops()
+            if let frame {
+                isDropped = try dataplane.explain(try Self.bytes(frame), from: id)
+            } else {
+                isDropped = try explainPacket(of: Sender(port, file, from), id, dataplane)
+            }
+        }
+        if isDropped { throw ExitCode(2) }
+    }
+
+    /// What the machine does: ask who has the address, or its gateway, then send.
+    private func explainPacket(of sender: Sender, _ id: UInt32, _ dataplane: ScratchDataplane) throws -> Bool {
+        let destination = try Sender.address(to ?? "", "--to")
+        let target = sender.nextHop(to: destination)
+        StandardOutput.print("who has \(Sender.text(target))?")
+        _ = try dataplane.explain(sender.question(target), from: id)
+        guard let mac = sender.mac(of: target) else {
+            StandardOutput.print("\nThe policy has no lookup record for \(Sender.text(target)): nothing is sent.")
+            return true
+        }
+        StandardOutput.print("\nthe packet, to \(Sender.text(mac)):")
+        return try dataplane.explain(
+            sender.packet(
+                to: destination, mac, protocol: Self.number(of: `protocol`) ?? 1, ports: (sourcePort, destinationPort),
+                length: length, ttl: ttl),
+            from: id)
+    }
+
+    private static func number(of name: String) -> UInt8? {
+        ["icmp": 1, "tcp": 6, "udp": 17][name] ?? UInt8(name)
+    }
+
+    /// The bytes of "60 00:60..." or "600060...".
+    private static func bytes(_ text: String) throws -> [UInt8] {
+        let digits = text.filter { !" :-\n\t".contains($0) }
+        guard digits.count >= 2, digits.count % 2 == 0, digits.allSatisfy(\.isHexDigit), digits.count <= 2 * 65_535
+        else {
+            throw Refusal("--frame: expected an even number of hexadecimal digits, at most 131070")
+        }
+        var bytes: [UInt8] = []
+        var rest = digits[...]
+        while let byte = UInt8(rest.prefix(2), radix: 16) {
+            bytes.append(byte)
+            rest = rest.dropFirst(2)
+        }
+        return bytes
+    }
+}
+
+extension ScratchDataplane {
+    /// Let every next hop that would be asked for be known.
+    fileprivate func resolveNextHops() {
+        var missing: [apus_address] = []
+        var cursor: UInt64 = 0
+        var neighbor = apus_provider_neighbor()
+        neighbor.size = MemoryLayout<apus_provider_neighbor>.size
+        while unsafe apus_provider_neighbor_iterate(pointer, &cursor, &neighbor) == 1 {
+            if neighbor.state == UInt8(APUS_NEIGHBOR_INCOMPLETE.rawValue) { missing.append(neighbor.address) }
+        }
+        for address in missing {
+            var known = apus_provider_neighbor()
+            known.size = MemoryLayout<apus_provider_neighbor>.size
+            known.address = address
+            known.mac = apus_mac(bytes: (2, 0, 0, 0, 0, 1))
+            unsafe apus_provider_neighbor_add(pointer, &known)
+        }
+    }
+
+    /// Print what would happen to a frame. True: it is dropped.
+    fileprivate func explain(_ frame: [UInt8], from port: UInt32) throws -> Bool {
+        let headroom = Int(APUS_HEADROOM)
+        var memory = [UInt8](repeating: 0, count: headroom) + frame
+        var explanation = apus_explanation()
+        explanation.size = MemoryLayout<apus_explanation>.size
+        let text = UnsafeMutableBufferPointer<CChar>.allocate(capacity: 16_384)
+        defer { unsafe text.deallocate() }
+        let error = unsafe memory.withUnsafeMutableBufferPointer { memory in
+            var given = unsafe apus_frame(
+                data: memory.baseAddress! + headroom, buffer: nil, length: UInt32(frame.count),
+                contiguous: UInt16(frame.count), headroom: UInt16(headroom), port: port, flags: 0)
+            return unsafe apus_explain(pointer, &given, 0, &explanation, text.baseAddress, text.count)
+        }
+        guard error == 0 else { throw Refusal(unsafe String(cString: apus_dataplane_error_text(pointer))) }
+        for line in unsafe String(cString: text.baseAddress!).split(separator: "\n") {
+            StandardOutput.print("  \(line)")
+        }
+        return explanation.verdict == APUS_VERDICT_DROP.rawValue
+    }
+}
