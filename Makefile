@@ -66,7 +66,7 @@ programs := $(addprefix $(BIN)/,apus-forwarder apus-forwarder-c apusctl)
 
 # ---- goals -----------------------------------------------------------------------------------------------------
 
-.PHONY: all lib programs install uninstall demo test clean help deps check-map swiftc-is-there FORCE
+.PHONY: all lib programs install uninstall demo test bench bench-quick clean help deps check-map swiftc-is-there FORCE
 
 all: deps lib programs ## Build the libraries and the programs (installs missing Debian packages when root)
 
@@ -88,6 +88,12 @@ demo: all ## Two tenants ping each other over NVGRE between two hosts made of na
 
 test: all ## Run every test; about six minutes, the end-to-end part needs root
 	@Tests/run.sh
+
+bench: lib ## Measure everything: cycles and instructions per packet against the same work in C (Benchmarks/README.md)
+	@Benchmarks/bench.py run
+
+bench-quick: lib ## The most telling measurements, in about a minute
+	@Benchmarks/bench.py run --quick
 
 clean: ## Remove everything that was built
 	rm -rf $(BUILD) .build .build-*

@@ -4,7 +4,7 @@
 # line that does, and fail.
 set -eu
 packages=(make gcc g++ pkg-config binutils libdpdk-dev libyaml-dev libpcap-dev
-	iproute2 iputils-ping ethtool tcpdump tshark python3 python3-scapy cmake)
+	iproute2 iputils-ping ethtool tcpdump tshark python3 python3-scapy cmake valgrind)
 missing=()
 for package in "${packages[@]}"; do
 	[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")

@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Measures the library. `bench.py --help`; Benchmarks/README.md says what the figures mean."""
+
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from harness import guard, machine, plots, processes, program, report, scenarios
+
+# Processes of each scenario; those that take long to set up have the fewest.
+PROCESSES = {"quick": 3, "full": 5, "8M": 3}
+PACKETS_WORDS = ["--rounds", "5", "--count", "65536"]
+QUICK_WORDS = {"changes": ["--seconds", "0.2"], "handover": ["--seconds", "0.2"], "scale": ["--seconds", "0.2"]}
+
+
+def progress(text):
+    print(f"  {text}", file=sys.stderr, flush=True)
+
+
+def words_of(words, quick):
+    """A scenario's command line with what depends on the run."""
+    placed = [] if words[0] in ("changes", "handover", "scale") else ["--cpu", str(program.last_cpu())]
+    shorter = PACKETS_WORDS if words[0] == "packets" else QUICK_WORDS.get(words[0], []) if quick else []
+    return [*words, *placed, *shorter]
+
+
+def processes_of(name, words, quick):
+    return PROCESSES["8M" if name.endswith("8M") else "quick" if quick or words[0] != "packets" else "full"]
+
+
+def measure(chosen, quick):
+    """Every scenario once, then every scenario again: a slow spell of the machine meets one process of a scenario, not all."""
+    results = {name: [] for name in chosen}
+    refused = {}
+    start = time.monotonic()
+    passes = max(processes_of(name, words, quick) for name, words in chosen.items())
+    for number in range(passes):
+        for position, (name, words) in enumerate(chosen.items(), 1):
+            if name in refused or number >= processes_of(name, words, quick):
+                continue
+            progress(f"[pass {number + 1}/{passes}, {position}/{len(chosen)}, {time.monotonic() - start:.0f} s] {name}")
+            try:
+                results[name].append(program.run(words_of(words, quick)))
+            except program.Refused as refusal:
+                refused[name] = {"error": str(refusal)}
+    return {name: refused.get(name) or processes.combine(results[name]) for name in chosen}
+
+
+def count(chosen, measured, quick):
+    """Add the instructions of the scenarios that are counted."""
+    for name, result in measured.items():
+        if "error" in result or not scenarios.matches(name, scenarios.COUNTED) or (quick and "flows-1k" not in name):
+            continue
+        progress(f"[instructions] {name}")
+        engines = ("apus", "c") if "c" in result else ("apus",)
+        try:
+            counted = {engine: program.count(chosen[name], engine) for engine in engines}
+        except program.Refused as refusal:
+            result["instructions_unavailable"] = str(refusal)
+            continue
+        result["instructions_per_packet"] = {engine: total for engine, (total, _) in counted.items()}
+        result["instruction_places"] = program.readable(counted["apus"][1])
+
+
+def run(options):
+    program.build()
+    chosen = scenarios.select(options.quick, options.only)
+    if not chosen:
+        sys.exit(f"bench.py: no scenario is called {options.only}")
+    when = datetime.datetime.now(datetime.timezone.utc)
+    result = {"format": 2, "when": when.isoformat(timespec="seconds"), "quick": options.quick,
+              "machine": machine.fingerprint(program.LIBRARY), "scenarios": {}}
+    start = time.monotonic()
+    result["scenarios"] = measure(chosen, options.quick)
+    count(chosen, result["scenarios"], options.quick)
+    result["seconds"] = round(time.monotonic() - start, 1)
+    result["machine"]["load_after"] = os.getloadavg()
+    if machine.digest(program.LIBRARY) != result["machine"]["library_sha256"]:
+        sys.exit("bench.py: libapus.so was built anew while it was measured: these figures belong to nothing")
+    directory = pathlib.Path(options.out)
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{when:%Y%m%d-%H%M%S}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    print("\n".join(report.table(result)))
+    progress(f"{path}, {result['seconds']} s")
+    return 1 if any("error" in found for found in result["scenarios"].values()) else 0
+
+
+def load(path):
+    found = json.loads(pathlib.Path(path).read_text())
+    if found.get("format") != 2 or "machine" not in found:
+        sys.exit(f"bench.py: {path} is no run of this program")
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("run", help="measure, print a table, write one JSON file")
+    command.add_argument("--quick", action="store_true", help="the most telling scenarios, in less than two minutes")
+    command.add_argument("--only", metavar="GLOB", help="scenarios with such a name; `run --only list` lists all")
+    command.add_argument("--out", default=str(machine.ROOT / "build/benchmarks/runs"), metavar="DIR")
+    command = commands.add_parser("compare", help="two runs, figure by figure")
+    command.add_argument("old")
+    command.add_argument("new")
+    command = commands.add_parser("guard", help="instructions per packet against Benchmarks/baseline.json")
+    command.add_argument("--update", action="store_true", help="write the baseline")
+    command = commands.add_parser("table", help="print a run again")
+    command.add_argument("run")
+    command = commands.add_parser("plot", help="a run as SVG pictures")
+    command.add_argument("run")
+    command.add_argument("--out", default=str(machine.ROOT / "build/benchmarks/plots"), metavar="DIR")
+    options = parser.parse_args()
+    if options.command == "run":
+        if options.only == "list":
+            print("\n".join(scenarios.arguments()))
+            return 0
+        return run(options)
+    if options.command == "compare":
+        print("\n".join(report.comparison(load(options.old), load(options.new))))
+    elif options.command == "table":
+        print("\n".join(report.table(load(options.run))))
+    elif options.command == "guard":
+        program.build()
+        return guard.guard(options.update, progress)
+    else:
+        plots.plot(load(options.run), pathlib.Path(options.out))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

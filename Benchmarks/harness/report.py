@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs as text: a table of one, a comparison of two."""
+
+from . import machine, processes
+
+
+def number(value):
+    if value is None:
+        return "-"
+    if isinstance(value, int) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def interval(found):
+    return f"{number(found['median'])} [{number(found['least'])} {number(found['greatest'])}]" if found else "-"
+
+
+def columns(rows):
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        yield "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))]).rstrip()
+
+
+def heading(run):
+    where = run["machine"]
+    git = where["git"]
+    yield f"{where['cpu']['model']}, {where['cpu']['count']} CPUs{' (virtual)' if where['cpu']['virtual'] else ''}, Linux {where['kernel']}"
+    yield f"{where['compilers']['swiftc']}; {where['compilers']['gcc']}"
+    yield f"revision {(git['revision'] or '?')[:12]}{' with changes' if git['dirty'] else ''}, load {where['load'][0]:.1f}, {run['when']}"
+    yield "Median [least greatest] over processes."
+    yield "Cycles of the time stamp counter; packets of 64 bytes, hot, bursts of 64, 1,024 records, flows known, where a name does not say else."
+
+
+def figures(result):
+    """The figures of a control scenario, flat: text, or median and range."""
+    for key, value in result.items():
+        if key in (*processes.CONDITIONS, "processes"):
+            continue
+        if isinstance(value, dict) and "median" not in value:
+            yield from ((f"{key}.{inner}", v) for inner, v in value.items())
+        else:
+            yield key, value
+
+
+def is_packets(result):
+    return result.get("scenario") == "packets"
+
+
+def instructions(result, engine):
+    """Counted by callgrind, else by the processor, else unknown."""
+    counted = result.get("instructions_per_packet", {}).get(engine)
+    return counted if counted is not None else result.get(engine, {}).get("instructions_per_packet")
+
+
+def table(run):
+    yield from heading(run)
+    rows = [("packets", "apus", "C", "speed apus/C", "instructions apus", "C")]
+    for name, result in run["scenarios"].items():
+        if is_packets(result):
+            rows.append((name, interval(result["apus"]["cycles_per_packet"]),
+                         interval(result["c"]["cycles_per_packet"]) if "c" in result else "-",
+                         interval(result.get("apus_speed_over_c")), number(instructions(result, "apus")), number(instructions(result, "c"))))
+    if len(rows) > 1:
+        yield ""
+        yield from columns(rows)
+    for name, result in run["scenarios"].items():
+        if "error" not in result and not is_packets(result):
+            yield ""
+            yield name
+            yield from columns([(f"  {key}", value if isinstance(value, str) else interval(value)) for key, value in figures(result)])
+    for name, result in run["scenarios"].items():
+        if "error" in result:
+            yield f"{name}: no figure: {result['error']}"
+
+
+def change(old, new):
+    """Marked only when the ranges do not meet: then no process of one run was as the other's."""
+    apart = old["greatest"] < new["least"] or new["greatest"] < old["least"]
+    return f"{new['median'] / old['median'] - 1 if old['median'] else 0.0:+.1%}{' *' if apart else ''}"
+
+
+def comparison(old, new):
+    for text in machine.differences(old["machine"], new["machine"]):
+        yield f"not the same: {text}"
+    rows = [("scenario", "figure", "old", "new", "change")]
+    for name in old["scenarios"]:
+        a, b = old["scenarios"][name], new["scenarios"].get(name)
+        if b is None or "error" in a or "error" in b:
+            continue
+        if a["conditions"] != b["conditions"]:
+            yield f"{name}: measured under other conditions, not compared"
+            continue
+        if is_packets(a):
+            pairs = [(f"{e} cycles", a[e]["cycles_per_packet"], b[e]["cycles_per_packet"]) for e in ("apus", "c") if e in a and e in b]
+            if "apus_speed_over_c" in a and "apus_speed_over_c" in b:
+                pairs.append(("speed apus/C", a["apus_speed_over_c"], b["apus_speed_over_c"]))
+            counted = [instructions(r, "apus") for r in (a, b)]
+            if None not in counted:
+                pairs.append(("apus instructions", *(processes.spread([value]) for value in counted)))
+        else:
+            known = dict(figures(b))
+            pairs = [(key, value, known[key]) for key, value in figures(a) if key in known and not isinstance(value, str)]
+        rows += [(name, key, interval(x), interval(y), change(x, y)) for key, x, y in pairs]
+    yield from columns(rows)
+    yield "* the ranges over processes do not meet. Cycles of different runs drift with the machine; trust the speed against C, and instructions."

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is measured: names, and the command lines of apus-bench that they stand for."""
+
+import fnmatch
+
+SIZES = {"1": 1, "1k": 1024, "64k": 65536, "1M": 1048576, "8M": 8388608 - 65536}
+DIRECTIONS = ("encap", "decap", "switch", "route", "route-encap")
+TUNNEL = ("encap", "decap")
+QUICK = (
+    "core/encap/flows-*", "core/decap/flows-*", "core/switch/flows-1k", "core/route/flows-1k", "core/route-encap/flows-1k",
+    "core/*/frame-1500", "core/encap/burst-1", "core/encap/burst-32", "core/encap/l3-1k", "core/encap/miss-1M",
+    "control/records-1M", "control/start-1M", "control/changes-*", "control/handover", "control/flood", "control/scale",
+)
+# Whose instructions are counted, and guarded against the stored baseline.
+COUNTED = ("core/*/flows-1k", "core/encap/burst-1", "core/encap/burst-32", "core/*/frame-1500", "core/encap/miss-1k")
+
+
+def arguments():
+    """Every scenario: name -> words after `apus-bench`."""
+    all_of = {}
+
+    def add(name, *words):
+        all_of[name] = [str(word) for word in words]
+
+    def packets(direction, name, *words):
+        add(f"core/{direction}/{name}", "packets", "--direction", direction, *words)
+
+    for direction in DIRECTIONS:
+        for label in ("1", "1k", "64k", "1M"):
+            packets(direction, f"flows-{label}", "--flows", SIZES[label])
+    for direction in TUNNEL:
+        for frame in ("570", "1500", "imix"):
+            packets(direction, f"frame-{frame}", "--frame", frame)
+        for label in ("1k", "64k", "1M"):
+            for place in ("l3", "dram"):
+                packets(direction, f"{place}-{label}", "--flows", SIZES[label], "--packets", place)
+        for label in ("64k", "1M"):
+            packets(direction, f"zipf-{label}", "--flows", SIZES[label], "--zipf", 1)
+        for label in ("1k", "64k", "1M", "8M"):
+            packets(direction, f"records-{label}", "--flows", 65536, "--records", SIZES[label], "--networks", 8)
+        for networks in (1, 64, 1000, 4000):
+            packets(direction, f"networks-{networks}", "--flows", 65536, "--records", 65536, "--networks", networks)
+        for label in ("1k", "1M"):
+            packets(direction, f"miss-{label}", "--flow", "miss", "--records", SIZES[label])
+        packets(direction, "mixed-1M", "--flow", "mixed", "--records", SIZES["1M"])
+    for burst in (1, 2, 4, 8, 16, 32, 64, 128, 256):
+        packets("encap", f"burst-{burst}", "--burst", burst)
+        packets("encap", f"burst-{burst}-1M", "--burst", burst, "--flows", SIZES["1M"])
+    for label in ("1k", "1M", "8M"):
+        add(f"control/records-{label}", "records", "--records", SIZES[label], "--networks", 8)
+    add("control/start-1M", "start", "--records", SIZES["1M"], "--networks", 8)
+    add("control/changes-own", "changes", "--tenant", "own")
+    add("control/changes-other", "changes", "--tenant", "other")
+    # At 45 million packets per second a change every 448 packets is 100,000 changes per second.
+    for tenant in ("own", "other"):
+        add(f"control/changes-{tenant}-every-448", "changes", "--tenant", tenant, "--every", 448)
+        add(f"control/changes-{tenant}-64k-every-448", "changes", "--tenant", tenant, "--every", 448, "--flows", 65536)
+    add("control/handover", "handover")
+    add("control/flood", "flood")
+    add("control/scale", "scale")
+    return all_of
+
+
+def matches(name, patterns):
+    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+
+
+def select(quick, only):
+    """The scenarios of a run."""
+    chosen = arguments()
+    if quick:
+        chosen = {name: words for name, words in chosen.items() if matches(name, QUICK)}
+    if only:
+        chosen = {name: words for name, words in chosen.items() if matches(name, [only, f"*{only}*"])}
+    return chosen
