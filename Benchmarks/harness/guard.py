@@ -41,7 +41,8 @@ def guard(update, progress):
     if not BASELINE.exists():
         sys.exit("bench.py: there is no baseline: `bench.py guard --update` writes one")
     known = json.loads(BASELINE.read_text())
-    if known["swiftc"] != found["swiftc"]:
+    is_comparable = known["swiftc"] == found["swiftc"]
+    if not is_comparable:
         print(f"The baseline was made by another compiler: {known['swiftc']}; this is {found['swiftc']}.")
     worse = better = 0
     for name, new in found["scenarios"].items():
@@ -60,5 +61,10 @@ def guard(update, progress):
             print("\n".join(explain(old["places"], new["places"])))
     if better:
         print(f"{better} scenarios need fewer instructions: `bench.py guard --update` keeps that.")
-    print(f"{worse} of {len(found['scenarios'])} scenarios need more than {known['tolerance']:.0%} more instructions.")
+    count = len(found["scenarios"])
+    print(f"{worse} of {count} scenarios need more than {known['tolerance']:.0%} more instructions.")
+    if not is_comparable:
+        print(f"0 passed, 0 failed, {count} skipped")
+        return 0
+    print(f"{count - worse} passed, {worse} failed")
     return 1 if worse else 0
