@@ -278,7 +278,7 @@ def canaries(directory: Path) -> list[tuple[str, Callable[[], str]]]:
 def gates(lib: Path) -> list[Callable[[], str]]:
     include = ROOT / "include/apus"
     core = [include / f"{name}.h" for name in
-            ("version", "error", "address", "dataplane", "port", "policy", "provider", "worker", "stats")]
+            ("version", "error", "address", "dataplane", "port", "policy", "provider", "worker", "stats", "explain")]
     libraries = {
         "libapus.so": (core, re.compile(r"libc\.so\.6")),
         "libapus_dpdk.so": ([include / "apus_dpdk.h"], re.compile(r"libc\.so\.6|ld-linux.*|libapus\.so\..*|librte_.*")),
