@@ -26,6 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sysexits.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -150,6 +151,10 @@ parse_arguments(int argc, char **argv, int *eal_argc)
 			print_usage();
 			return 0;
 		}
+		if (strcmp(argv[i], "--version") == 0) {
+			printf("apus-forwarder-c: %s\n", apus_build_info());
+			return 0;
+		}
 		if (strcmp(argv[i], "--") == 0 && split == argc)
 			split = i;
 	}
@@ -225,6 +230,10 @@ load_policy(void)
 			return fail("apus_policy_file_port: %s", apus_strerror(result));
 		if (!p.device)
 			return fail("%s:%u: ports[%d].device is missing: which ethdev is %s?", options.policy, p.line, i, p.name);
+		for (int other = 0; other < i; other++)
+			if (strcmp(ports[other].device_name, p.device) == 0)
+				return fail("%s:%u: ports[%d].device: %s is already that of %s", options.policy, p.line, i, p.device,
+					    ports[other].name);
 		ports[i].id = p.id;
 		ports[i].name = p.name;
 		ports[i].device_name = p.device;
@@ -813,7 +822,7 @@ main(int argc, char **argv)
 
 	result = parse_arguments(argc, argv, &eal_argc);
 	if (result <= 0)
-		return result == 0 ? EXIT_SUCCESS : 2;
+		return result == 0 ? EXIT_SUCCESS : EX_USAGE;
 	result = load_policy();
 	if (result == 0) {
 		if (rte_eal_init(eal_argc, argv) < 0) {

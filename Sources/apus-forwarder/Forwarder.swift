@@ -60,6 +60,13 @@ struct Forwarder: ParsableCommand {
         if arguments.contains("--help") || arguments.contains("-h") {
             exit(withError: CleanExit.helpRequest(Self.self))
         }
+        if arguments.contains("--version") {
+            exit(withError: CleanExit.message("apus-forwarder: \(unsafe String(cString: apus_build_info()))"))
+        }
+        for option in ["--policy", "--stats", "--control", "--idle-sleep"] where arguments[..<split].contains(option) {
+            Console.error("apus-forwarder: \(option) belongs behind --, which separates the EAL's options from these")
+            exit(withError: ExitCode.validationFailure)
+        }
         let options = parseOrExit(Array(arguments.dropFirst(split + 1)))
         do {
             try options.forward(eal: Array(arguments[..<split]))
