@@ -508,7 +508,7 @@ const DropCase drop_cases[] = {
 		t.moved(burst(1, 42, 1, 42) + Moves{{&Stats::generated, 1}, {&Stats::switched, 1}}, 1);
 		t.ports_moved({{t.vm1, {{&PortStats::received, 1}, {&PortStats::received_bytes, 42}}},
 			       {vm4, {{&PortStats::transmitted, 1}, {&PortStats::transmitted_bytes, 42}}}});
-		t.check(t.buffers.released.size() == 1 && t.buffers.released[0] == model::new_buffer, "the copy's buffer did not come back");
+		t.check(t.buffers.released.empty(), "a buffer was taken for a copy that finds no room");
 		t.mark();
 		t.check(t.process({t.frame(t.vm1, vm1_arp(stranger_ip))}, 1).size() == 2, "frame and copy did not pass");
 		t.moved(burst(1, 42, 2, 84) + Moves{{&Stats::generated, 1}, {&Stats::switched, 2}});
@@ -820,7 +820,12 @@ const DropCase drop_cases[] = {
 		t.remove_neighbor(remote_pa);
 		t.process(std::vector<Frame>(2, t.frame(t.vm1, vm1_to_remote1())));
 		t.drops("same next hop", t.vm1, vm1_to_remote1());
-		t.drops("another next hop", t.vm1, udp(stranger_mac, vm1_mac, vm1_ip, stranger_ip));
+		// The queue is that of everybody: what others fill does not keep a next hop from being asked for.
+		const Bytes other = udp(stranger_mac, vm1_mac, vm1_ip, stranger_ip);
+		t.mark();
+		t.send(t.vm1, other);
+		t.moved(burst(1, other.size(), 1, 42) + Moves{{&Stats::generated, 1}, {&Stats::arp_requests, 1}}, 1, flow_counters);
+		t.drops("another next hop", t.vm1, other);
 		t.check(t.send(t.uplink, remote_answer()).size() == 2, "two did not go on");
 	}, [](Trial &t) { t.worker_opts.held_capacity = 2; }},
 

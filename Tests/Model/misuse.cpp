@@ -389,11 +389,11 @@ void options(Bench &bench)
 		bench.refused("apus_worker_create: flow_capacity", create_worker(&with), {APUS_ERR_RANGE},
 			      {"flow_capacity", std::to_string(capacity), "64-16777216"});
 	}
-	for (std::uint32_t capacity : {65537u, UINT32_MAX}) {
+	for (std::uint32_t capacity : {1025u, UINT32_MAX}) {
 		with = bench.worker_opts;
 		with.held_capacity = capacity;
 		bench.refused("apus_worker_create: held_capacity", create_worker(&with), {APUS_ERR_RANGE},
-			      {"held_capacity", std::to_string(capacity), "1-65536"});
+			      {"held_capacity", std::to_string(capacity), "1-1024"});
 	}
 	for (std::uint32_t flag = 1; flag != 0; flag <<= 1) {
 		with = bench.worker_opts;

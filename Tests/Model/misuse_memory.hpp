@@ -242,8 +242,8 @@ inline void too_much()
 	says("flow_capacity 16777216", apus_dataplane_error_text(bench.dataplane), any_text);
 	report::check(bench.worker == nullptr && memory.held == held, "a worker that is too large leaves nothing behind");
 	opts.flow_capacity = 64;
-	opts.held_capacity = 65536;
-	answers("held_capacity 65536", apus_worker_create(bench.dataplane, &opts, &bench.worker), {APUS_OK, APUS_ERR_MEMORY});
+	opts.held_capacity = 1024;
+	answers("held_capacity 1024", apus_worker_create(bench.dataplane, &opts, &bench.worker), {APUS_OK, APUS_ERR_MEMORY});
 	apus_worker_destroy(bench.worker);
 	apus_dataplane_destroy(bench.dataplane);
 	bench.worker = nullptr;

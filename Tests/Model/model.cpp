@@ -163,7 +163,8 @@ void Model::send_through_tunnel(Burst &burst, const Frame &frame, const Verdict 
 	Worker &worker = burst.worker;
 	const std::size_t queued = worker.held_for(path->next_hop);
 	const bool full = queued >= waiting_for_one_next_hop || worker.held() >= worker.held_capacity_;
-	const auto queue = full                                 ? Neighbours::Queue::full
+	const auto queue = full && queued != 0                  ? Neighbours::Queue::full
+			   : full                               ? Neighbours::Queue::shut
 			   : queued != 0                        ? Neighbours::Queue::waiting
 			   : burst.waited_for == path->next_hop ? Neighbours::Queue::again
 								: Neighbours::Queue::empty;

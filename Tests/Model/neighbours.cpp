@@ -17,6 +17,7 @@ void Neighbours::ask(const Policy &policy, Neighbour &neighbour, const Path &pat
 	const auto source = policy.provider_addresses.find(path.source);
 	if (source == policy.provider_addresses.end())
 		return;
+	neighbour.asked_vlan = source->second.vlan;
 	const bool unicast = neighbour.known();
 	Bytes frame = ethernet_header(unicast ? neighbour.mac : 0xFFFFFFFFFFFF, source->second.mac, source->second.vlan, type_arp);
 	Arp{1, source->second.mac, path.source, 0, path.next_hop}.append_to(frame);
@@ -54,9 +55,9 @@ Neighbours::Resolution Neighbours::resolve(const Policy &policy, const Settings 
 		neighbour.unanswered = 0;
 	}
 	// The first packet that waits begins an attempt, unless a request is still young (packets that are gone sent it).
-	if (queue == Queue::empty && since(neighbour.last_request, now) >= settings.retry_ns)
+	if ((queue == Queue::empty || queue == Queue::shut) && since(neighbour.last_request, now) >= settings.retry_ns)
 		neighbour.unanswered = 0;
-	if ((queue == Queue::empty || queue == Queue::again) && neighbour.unanswered == 0)
+	if ((queue == Queue::empty || queue == Queue::again || queue == Queue::shut) && neighbour.unanswered == 0)
 		ask(policy, neighbour, path, now, send);
 	return {Resolution::Kind::wait, 0};
 }
@@ -91,10 +92,11 @@ Verdict Neighbours::arp(const Policy &policy, std::uint32_t port, const OuterEth
 	const bool is_static = policy.static_neighbours.count(arp->sender) != 0;
 	if (entry != entries_.end() && !is_static) {
 		Neighbour &neighbour = entry->second;
-		const bool asked_here = (neighbour.unanswered != 0 || neighbour.known()) && neighbour.asked_through == port;
+		const bool asked_here = (neighbour.unanswered != 0 || neighbour.known()) && neighbour.asked_through == port &&
+					neighbour.asked_vlan == ethernet.vlan;
 		bool to_us = false;
 		for (const auto &[ip, address] : policy.provider_addresses)
-			to_us = to_us || (address.port == port && address.mac == get_mac(frame, 0));
+			to_us = to_us || (address.port == port && address.vlan == ethernet.vlan && address.mac == get_mac(frame, 0));
 		const bool is_answer = arp->operation == 2 && to_us;
 		if (asked_here && (is_answer || neighbour.known())) {
 			const bool changes = neighbour.known() && neighbour.mac != arp->sender_mac;

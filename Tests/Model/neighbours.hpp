@@ -14,7 +14,8 @@ struct Neighbour {
 	enum class State { incomplete, reachable, probe, failed };
 	State state = State::incomplete;
 	Mac mac = 0;
-	std::uint32_t asked_through = 0;  // port of the last request
+	std::uint32_t asked_through = 0;  // port of the last request, and the VLAN
+	std::uint16_t asked_vlan = 0;
 	unsigned unanswered = 0;          // requests since the last answer
 	std::uint64_t last_request = 0;
 	std::uint64_t confirmed = 0;      // when it last answered
@@ -33,7 +34,8 @@ public:
 		Mac mac;
 	};
 	/// `again`: the packet is decided again and waits for this next hop already, and none is before it.
-	enum class Queue { empty, again, waiting, full };
+	/// `shut`: others fill it, and none is before this packet.
+	enum class Queue { empty, again, waiting, full, shut };
 	/// The MAC of the next hop of `path`, for a packet that would be sent now. Starts an attempt where that is due.
 	/// `queue`: of the packets of the calling worker that wait for this next hop.
 	Resolution resolve(const Policy &policy, const Settings &settings, const Path &path, Queue queue, std::uint64_t now,

@@ -71,7 +71,7 @@ struct apus_worker_opts {
 	size_t size;
 	struct apus_buffers buffers;  /**< release is required, allocate is not: see below */
 	uint32_t flow_capacity;       /**< entries of the flow cache, rounded up to a power of two; 0 = 65536; 64-16777216 */
-	uint32_t held_capacity;       /**< packets that may wait for a next hop's address, in all; 0 = 256; 1-65536 */
+	uint32_t held_capacity;       /**< packets that may wait for a next hop's address, in all; 0 = 256; 1-1024 */
 	uint32_t flags;               /**< zero */
 };
 
@@ -100,7 +100,8 @@ int apus_worker_destroy(struct apus_worker *worker);
  * @param out       frames with their egress port; must not overlap `in`
  * @param out_capacity  at least n_in; more (n_in + 64 is ample) lets answers, copies and waiting packets out;
  *                  what finds no room is counted as dropped (APUS_DROP_OUTPUT_FULL)
- * @param now_ns    monotonic time in nanoseconds; a value before the previous one counts as the previous one
+ * @param now_ns    monotonic time in nanoseconds, of one clock for all workers of a dataplane; a value before the previous one
+ *                  counts as the previous one
  * @return the number of frames in `out`; APUS_ERR_NULL, APUS_ERR_STALE, APUS_ERR_RANGE (out_capacity),
  *         APUS_ERR_BUSY (another thread is inside this worker, or a callback called back): then nothing
  *         was taken, the frames are still the caller's

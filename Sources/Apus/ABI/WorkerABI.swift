@@ -35,9 +35,9 @@ private func checkOptions(_ opts: apus_worker_opts) -> Failure? {
     if flows != 0, flows < 64 || flows > 16_777_216 {
         return Failure(APUS_ERR_RANGE, object, "flow_capacity", .number(flows.u64), "is outside 64-16777216")
     }
-    if unsafe opts.held_capacity > 65536 {
+    if unsafe opts.held_capacity > 1024 {
         return Failure(
-            APUS_ERR_RANGE, object, "held_capacity", .number(unsafe opts.held_capacity.u64), "is outside 1-65536")
+            APUS_ERR_RANGE, object, "held_capacity", .number(unsafe opts.held_capacity.u64), "is outside 1-1024")
     }
     return unsafe checkFlags(opts.flags, 0, object)
 }

@@ -35,9 +35,9 @@ extension Worker {
         counters.add(.received, count.u64)
         let shared = tables.shared
         let published = shared.value.version.load(ordering: .acquiring)
-        if published &>> 32 != version &>> 32 { forgetAllFlows() }
+        let isNewEra = published &>> 32 != version &>> 32
+        if isNewEra { forgetAllFlows() }
         version = published
-        let lastFloor = floor
         floor = shared.value.floor.load(ordering: .relaxed)
         let epoch = shared.value.neighborEpoch.load(ordering: .acquiring)
         if epoch != seenNeighborEpoch || self.now >= nextRefresh {
@@ -45,8 +45,11 @@ extension Worker {
             nextRefresh = self.now &+ settings.retry
             neighborEpoch &+= 1
         }
+        let isNews = floor != heldFloor || isNewEra
+        // The floor of a version that is not published yet: again when it is.
+        if floor <= version.u32 { heldFloor = floor }
         if held.waitingCount != 0 {
-            if floor != lastFloor { reconsiderHeld() } else { serveHeld() }
+            if isNews { reconsiderHeld() } else { serveHeld() }
         }
     }
 
@@ -62,6 +65,7 @@ extension Worker {
     /// be old, or drop it.
     @inline(never)
     mutating func applyCarefully(_ frame: Frame, at i: Int) {
+        if held.waitingCount != 0 { releaseResolved() }
         isExtra = false
         if !staged[i].hasKey { return processSlowly(frame) }
         if let entry = cache.find(staged[i].hash, staged[i].key) {

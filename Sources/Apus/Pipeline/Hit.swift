@@ -27,7 +27,8 @@ extension Worker {
     @inline(__always)
     mutating func apply(_ frames: Ref<Frame>, _ count: Int) {
         let (staged, scopes, portCounters, output) = (staged, tables.scopes, portCounters, output)
-        let (floor, neighborEpoch, replacements, remaining) = (floor, neighborEpoch, replacements, remaining)
+        let (floor, replacements, remaining) = (floor, replacements, remaining)
+        var neighborEpoch = neighborEpoch
         // An entry or a result that was found in stage 2 may belong to another flow now.
         var isDisturbed = false
         var sent = Sent(at: outputCount)
@@ -59,6 +60,7 @@ extension Worker {
             self.remaining = remaining &- i
             applyCarefully(frames[i], at: i)
             isDisturbed = self.replacements != replacements
+            neighborEpoch = self.neighborEpoch
             sent = Sent(at: outputCount)
             i &+= 1
         }

@@ -44,7 +44,11 @@ extension Worker {
         return mac
     }
 
-    private func elapsed(since time: UInt64) -> UInt64 { now > time ? now &- time : 0 }
+    /// Workers' clocks differ a little. One that is far ahead was wrong: what it noted counts as long ago.
+    private func elapsed(since time: UInt64) -> UInt64 {
+        if now >= time { return now &- time }
+        return time &- now > 60_000_000_000 ? .max : 0
+    }
 
     /// Every worker checks its headers at its next burst.
     private func announceNeighborChange() {
@@ -69,6 +73,14 @@ extension Worker {
         if trace != nil { return counters.add(.held) }
         let present = held.find(neighborNumber)
         if held.isFull || present.map({ held.waiting(at: $0).value.count >= HeldQueue.perNeighbor }) ?? false {
+            // Others may fill the queue; the next hop is asked for all the same.
+            if present == nil,
+                cell.value.requests.load(ordering: .relaxed) == 0
+                    || elapsed(since: cell.value.requested.load(ordering: .relaxed)) >= settings.retry
+            {
+                cell.value.requests.store(0, ordering: .relaxed)
+                ask(neighborNumber, as: scratch.value, to: .broadcast)
+            }
             return drop(frame, .neighborQueueFull)
         }
         let index = present ?? held.begin(neighborNumber, scratch)
@@ -83,6 +95,19 @@ extension Worker {
         }
         if cell.value.requests.load(ordering: .relaxed) == 0 {
             ask(neighborNumber, as: held.waiting(at: index).value.transposition, to: .broadcast)
+        }
+    }
+
+    /// Another worker has learned something within this burst: what waits must not be overtaken by what comes now.
+    mutating func releaseResolved() {
+        let epoch = tables.shared.value.neighborEpoch.load(ordering: .acquiring)
+        if epoch == heldNeighborEpoch { return }
+        heldNeighborEpoch = epoch
+        isExtra = true
+        var index = 0
+        while index < held.waitingCount {
+            let cell = tables.cells[tables.neighbors[held.waiting(at: index).value.neighbor].cell]
+            if cell.value.mac != nil { releaseHeld(index) } else { index &+= 1 }
         }
     }
 
@@ -142,11 +167,12 @@ extension Worker {
         let cell = tables.cells[tables.neighbors[neighborNumber].cell]
         cell.value.requests.store(cell.value.requests.load(ordering: .relaxed) &+ 1, ordering: .relaxed)
         cell.value.requested.store(now, ordering: .relaxed)
-        cell.value.port.store(transposition.egress, ordering: .relaxed)
+        let link = transposition.headerLength.int &- 28
+        cell.value.place.store(
+            NeighborCell.place(transposition.egress, vlan(of: transposition, link)), ordering: .relaxed)
         counters.add(.generated)
 
         let headerLength = transposition.headerLength.int
-        let link = headerLength &- 28
         guard var frame = buffers.allocate(link &+ ARPPacket.length) else { return counters.addDrop(.noBuffer) }
         let bytes = frame.bytes
         unsafe withUnsafePointer(to: transposition.header) {
@@ -168,6 +194,14 @@ extension Worker {
         isExtra = wasExtra
     }
 
+    /// The VLAN in the outer header of a transposition, 0 if there is none.
+    private func vlan(of transposition: Transposition, _ link: Int) -> UInt16 {
+        if link == Ethernet.headerLength { return 0 }
+        return unsafe withUnsafePointer(to: transposition.header) {
+            unsafe UInt16(bigEndian: apus_load16(UnsafeRawPointer($0) + (Transposition.headerRoom &- 32))) & 0x0FFF
+        }
+    }
+
     // MARK: - ARP from a provider port (section 5.1)
 
     mutating func processProviderARP(_ frame: Frame, _ link: Int, _ vlan: UInt16) {
@@ -177,7 +211,8 @@ extension Worker {
             arp.senderMAC == bytes.mac(Ethernet.source)
         else { return drop(frame, .providerARPMalformed) }
         let (sender, senderMAC) = (IPAddress(v4: arp.senderIP), arp.senderMAC)
-        let isReplyToUs = arp.operation == ARPPacket.reply && isOurs(bytes.mac(Ethernet.destination), on: frame.port)
+        let isReplyToUs =
+            arp.operation == ARPPacket.reply && isOurs(bytes.mac(Ethernet.destination), on: frame.port, vlan)
 
         let target = providerAddress(IPAddress(v4: arp.targetIP))
         if arp.operation == ARPPacket.request, let target, tables.addresses[target].port == frame.port,
@@ -187,21 +222,22 @@ extension Worker {
         } else {
             consume(frame)
         }
-        learn(sender, senderMAC, on: frame.port, isReplyToUs)
+        learn(sender, senderMAC, on: NeighborCell.place(frame.port, vlan), isReplyToUs)
     }
 
-    private func isOurs(_ mac: MACAddress, on port: UInt32) -> Bool {
+    private func isOurs(_ mac: MACAddress, on port: UInt32, _ vlan: UInt16) -> Bool {
         tables.addresses.findSecondary(ProviderAddress.hash(tables.key, port: port), at: version) {
             tables.addresses[$0].port == port && tables.addresses[$0].mac == mac
+                && tables.addresses[$0].vlan == vlan
         } != nil
     }
 
-    private mutating func learn(_ address: IPAddress, _ mac: MACAddress, on port: UInt32, _ isReplyToUs: Bool) {
+    private mutating func learn(_ address: IPAddress, _ mac: MACAddress, on place: UInt64, _ isReplyToUs: Bool) {
         guard let number = neighbor(address), tables.neighbors[number].isStatic == 0, trace == nil else { return }
         let cell = tables.cells[tables.neighbors[number].cell]
         let known = cell.value.mac
         let wasAsked = cell.value.requests.load(ordering: .relaxed) != 0
-        guard cell.value.port.load(ordering: .relaxed) == port, (wasAsked && isReplyToUs) || known != nil else {
+        guard cell.value.place.load(ordering: .relaxed) == place, (wasAsked && isReplyToUs) || known != nil else {
             return
         }
         if let known, known != mac {

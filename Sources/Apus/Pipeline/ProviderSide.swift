@@ -163,32 +163,33 @@ extension Worker {
         return decision
     }
 
+    /// What is dropped here is not remembered: whoever can send to this host would choose whose flows make room.
     private func decideInner(_ frame: Frame, _ outer: OuterPacket, _ pa: IPAddress, _ ourPA: IPAddress) -> Decision {
         let number = subnet(outer.vsid)
         let domain = number.map { tables.subnets[$0].domain } ?? none
         let scope = Scopes.of(vsid: outer.vsid, domain: domain)
-        if let reason = tunnelRefusal(pa, outer.vsid) { return dropFlow(reason, scope) }
+        if let reason = tunnelRefusal(pa, outer.vsid) { return dropPacket(reason) }
 
         let bytes = frame.bytes.advanced(by: outer.innerOffset)
         let header = IPv4Header(bytes.advanced(by: Ethernet.headerLength))
         let destinationMAC = bytes.mac(Ethernet.destination)
-        if destinationMAC.isGroup || !header.destination.isUnicastIPv4 { return dropFlow(.innerNotUnicast, scope) }
-        if !header.source.isUnicastIPv4 { return dropFlow(.innerIPMalformed, scope) }
+        if destinationMAC.isGroup || !header.destination.isUnicastIPv4 { return dropPacket(.innerNotUnicast) }
+        if !header.source.isUnicastIPv4 { return dropPacket(.innerIPMalformed) }
 
         let source = IPAddress(v4: header.source)
         let sourceVSID = sourceSubnet(of: source, arrivedIn: outer.vsid, domain: domain)
-        if !hosts(pa, vsid: sourceVSID) { return dropFlow(.vsidPAMismatch, scope) }
+        if !hosts(pa, vsid: sourceVSID) { return dropPacket(.vsidPAMismatch) }
         if settings.validatesSource {
-            guard let known = record(sourceVSID, source) else { return dropFlow(.innerSourceMissing, scope) }
-            if tables.records[known].pa != pa { return dropFlow(.innerSourceCAPA, scope) }
-            if tables.records[known].mac != bytes.mac(Ethernet.source) { return dropFlow(.innerSourceCAMAC, scope) }
+            guard let known = record(sourceVSID, source) else { return dropPacket(.innerSourceMissing) }
+            if tables.records[known].pa != pa { return dropPacket(.innerSourceCAPA) }
+            if tables.records[known].mac != bytes.mac(Ethernet.source) { return dropPacket(.innerSourceCAMAC) }
         }
         guard let target = record(outer.vsid, IPAddress(v4: header.destination)) else {
-            return dropFlow(.innerDestinationMissing, scope)
+            return dropPacket(.innerDestinationMissing)
         }
-        if tables.records[target].pa != ourPA { return dropFlow(.innerDestinationCAPA, scope) }
-        if tables.records[target].mac != destinationMAC { return dropFlow(.innerDestinationCAMAC, scope) }
-        guard let egress = vmPort(outer.vsid, destinationMAC) else { return dropFlow(.noLocalPort, scope) }
+        if tables.records[target].pa != ourPA { return dropPacket(.innerDestinationCAPA) }
+        if tables.records[target].mac != destinationMAC { return dropPacket(.innerDestinationCAMAC) }
+        guard let egress = vmPort(outer.vsid, destinationMAC) else { return dropPacket(.noLocalPort) }
 
         scratch.value = Transposition(.decapsulate, scope: scope)
         scratch.value.egress = egress

@@ -42,6 +42,8 @@ struct Worker {
     let releases: Ref<UInt>
     /// By port slot: when the next ICMP error is due there, if they are sent at no more than their rate.
     let errorTimes: Ref<UInt64>
+    /// The ports that a frame is being copied to.
+    let members: Ref<UInt32>
     /// Where a decision is put together before it is interned.
     let scratch: Ref<Transposition>
 
@@ -55,6 +57,8 @@ struct Worker {
     /// The policy version that this burst applies, and the last change that concerned everything.
     var version: UInt64 = 0
     var floor: UInt32 = 0
+    /// The floor for which the waiting packets were decided.
+    var heldFloor: UInt32 = 0
     var now: UInt64 = 0
     var output: Ref<Frame>
     var outputCount = 0
@@ -73,6 +77,8 @@ struct Worker {
     /// Grows when a header may have to be checked: when some neighbour changed, and once every retry interval.
     var neighborEpoch: UInt32 = 1
     var seenNeighborEpoch: UInt32 = 0
+    /// The same for the packets that wait.
+    var heldNeighborEpoch: UInt32 = 0
     var nextRefresh: UInt64 = 0
 
     /// Packets that go through the stages together.
@@ -107,10 +113,11 @@ extension Worker {
         let staged = memory.value.allocateZeroed(Staged.self, count: Self.chunk, alignment: 64)
         let releases = memory.value.allocateZeroed(UInt.self, count: Self.releaseBatch)
         let errorTimes = memory.value.allocateZeroed(UInt64.self, count: PortSlots.count)
+        let members = memory.value.allocateZeroed(UInt32.self, count: PortSlots.count)
         let scratch = memory.value.allocateZeroed(Transposition.self, count: 1, alignment: 64)
         let nowhere = Ref<Frame>(address: 64)
         guard let counters, let portCounters, let cache, let transpositions, let held, let staged, let releases,
-            let errorTimes, let scratch, let nowhere
+            let errorTimes, let members, let scratch, let nowhere
         else {
             counters?.destroy(memory)
             portCounters?.destroy(memory)
@@ -120,6 +127,7 @@ extension Worker {
             if let staged { memory.value.release(staged, count: Self.chunk) }
             if let releases { memory.value.release(releases, count: Self.releaseBatch) }
             if let errorTimes { memory.value.release(errorTimes, count: PortSlots.count) }
+            if let members { memory.value.release(members, count: PortSlots.count) }
             if let scratch { memory.value.release(scratch, count: 1) }
             return nil
         }
@@ -136,6 +144,7 @@ extension Worker {
         self.staged = staged
         self.releases = releases
         self.errorTimes = errorTimes
+        self.members = members
         self.scratch = scratch
         output = nowhere
     }
@@ -150,6 +159,7 @@ extension Worker {
         memory.value.release(staged, count: Self.chunk)
         memory.value.release(releases, count: Self.releaseBatch)
         memory.value.release(errorTimes, count: PortSlots.count)
+        memory.value.release(members, count: PortSlots.count)
         memory.value.release(scratch, count: 1)
     }
 

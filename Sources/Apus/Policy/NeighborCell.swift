@@ -15,14 +15,16 @@ struct NeighborCell: ~Copyable {
     let requested = Atomic<UInt64>(0)
     /// Requests since it was last confirmed; 0 = never asked.
     let requests = Atomic<UInt32>(0)
-    /// The port on which it was last asked; answers count only there.
-    let port = Atomic<UInt32>(none)
+    /// The port and the VLAN in which it was last asked; answers count only there.
+    let place = Atomic<UInt64>(.max)
     /// 1 = did not answer.
     let failed = Atomic<UInt32>(0)
     /// Of the writer: versions of ``Neighbor`` that have this cell.
     let users = Atomic<UInt32>(1)
     /// Free list of the writer: number + 1.
     var nextFree: UInt32 = 0
+
+    static func place(_ port: UInt32, _ vlan: UInt16) -> UInt64 { vlan.u64 &<< 32 | port.u64 }
 
     /// How many there are then.
     @discardableResult

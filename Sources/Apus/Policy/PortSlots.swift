@@ -43,7 +43,7 @@ struct PortSlots: BitwiseCopyable {
         while slot < Self.count {
             if !slots[slot].isTaken {
                 slots[slot].isTaken = true
-                slots[slot].generation = (slots[slot].generation &+ 1) & 0x7FFFF
+                slots[slot].generation = slots[slot].generation % 0x7FFFF &+ 1
                 return slots[slot].generation &<< 12 | slot.u32
             }
             slot &+= 1

@@ -79,7 +79,9 @@ extension Store {
         let id = tables.ports[number].id
         tables.ports.recycle(number)
         // `next` has not been published: a port that still exists, or will, is found.
-        if port(id) == nil {
+        let isPublished =
+            tables.ports.find(Port.hash(tables.key, id: id), at: next &- 1) { tables.ports[$0].id == id } != nil
+        if port(id) == nil, !isPublished {
             tables.portSlots.close(id)
             tables.portSlots.giveBack(id)
         }

@@ -24,6 +24,8 @@ struct Store: ~Copyable {
     var firstFreeCell: UInt32 = 0
     /// Published, but a worker was still in an old burst when we stopped waiting.
     private var isUnsettled = false
+    /// The low half of the version has started over, and workers may be in the old era.
+    private var isNewEra = false
     private var wait: (call: (@convention(c) (UnsafeMutableRawPointer?) -> Void)?, context: UnsafeMutableRawPointer?)
 
     init(
@@ -90,16 +92,17 @@ struct Store: ~Copyable {
     private mutating func publish() -> Failure? {
         if journal.count == 0 { return nil }
         let version = next
+        // The low half starts over: workers empty their caches. Until all have, the words of the old era stay, in which
+        // every stamp of the new one is stale.
+        if version.u32 == 0 { isNewEra = true }
         var i = 0
         while i < journal.count {
             let entry = journal[i]
-            if entry.kind == .touched { touch(entry.number, version) }
+            if entry.kind == .touched, !isNewEra { touch(entry.number, version) }
             if entry.kind == .killed { retired.append(entry) }
             i &+= 1
         }
         journal.truncate(to: 0)
-        // The low half starts over: workers empty their caches, and every stamp has to lie in the new era.
-        if version.u32 == 0 { touchAll(version) }
         tables.shared.value.version.store(version, ordering: .releasing)
         isUnsettled = true
         return settle()
@@ -121,6 +124,10 @@ struct Store: ~Copyable {
                 "the change is published, but a worker did not leave its burst; call apus_dataplane_synchronize()")
         }
         isUnsettled = false
+        if isNewEra {
+            isNewEra = false
+            touchAll(tables.shared.value.version.load(ordering: .relaxed))
+        }
         let recyclable = limbo.count
         var i = 0
         while i < retired.count {
