@@ -49,7 +49,8 @@ import Testing
             }
         }
         var left: Set<Int> = []
-        while let frame = queue.removeAny() { left.insert(Int(frame.buffer)) }
+        var link = queue.endAll()
+        while let (frame, _) = queue.next(&link) { left.insert(Int(frame.buffer)) }
         #expect(left == Set(expected.flatMap(\.frames)))
         #expect(queue.count == 0)
         #expect(queue.waitingCount == 0)

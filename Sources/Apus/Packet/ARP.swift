@@ -13,7 +13,6 @@ struct ARPPacket: BitwiseCopyable {
     var operation: UInt16 { arp.u16(6) }
     var senderMAC: MACAddress { arp.mac(8) }
     var senderIP: UInt32 { arp.u32(14) }
-    var targetMAC: MACAddress { arp.mac(18) }
     var targetIP: UInt32 { arp.u32(24) }
 
     func isWellFormed(available: Int) -> Bool {

@@ -111,6 +111,14 @@ extension Worker {
         return true
     }
 
+    /// Send a frame that was made here: it has no place of its own in the output.
+    mutating func emitMade(_ frame: Frame, to port: UInt32) -> Bool {
+        let wasExtra = isExtra
+        isExtra = true
+        defer { isExtra = wasExtra }
+        return emit(frame, to: port, from: none)
+    }
+
     @inline(__always)
     mutating func drop(_ frame: Frame, _ reason: DropReason) { drop(frame, reason, ingress: frame.port) }
 

@@ -49,10 +49,7 @@ extension Worker {
         icmp.advanced(by: 8).copy(quoted, from: ip.ip)
         icmp.store(~Checksum.fold(Checksum.sum(icmp, 8 &+ quoted)), at: 2)
 
-        let wasExtra = isExtra
-        isExtra = true
-        if emit(error, to: frame.port, from: none) { counters.add(.icmpErrors) }
-        isExtra = wasExtra
+        if emitMade(error, to: frame.port) { counters.add(.icmpErrors) }
     }
 
     /// Of the packet that could not be delivered: the error has 576 bytes then (RFC 1812 section 4.3.2.3).

@@ -20,16 +20,13 @@ extension Worker {
         }
 
         counters.add(.fragmented)
-        let wasExtra = isExtra
         // Its place in the output is free now.
         if !isExtra { remaining &-= 1 }
-        isExtra = true
         var offset = 0
         while offset < payload {
             sendFragment(of: frame, offset, min(step, payload &- offset), result, flowID)
             offset &+= step
         }
-        isExtra = wasExtra
         consume(frame)
         return true
     }
@@ -60,7 +57,7 @@ extension Worker {
 
         fragment.port = none
         if let reason = result.encapsulate(&fragment, flowID) { return drop(fragment, reason, ingress: none) }
-        guard emit(fragment, to: result.value.egress, from: none) else { return }
+        guard emitMade(fragment, to: result.value.egress) else { return }
         counters.add(.encapsulated)
         if result.value.isRouted != 0 { counters.add(.routed) }
     }

@@ -149,17 +149,4 @@ struct HeldQueue {
         count &-= 1
         return (slot.frame, slot.neighbor)
     }
-
-    mutating func removeAny() -> Frame? {
-        if waitingCount == 0 { return nil }
-        let index = waitingCount &- 1
-        let number = waitings[index].first &- 1
-        let slot = slots[number.int]
-        waitings[index].first = slot.next
-        slots[number.int].next = firstFree
-        firstFree = number &+ 1
-        count &-= 1
-        if slot.next == 0 { waitingCount &-= 1 }
-        return slot.frame
-    }
 }

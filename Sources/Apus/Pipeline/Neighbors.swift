@@ -188,10 +188,7 @@ extension Worker {
             operation: ARPPacket.request, sender: (bytes.mac(Ethernet.source), source),
             target: (unknown, address.v4))
         frame.port = none
-        let wasExtra = isExtra
-        isExtra = true
-        if emit(frame, to: transposition.egress, from: none) { counters.add(.arpRequests) }
-        isExtra = wasExtra
+        if emitMade(frame, to: transposition.egress) { counters.add(.arpRequests) }
     }
 
     /// The VLAN in the outer header of a transposition, 0 if there is none.

@@ -215,11 +215,8 @@ extension Worker {
         let length = min(frame.length.int, frame.contiguous.int)
         guard var copy = buffers.allocate(length) else { return counters.addDrop(.noBuffer) }
         copy.bytes.copy(length, from: frame.bytes)
-        let wasExtra = isExtra
-        isExtra = true
         copy.port = frame.port
-        if emit(copy, to: egress, from: none) { counters.add(.switched) }
-        isExtra = wasExtra
+        if emitMade(copy, to: egress) { counters.add(.switched) }
     }
 }
 

@@ -164,7 +164,8 @@ extension Worker {
     }
 
     mutating func dropHeld() {
-        while let frame = held.removeAny() {
+        var link = held.endAll()
+        while let (frame, _) = held.next(&link) {
             counters.subtract(.held)
             drop(frame, .workerDestroyed)
         }
