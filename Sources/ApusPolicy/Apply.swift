@@ -51,17 +51,9 @@ struct Application {
 
     private mutating func addPorts() {
         for (index, port) in file.ports.enumerated() {
-            var params = apus_port_params()
-            params.size = MemoryLayout<apus_port_params>.size
-            params.kind = port.kind.rawValue
-            params.flags = port.isTrusted ? APUS_PORT_TRUSTED : 0
-            params.virtual_subnet_id = port.virtualSubnetID
-            params.mac = port.mac
-            params.mtu = port.mtu
-            params.routing_domain_id = port.routingDomainID
-            fill(&params.name, port.name)
+            var object = port.object
             var id: UInt32 = 0
-            if note(unsafe apus_port_add(dataplane, &params, &id), "ports", index, port.lines) { ports[port.name] = id }
+            if note(unsafe apus_port_add(dataplane, &object, &id), "ports", index, port.lines) { ports[port.name] = id }
         }
     }
 
@@ -69,57 +61,27 @@ struct Application {
         for (index, address) in file.providerAddresses.enumerated() {
             // A port that was refused has been reported; what needs it would only repeat that.
             guard let port = ports[address.port] else { continue }
-            var object = apus_provider_address()
-            object.size = MemoryLayout<apus_provider_address>.size
-            object.provider_address = address.providerAddress
-            object.port = port
-            object.prefix_length = address.prefixLength
-            object.vlan = address.vlan
-            object.mac = address.mac
+            var object = address.object(port: port)
             note(unsafe apus_provider_address_add(dataplane, &object), "provider_addresses", index, address.lines)
         }
         for (index, route) in file.providerRoutes.enumerated() {
             guard let port = ports[route.port] else { continue }
-            var object = apus_provider_route()
-            object.size = MemoryLayout<apus_provider_route>.size
-            object.destination_prefix = route.destinationPrefix
-            object.next_hop = route.nextHop
-            object.port = port
-            object.metric = route.metric
+            var object = route.object(port: port)
             note(unsafe apus_provider_route_add(dataplane, &object), "provider_routes", index, route.lines)
         }
         for (index, neighbor) in file.providerNeighbors.enumerated() {
-            var object = apus_provider_neighbor()
-            object.size = MemoryLayout<apus_provider_neighbor>.size
-            object.address = neighbor.address
-            object.mac = neighbor.mac
+            var object = neighbor.object
             note(unsafe apus_provider_neighbor_add(dataplane, &object), "provider_neighbours", index, neighbor.lines)
         }
     }
 
     private func addCustomerSide() {
         for (index, route) in file.customerRoutes.enumerated() {
-            var object = apus_customer_route()
-            object.size = MemoryLayout<apus_customer_route>.size
-            object.routing_domain_id = route.routingDomainID
-            object.virtual_subnet_id = route.virtualSubnetID
-            object.destination_prefix = route.destinationPrefix
-            object.next_hop = route.nextHop
-            object.metric = route.metric
+            var object = route.object
             note(unsafe apus_customer_route_add(dataplane, &object), "customer_routes", index, route.lines)
         }
         for (index, record) in file.lookupRecords.enumerated() {
-            var object = apus_lookup_record()
-            object.size = MemoryLayout<apus_lookup_record>.size
-            object.customer_address = record.customerAddress
-            object.virtual_subnet_id = record.virtualSubnetID
-            object.mac = record.mac
-            object.rule = UInt8(truncatingIfNeeded: record.rule.rawValue)
-            object.type = UInt8(truncatingIfNeeded: record.type.rawValue)
-            object.provider_address = record.providerAddress
-            fill(&object.customer_id, record.customerID)
-            fill(&object.context, record.context)
-            fill(&object.vm_name, record.vmName)
+            var object = record.object
             note(unsafe apus_lookup_record_add(dataplane, &object), "lookup_records", index, record.lines)
         }
     }
@@ -163,11 +125,4 @@ private func removeWord(_ text: inout Substring, where condition: (Substring) ->
     guard rest.first == " " else { return nil }
     defer { text = rest.dropFirst() }
     return text[..<colon]
-}
-
-/// Copy a text into a `char[]` field that is longer than it, which leaves the final NUL.
-private func fill<Characters>(_ field: inout Characters, _ text: String) {
-    unsafe withUnsafeMutableBytes(of: &field) { bytes in
-        for (index, byte) in zip(bytes.indices.dropLast(), text.utf8) { unsafe bytes[index] = byte }
-    }
 }

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import CApus
+
+// The objects of a policy file as the structs of port.h, provider.h and policy.h.
+
+extension Port {
+    public var object: apus_port_params {
+        var object = apus_port_params()
+        object.size = MemoryLayout<apus_port_params>.size
+        object.kind = kind.rawValue
+        object.flags = isTrusted ? APUS_PORT_TRUSTED : 0
+        object.virtual_subnet_id = virtualSubnetID
+        object.mac = mac
+        object.mtu = mtu
+        object.routing_domain_id = routingDomainID
+        fill(&object.name, name)
+        return object
+    }
+}
+
+extension ProviderAddress {
+    /// `port`: the number of the port that the file names.
+    public func object(port: UInt32) -> apus_provider_address {
+        var object = apus_provider_address()
+        object.size = MemoryLayout<apus_provider_address>.size
+        object.provider_address = providerAddress
+        object.port = port
+        object.prefix_length = prefixLength
+        object.vlan = vlan
+        object.mac = mac
+        return object
+    }
+}
+
+extension ProviderRoute {
+    /// `port`: the number of the port that the file names.
+    public func object(port: UInt32) -> apus_provider_route {
+        var object = apus_provider_route()
+        object.size = MemoryLayout<apus_provider_route>.size
+        object.destination_prefix = destinationPrefix
+        object.next_hop = nextHop
+        object.port = port
+        object.metric = metric
+        return object
+    }
+}
+
+extension ProviderNeighbor {
+    public var object: apus_provider_neighbor {
+        var object = apus_provider_neighbor()
+        object.size = MemoryLayout<apus_provider_neighbor>.size
+        object.address = address
+        object.mac = mac
+        return object
+    }
+}
+
+extension CustomerRoute {
+    public var object: apus_customer_route {
+        var object = apus_customer_route()
+        object.size = MemoryLayout<apus_customer_route>.size
+        object.routing_domain_id = routingDomainID
+        object.virtual_subnet_id = virtualSubnetID
+        object.destination_prefix = destinationPrefix
+        object.next_hop = nextHop
+        object.metric = metric
+        return object
+    }
+}
+
+extension LookupRecord {
+    public var object: apus_lookup_record {
+        var object = apus_lookup_record()
+        object.size = MemoryLayout<apus_lookup_record>.size
+        object.customer_address = customerAddress
+        object.virtual_subnet_id = virtualSubnetID
+        object.mac = mac
+        object.rule = UInt8(truncatingIfNeeded: rule.rawValue)
+        object.type = UInt8(truncatingIfNeeded: type.rawValue)
+        object.provider_address = providerAddress
+        fill(&object.customer_id, customerID)
+        fill(&object.context, context)
+        fill(&object.vm_name, vmName)
+        return object
+    }
+}
+
+/// Copy a text into a `char[]` field that is longer than it, which leaves the final NUL.
+private func fill<Characters>(_ field: inout Characters, _ text: String) {
+    unsafe withUnsafeMutableBytes(of: &field) { bytes in
+        for (index, byte) in zip(bytes.indices.dropLast(), text.utf8) { unsafe bytes[index] = byte }
+    }
+}
