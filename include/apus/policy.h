@@ -8,7 +8,7 @@
  * fills the others; `remove` reads only the key fields; a key that no object can have is the error that
  * `add` has for it. The common errors - APUS_ERR_NULL, APUS_ERR_SIZE, APUS_ERR_UNKNOWN_FIELD (of structs
  * that are read), APUS_ERR_STALE, APUS_ERR_BUSY, APUS_ERR_MEMORY, and APUS_ERR_STALLED from those that
- * change something - can come from each. IPv6 addresses are APUS_ERR_UNSUPPORTED in this version.
+ * change something - can come from each. IPv6 addresses in IPv4-mapped form (::ffff:0:0/96) are APUS_ERR_ADDRESS.
  */
 #ifndef APUS_POLICY_H
 #define APUS_POLICY_H
@@ -63,6 +63,11 @@ int apus_lookup_record_remove(struct apus_dataplane *dataplane, const struct apu
 /** Walk as apus_port_iterate(). @return 1, 0 at the end, or an error */
 int apus_lookup_record_iterate(struct apus_dataplane *dataplane, uint64_t *cursor, struct apus_lookup_record *out);
 
+/** apus_customer_route.flags (on-link, IPv6): answer router solicitations in the virtual subnet, naming this prefix. */
+#define APUS_CUSTOMER_ROUTE_ADVERTISE 0x1u
+/** The same: machines may make their own addresses in this prefix, whose length is 64 (RFC 4862). Needs APUS_CUSTOMER_ROUTE_ADVERTISE. */
+#define APUS_CUSTOMER_ROUTE_AUTOCONFIGURE 0x2u
+
 /**
  * A customer route: how a VM network reaches a prefix. Key: (routing_domain_id, virtual_subnet_id,
  * destination_prefix, next_hop). Longest prefix wins, then the lowest metric.
@@ -78,14 +83,14 @@ struct apus_customer_route {
 	struct apus_prefix destination_prefix; /**< key */
 	struct apus_address next_hop;          /**< key; same family; unspecified = on-link; else a CA of this virtual subnet, whose lookup record may come later; must be given: 0.0.0.0 has family APUS_IPV4 */
 	uint32_t metric;                       /**< lower wins */
-	uint32_t flags;                        /**< zero */
+	uint32_t flags;                        /**< APUS_CUSTOMER_ROUTE_* */
 };
 
-/** @return 0; APUS_ERR_VSID, APUS_ERR_FAMILY, APUS_ERR_PREFIX, APUS_ERR_ADDRESS, APUS_ERR_CONFLICT (virtual subnet bound to another routing domain; routing_domain_id zero), APUS_ERR_DUPLICATE, APUS_ERR_LIMIT */
+/** @return 0; APUS_ERR_VSID, APUS_ERR_FAMILY, APUS_ERR_PREFIX, APUS_ERR_ADDRESS, APUS_ERR_CONFLICT (virtual subnet bound to another routing domain; routing_domain_id zero; flags of another kind of route), APUS_ERR_DUPLICATE, APUS_ERR_LIMIT */
 int apus_customer_route_add(struct apus_dataplane *dataplane, const struct apus_customer_route *route);
 /** @return 0; APUS_ERR_NOT_FOUND */
 int apus_customer_route_get(struct apus_dataplane *dataplane, struct apus_customer_route *route);
-/** Change the metric. @return as add; APUS_ERR_NOT_FOUND */
+/** Change metric and flags. @return as add; APUS_ERR_NOT_FOUND */
 int apus_customer_route_set(struct apus_dataplane *dataplane, const struct apus_customer_route *route);
 /** @return 0; APUS_ERR_NOT_FOUND */
 int apus_customer_route_remove(struct apus_dataplane *dataplane, const struct apus_customer_route *route);

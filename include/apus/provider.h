@@ -29,7 +29,7 @@ struct apus_provider_address {
 	size_t size;
 	struct apus_address provider_address; /**< key; unicast */
 	uint32_t port;                        /**< id of a provider port */
-	uint8_t prefix_length;                /**< 1-32: neighbours within it are reached without a route */
+	uint8_t prefix_length;                /**< 1-32, IPv6 1-128: neighbours within it are reached without a route */
 	uint8_t state;                        /**< enum apus_address_state; read-only, 0 on input */
 	uint16_t vlan;                        /**< 802.1Q tag of outer frames, 1-4094; 0 = untagged */
 	struct apus_mac mac;                  /**< unicast, not zero: source of outer frames and answer to ARP */

@@ -36,8 +36,8 @@ APUS_BEGIN_DECLS
 	X(SOURCE_RECORD_MISSING, 17, 100, "no lookup record for the source customer address") \
 	X(SOURCE_CA_MAC, 18, 107, "lookup record of the source customer address has another MAC") \
 	X(SOURCE_CA_REMOTE, 19, 105, "lookup record of the source customer address is on another host") \
-	X(ETHERTYPE, 20, 4, "neither IPv4 nor ARP") \
-	X(IP_MALFORMED, 21, 5, "malformed customer IPv4 header") \
+	X(ETHERTYPE, 20, 4, "neither IP nor ARP") \
+	X(IP_MALFORMED, 21, 5, "malformed customer IP header") \
 	X(NOT_UNICAST, 23, 111, "broadcast or multicast destination") \
 	X(DESTINATION_RECORD_MISSING, 24, 101, "no lookup record for the destination customer address") \
 	X(DESTINATION_CA_MAC, 25, 108, "destination MAC is not that of the lookup record") \
@@ -52,19 +52,23 @@ APUS_BEGIN_DECLS
 	X(ARP_MALFORMED, 35, 5, "malformed ARP packet") \
 	X(ARP_SPOOFED, 36, 107, "ARP sender addresses are not the port's") \
 	X(ARP_UNANSWERED, 37, 3, "ARP for an unknown customer address, and no other port to ask") \
+	X(LINK_LOCAL, 38, 0, "an IPv6 link-local address, which is not routed") \
+	X(ND_MALFORMED, 39, 5, "malformed neighbour discovery message") \
+	X(ND_SPOOFED, 40, 107, "neighbour discovery with addresses that are not the port's, or a router's message") \
+	X(ND_UNANSWERED, 41, 3, "neighbour discovery for an unknown customer address, and no other port to ask") \
 	/* towards the provider network */ \
 	X(PROVIDER_ROUTE_MISSING, 48, 103, "no route to the provider address") \
 	X(PROVIDER_ADDRESS_MISSING, 49, 2, "no provider address of this host on the egress port") \
-	X(NEIGHBOR_FAILED, 50, 3, "the next hop on the provider network does not answer ARP") \
+	X(NEIGHBOR_FAILED, 50, 3, "the next hop on the provider network does not answer") \
 	X(NEIGHBOR_QUEUE_FULL, 51, 3, "too many packets wait for the next hop's address") \
 	/* from the provider network */ \
 	X(OUTER_MAC, 64, 0, "outer destination MAC is not one of ours") \
 	X(OUTER_VLAN, 65, 0, "outer VLAN is not that of the provider address") \
-	X(OUTER_ETHERTYPE, 66, 4, "outer frame is neither IPv4 nor ARP") \
+	X(OUTER_ETHERTYPE, 66, 4, "outer frame is neither IP nor ARP") \
 	X(OUTER_TRUNCATED, 67, 5, "outer headers do not fit the frame") \
-	X(OUTER_IP_VERSION, 68, 5, "outer IPv4 version or header length below 5") \
-	X(OUTER_IP_OPTIONS, 69, 5, "outer IPv4 header has options") \
-	X(OUTER_IP_LENGTH, 70, 5, "outer IPv4 total length does not fit") \
+	X(OUTER_IP_VERSION, 68, 5, "outer IP version, or IPv4 header length below 5") \
+	X(OUTER_IP_OPTIONS, 69, 5, "outer IPv4 header has options, or IPv6 extension headers") \
+	X(OUTER_IP_LENGTH, 70, 5, "outer IP length does not fit") \
 	X(OUTER_IP_CHECKSUM, 71, 6, "wrong checksum of the outer IPv4 header") \
 	X(OUTER_NOT_OURS, 72, 0, "outer destination is not a provider address of this port") \
 	X(OUTER_FRAGMENT, 73, 5, "outer packet is a fragment") \
@@ -78,8 +82,8 @@ APUS_BEGIN_DECLS
 	X(VSID_UNKNOWN, 81, 2, "VSID is not known here") \
 	X(INNER_TRUNCATED, 82, 5, "no complete inner Ethernet header") \
 	X(INNER_VLAN, 83, 4, "inner frame has an 802.1Q tag") \
-	X(INNER_ETHERTYPE, 84, 4, "inner frame is not IPv4") \
-	X(INNER_IP_MALFORMED, 85, 5, "malformed inner IPv4 header") \
+	X(INNER_ETHERTYPE, 84, 4, "inner frame is not IP") \
+	X(INNER_IP_MALFORMED, 85, 5, "malformed inner IP header") \
 	X(INNER_NOT_UNICAST, 86, 111, "inner destination is broadcast or multicast") \
 	X(VSID_PA_MISMATCH, 87, 105, "this provider address hosts nothing of the sender's virtual subnet") \
 	X(INNER_SOURCE_MISSING, 88, 100, "no lookup record for the inner source") \
@@ -89,7 +93,8 @@ APUS_BEGIN_DECLS
 	X(INNER_DESTINATION_CA_PA, 92, 106, "lookup record of the inner destination has another provider address") \
 	X(INNER_DESTINATION_CA_MAC, 93, 108, "lookup record of the inner destination has another MAC") \
 	X(ECN, 94, 9, "outer congestion mark on a packet whose sender does not know ECN (RFC 6040)") \
-	X(PROVIDER_ARP_MALFORMED, 95, 5, "malformed ARP packet on the provider network")
+	X(PROVIDER_ARP_MALFORMED, 95, 5, "malformed ARP packet on the provider network") \
+	X(PROVIDER_ND_MALFORMED, 96, 5, "malformed neighbour discovery message on the provider network")
 
 enum apus_drop_reason {
 #define APUS_DROP_ENUM_(name, value, windows, text) APUS_DROP_##name = (value),
@@ -129,9 +134,10 @@ struct apus_stats {
 	uint64_t flow_evictions;   /**< a live entry made room for another */
 	uint64_t flow_suppressed;  /**< not inserted, because the tenant already has its share of a full set */
 	uint64_t flow_entries;     /**< entries now */
-	uint64_t arp_replies;      /**< ARP requests answered, both sides */
-	uint64_t arp_requests;     /**< ARP requests sent for provider neighbours */
-	uint64_t echo_replies;     /**< ICMP echo requests answered for gateway addresses */
+	uint64_t arp_replies;      /**< ARP requests and neighbour solicitations answered, both sides */
+	uint64_t arp_requests;     /**< ARP requests and neighbour solicitations sent for provider neighbours */
+	uint64_t echo_replies;     /**< ICMP and ICMPv6 echo requests answered for router addresses */
+	uint64_t router_advertisements; /**< router solicitations answered */
 	uint64_t icmp_errors;      /**< ICMP errors sent to customers: time exceeded, fragmentation needed */
 	uint64_t icmp_suppressed;  /**< ICMP errors not sent because of `icmp_error_rate` */
 	uint64_t fragmented;       /**< customers' packets that were too big for the tunnel and left as fragments */

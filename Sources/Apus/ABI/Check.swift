@@ -119,27 +119,29 @@ func checkMAC(_ mac: MACAddress, _ object: Words, _ field: Words = "mac") -> Fai
             : "is a group address (lowest bit of the first byte); a unicast address is needed")
 }
 
-/// An address of either family in the form of the tables. IPv6 is for a later version.
+/// An address of either family in the form of the tables. An IPv6 address in the form that IPv4 has there is refused.
 func readAddress(
     _ address: apus_address, _ object: Words, _ field: Words
 ) -> (failure: Failure?, value: IPAddress) {
     let value = IPAddress(address)
-    if address.family.u32 == APUS_IPV6 {
+    let isIPv4 = address.family.u32 == APUS_IPV4
+    if !isIPv4, address.family.u32 != APUS_IPV6 {
         return (
             Failure(
-                APUS_ERR_UNSUPPORTED, object, field, .address(value), "is IPv6, which this version does not process"),
+                APUS_ERR_FAMILY, object, field, .number(address.family.u64), "is the address family; it must be 4 or 6"),
             value
         )
     }
-    if address.family.u32 != APUS_IPV4 {
+    if !isIPv4, value.isV4 {
         return (
             Failure(
-                APUS_ERR_FAMILY, object, field, .number(address.family.u64), "is the address family; it must be 4"),
+                APUS_ERR_ADDRESS, object, field, .address(value), "was given as an IPv4-mapped IPv6 address; use IPv4"),
             value
         )
     }
+    let stray = isIPv4 ? address.hasStrayBytes : 0
     let rest = checkZero(
-        address.reserved.0.u64 | address.reserved.1.u64 | address.reserved.2.u64 | address.hasStrayBytes, object, field)
+        address.reserved.0.u64 | address.reserved.1.u64 | address.reserved.2.u64 | stray, object, field)
     return (rest, value)
 }
 
@@ -147,9 +149,26 @@ func readUnicast(
     _ address: apus_address, _ object: Words, _ field: Words
 ) -> (failure: Failure?, value: IPAddress) {
     let (failure, value) = readAddress(address, object, field)
+    return (failure ?? checkUnicast(value, object, field), value)
+}
+
+private func checkUnicast(_ address: IPAddress, _ object: Words, _ field: Words) -> Failure? {
+    address.isUnicast ? nil : Failure(APUS_ERR_ADDRESS, object, field, .address(address), "is not a unicast address")
+}
+
+/// The next hop of a route to a prefix: of its family, and unicast or unspecified.
+func readNextHop(
+    _ address: apus_address, towards prefix: apus_prefix, _ object: Words
+) -> (failure: Failure?, value: IPAddress) {
+    let (failure, value) = readAddress(address, object, "next_hop")
     if let failure { return (failure, value) }
-    if value.v4.isUnicastIPv4 { return (nil, value) }
-    return (Failure(APUS_ERR_ADDRESS, object, field, .address(value), "is not a unicast address"), value)
+    if address.family != prefix.address.family {
+        return (
+            Failure(APUS_ERR_FAMILY, object, "next_hop", .address(value), "is not of the destination prefix's family"),
+            value
+        )
+    }
+    return (value.isUnspecified ? nil : checkUnicast(value, object, "next_hop"), value)
 }
 
 /// A prefix: the length in bits of the 128-bit form.
@@ -158,20 +177,28 @@ func readPrefix(
 ) -> (failure: Failure?, value: IPAddress, length: UInt8) {
     let (failure, value) = readAddress(prefix.address, object, field)
     if let failure { return (failure, value, 0) }
-    if prefix.length > 32 {
-        return (
-            Failure(
-                APUS_ERR_PREFIX, object, field, .number(prefix.length.u64), "is the prefix length; it must be 0-32"),
-            value, 0
-        )
-    }
+    let (lengthFailure, length) = readLength(prefix.length, minimum: 0, of: value, object, field)
+    if let lengthFailure { return (lengthFailure, value, 0) }
     let reserved = prefix.reserved.0.u64 | prefix.reserved.1.u64 | prefix.reserved.2.u64
     if let failure = checkZero(reserved, object, field) { return (failure, value, 0) }
-    let length = prefix.length &+ IPAddress.v4PrefixOffset
     if value.masked(length) != value {
         return (
             Failure(APUS_ERR_PREFIX, object, field, .prefix(value, length), "has bits set behind its length"), value, 0
         )
     }
     return (nil, value, length)
+}
+
+/// A prefix length of an address, in bits of the 128-bit form.
+func readLength(
+    _ length: UInt8, minimum: UInt8, of address: IPAddress, _ object: Words, _ field: Words
+) -> (failure: Failure?, length: UInt8) {
+    if length >= minimum, length <= (address.isV4 ? 32 : 128) {
+        return (nil, address.isV4 ? length &+ IPAddress.v4PrefixOffset : length)
+    }
+    let words: Words =
+        minimum == 0
+        ? (address.isV4 ? "is the prefix length; it must be 0-32" : "is the prefix length; it must be 0-128")
+        : (address.isV4 ? "is outside 1-32" : "is outside 1-128")
+    return (Failure(APUS_ERR_PREFIX, object, field, .number(length.u64), words), 0)
 }

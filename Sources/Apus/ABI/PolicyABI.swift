@@ -162,21 +162,33 @@ private let routeMinimum = MemoryLayout<apus_customer_route>.size
 private func readRoute(_ route: apus_customer_route, _ settings: Settings) -> (Failure?, GUID, CustomerRoute) {
     let id = GUID(route.routing_domain_id)
     let (prefixFailure, prefix, length) = readPrefix(route.destination_prefix, routeObject, "destination_prefix")
-    let (hopFailure, nextHop) = readAddress(route.next_hop, routeObject, "next_hop")
+    let (hopFailure, nextHop) = readNextHop(route.next_hop, towards: route.destination_prefix, routeObject)
     let value = CustomerRoute(
         prefix: prefix, nextHop: nextHop, domain: none, vsid: route.virtual_subnet_id, metric: route.metric,
-        length: length)
+        length: length, flags: route.flags.u8)
     var failure: Failure?
     if id.isZero {
         failure = Failure(APUS_ERR_CONFLICT, routeObject, "routing_domain_id", .guid(id), "is all zero")
     }
     failure =
         failure ?? checkVSID(value.vsid, settings, routeObject) ?? prefixFailure ?? hopFailure
-        ?? checkFlags(route.flags, 0, routeObject)
-    if failure == nil, !nextHop.isUnspecified, !nextHop.v4.isUnicastIPv4 {
-        failure = Failure(APUS_ERR_ADDRESS, routeObject, "next_hop", .address(nextHop), "is not a unicast address")
-    }
+        ?? checkFlags(route.flags, CustomerRoute.advertise | CustomerRoute.autoconfigure, routeObject)
+        ?? checkAdvertisement(value)
     return (failure, id, value)
+}
+
+private func checkAdvertisement(_ route: CustomerRoute) -> Failure? {
+    let flags = route.flags.u32
+    if flags == 0 { return nil }
+    func failure(_ words: Words) -> Failure {
+        Failure(APUS_ERR_CONFLICT, routeObject, "flags", .number(flags.u64), words)
+    }
+    if route.prefix.isV4 || !route.isOnLink { return failure("are for on-link IPv6 routes only") }
+    if flags == CustomerRoute.autoconfigure { return failure("lack APUS_CUSTOMER_ROUTE_ADVERTISE") }
+    if flags & CustomerRoute.autoconfigure != 0, route.length != 64 {
+        return failure("need a prefix length of 64 for APUS_CUSTOMER_ROUTE_AUTOCONFIGURE")
+    }
+    return nil
 }
 
 private func readRoute(
@@ -196,6 +208,7 @@ private func fill(_ route: CustomerRoute, _ tables: Tables, _ out: UnsafeMutable
     c.destination_prefix = route.prefix.prefix(route.length)
     c.next_hop = route.nextHop.c
     c.metric = route.metric
+    c.flags = route.flags.u32
     unsafe writeStruct(c, to: out, size: size)
 }
 

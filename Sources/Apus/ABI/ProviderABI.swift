@@ -15,17 +15,11 @@ private func readAddress(_ pointer: UnsafePointer<apus_provider_address>?) -> (F
     var copy = apus_provider_address()
     let sizeFailure = unsafe readStruct(pointer, into: &copy, minimum: addressMinimum, addressObject)
     let (addressFailure, address) = readUnicast(copy.provider_address, addressObject, "provider_address")
+    let (lengthFailure, length) = readLength(
+        copy.prefix_length, minimum: 1, of: address, addressObject, "prefix_length")
     let value = ProviderAddress(
-        address: address, mac: MACAddress(copy.mac), port: copy.port, vlan: copy.vlan,
-        length: copy.prefix_length &+ IPAddress.v4PrefixOffset)
-    if let failure = sizeFailure ?? addressFailure { return (failure, value) }
-    if copy.prefix_length < 1 || copy.prefix_length > 32 {
-        return (
-            Failure(
-                APUS_ERR_PREFIX, addressObject, "prefix_length", .number(copy.prefix_length.u64), "is outside 1-32"),
-            value
-        )
-    }
+        address: address, mac: MACAddress(copy.mac), port: copy.port, vlan: copy.vlan, length: length)
+    if let failure = sizeFailure ?? addressFailure ?? lengthFailure { return (failure, value) }
     if copy.vlan > 4094 {
         return (Failure(APUS_ERR_RANGE, addressObject, "vlan", .number(copy.vlan.u64), "is outside 0-4094"), value)
     }
@@ -39,7 +33,7 @@ private func fill(_ address: ProviderAddress, _ out: UnsafeMutablePointer<apus_p
     var c = apus_provider_address()
     c.provider_address = address.address.c
     c.port = address.port
-    c.prefix_length = address.length &- IPAddress.v4PrefixOffset
+    c.prefix_length = address.address.isV4 ? address.length &- IPAddress.v4PrefixOffset : address.length
     c.state = APUS_ADDRESS_PREFERRED.rawValue.u8
     c.vlan = address.vlan
     c.mac = address.mac.c
@@ -113,14 +107,10 @@ private let routeMinimum = MemoryLayout<apus_provider_route>.size
 
 private func readRoute(_ route: apus_provider_route) -> (Failure?, ProviderRoute) {
     let (prefixFailure, prefix, length) = readPrefix(route.destination_prefix, routeObject, "destination_prefix")
-    let (hopFailure, nextHop) = readAddress(route.next_hop, routeObject, "next_hop")
+    let (hopFailure, nextHop) = readNextHop(route.next_hop, towards: route.destination_prefix, routeObject)
     let value = ProviderRoute(
         prefix: prefix, nextHop: nextHop, port: route.port, metric: route.metric, length: length, isConnected: 0)
-    var failure = prefixFailure ?? hopFailure ?? checkFlags(route.flags, 0, routeObject)
-    if failure == nil, !nextHop.isUnspecified, !nextHop.v4.isUnicastIPv4 {
-        failure = Failure(APUS_ERR_ADDRESS, routeObject, "next_hop", .address(nextHop), "is not a unicast address")
-    }
-    return (failure, value)
+    return (prefixFailure ?? hopFailure ?? checkFlags(route.flags, 0, routeObject), value)
 }
 
 private func readRoute(_ pointer: UnsafePointer<apus_provider_route>?) -> (Failure?, ProviderRoute) {

@@ -40,6 +40,12 @@ struct IPAddress: BitwiseCopyable, Equatable {
     @inline(__always) var v4: UInt32 { low.u32 }
     @inline(__always) var isUnspecified: Bool { high == 0 && (low == 0 || low == 0xFFFF_0000_0000) }
 
+    /// A customer or provider address that one host can have: not unspecified, loopback, multicast or reserved.
+    @inline(__always)
+    var isUnicast: Bool { isV4 ? v4.isUnicastIPv4 : high &>> 56 != 0xFF && (high != 0 || low > 1) }
+    /// fe80::/10 (RFC 4291 section 2.5.6).
+    @inline(__always) var isLinkLocal: Bool { high &>> 54 == 0x3FA }
+
     /// Leading bits that an IPv4 prefix length does not count.
     static var v4PrefixOffset: UInt8 { 96 }
 
@@ -50,6 +56,10 @@ struct IPAddress: BitwiseCopyable, Equatable {
         if length == 64 { return IPAddress(high: high, low: 0) }
         return IPAddress(high: length == 0 ? 0 : high & ~(UInt64.max &>> length.u64), low: 0)
     }
+
+    /// IPv4 is in no IPv6 prefix, whatever its mapped form says.
+    @inline(__always)
+    func isIn(_ prefix: IPAddress, _ length: UInt8) -> Bool { masked(length) == prefix && isV4 == prefix.isV4 }
 
     /// The lowest usable address of the prefix that starts here: the default gateway of an on-link prefix.
     /// For prefixes of one or two addresses that is the first.

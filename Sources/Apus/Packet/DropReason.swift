@@ -39,6 +39,10 @@ struct DropReason: BitwiseCopyable, Equatable {
     static var arpMalformed: Self { .init(APUS_DROP_ARP_MALFORMED) }
     static var arpSpoofed: Self { .init(APUS_DROP_ARP_SPOOFED) }
     static var arpUnanswered: Self { .init(APUS_DROP_ARP_UNANSWERED) }
+    static var linkLocal: Self { .init(APUS_DROP_LINK_LOCAL) }
+    static var ndMalformed: Self { .init(APUS_DROP_ND_MALFORMED) }
+    static var ndSpoofed: Self { .init(APUS_DROP_ND_SPOOFED) }
+    static var ndUnanswered: Self { .init(APUS_DROP_ND_UNANSWERED) }
 
     static var providerRouteMissing: Self { .init(APUS_DROP_PROVIDER_ROUTE_MISSING) }
     static var providerAddressMissing: Self { .init(APUS_DROP_PROVIDER_ADDRESS_MISSING) }
@@ -77,4 +81,5 @@ struct DropReason: BitwiseCopyable, Equatable {
     static var innerDestinationCAMAC: Self { .init(APUS_DROP_INNER_DESTINATION_CA_MAC) }
     static var ecn: Self { .init(APUS_DROP_ECN) }
     static var providerARPMalformed: Self { .init(APUS_DROP_PROVIDER_ARP_MALFORMED) }
+    static var providerNDMalformed: Self { .init(APUS_DROP_PROVIDER_ND_MALFORMED) }
 }

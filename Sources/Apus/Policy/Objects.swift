@@ -110,6 +110,11 @@ struct CustomerRoute: Versionable {
     var metric: UInt32
     /// In bits of the 128-bit form.
     var length: UInt8
+    /// What is said about the prefix in router advertisements.
+    var flags: UInt8
+
+    static var advertise: UInt32 { APUS_CUSTOMER_ROUTE_ADVERTISE }
+    static var autoconfigure: UInt32 { APUS_CUSTOMER_ROUTE_AUTOCONFIGURE }
 
     @inline(__always) var isOnLink: Bool { nextHop.isUnspecified }
 

@@ -56,6 +56,7 @@ extension Store {
             guard let number = store.route(id, route) else { return Self.routeMissing(route) }
             var copy = store.tables.routes[number]
             copy.metric = route.metric
+            copy.flags = route.flags
             guard let new = store.replace(number, with: copy, .routes, store.tables.routes) else {
                 return .memory(Self.routeName)
             }
