@@ -84,8 +84,9 @@ APUS_INLINE void apus_store16(void *at, uint16_t v) { memcpy(at, &v, sizeof(v));
 APUS_INLINE void apus_store32(void *at, uint32_t v) { memcpy(at, &v, sizeof(v)); }
 APUS_INLINE void apus_store64(void *at, uint64_t v) { memcpy(at, &v, sizeof(v)); }
 
-/* 48 bytes of constant size: three vector stores */
+/* of constant size: three vector stores, or five */
 APUS_INLINE void apus_copy48(void *to, const void *from) { memcpy(to, from, 48); }
+APUS_INLINE void apus_copy80(void *to, const void *from) { memcpy(to, from, 80); }
 
 /* ---- 16 bytes at once ---------------------------------------------------------------------------------------- */
 
@@ -159,6 +160,19 @@ APUS_INLINE uint64_t apus_hash_vectors(apus_vector a, apus_vector b, uint64_t c,
 	return apus_hash_finish(h, k0, k1);
 }
 
+APUS_INLINE uint64_t apus_hash_four_vectors(apus_vector a, apus_vector b, apus_vector c, apus_vector d,
+					    const struct apus_hash_key *key)
+{
+	const __m128i k0 = _mm_loadu_si128((const __m128i *)(const void *)&key->k[0]);
+	const __m128i k1 = _mm_loadu_si128((const __m128i *)(const void *)&key->k[2]);
+	__m128i h = _mm_aesenc_si128(_mm_xor_si128(k0, (__m128i)a), k1);
+
+	h = _mm_aesenc_si128(_mm_xor_si128(h, (__m128i)b), k1);
+	h = _mm_aesenc_si128(_mm_xor_si128(h, (__m128i)c), k1);
+	h = _mm_aesenc_si128(_mm_xor_si128(h, (__m128i)d), k1);
+	return apus_hash_finish(h, k0, k1);
+}
+
 #else /* portable: multiply and fold, keyed at every step */
 
 APUS_INLINE uint64_t apus_hash_fold(uint64_t a, uint64_t b)
@@ -191,6 +205,14 @@ APUS_INLINE uint64_t apus_hash_vectors(apus_vector a, apus_vector b, uint64_t c,
 	uint64_t h = apus_hash_words((uint64_t)a[0], (uint64_t)a[1], (uint64_t)b[0], (uint64_t)b[1], key);
 
 	return apus_hash_words(c, h, 0, 2, key);
+}
+
+APUS_INLINE uint64_t apus_hash_four_vectors(apus_vector a, apus_vector b, apus_vector c, apus_vector d,
+					    const struct apus_hash_key *key)
+{
+	uint64_t h = apus_hash_vectors(a, b, (uint64_t)c[0], key);
+
+	return apus_hash_vectors(c, d, h, key);
 }
 
 #endif

@@ -15,31 +15,34 @@ import Testing
         let length = writeUDP(
             Bytes(bytes), to: 0x0060_0000_0002, from: 0x0060_0000_0001, 0x0A00_0001, 0x0A00_0002, sourcePort: seed)
         return FlowKey(
-            frame: Bytes(bytes), readable: length - 14, port: 0x1005, vsid: 0x1005, outer: 0x1122_3344_5566_7788)
+            Bytes(bytes), readable: length - 14, port: 0x1005, vsid: 0x1005, outer: 0x1122_3344_5566_7788)
     }
 
-    private func remember(_ cache: FlowCache, _ index: Int, _ key: FlowKey, scope: UInt32) {
-        cache.entries[index] = FlowEntry(key: key, stamp: 1, result: (scope &+ 1) << 8, packets: 0, bytes: 0)
+    private func remember(_ cache: FlowCache<FlowKey>, _ index: Int, _ key: FlowKey, scope: UInt32) {
+        cache.entries[index] = FlowEntry(
+            key: key, state: FlowState(stamp: 1, result: (scope &+ 1) << 8, packets: 0, bytes: 0))
         cache.gained(scope)
     }
 
     /// In these tests the transposition of an entry is the number of its tenant.
-    private func scope(_ cache: FlowCache, _ index: Int) -> UInt32 { UInt32(cache.entries[index].transposition) }
+    private func scope(_ cache: FlowCache<FlowKey>, _ index: Int) -> UInt32 { UInt32(cache.entries[index].state.transposition) }
 
     private func place(
-        _ cache: FlowCache, _ hash: UInt64, scope: UInt32, stale: Set<Int> = []
-    ) -> FlowCache.Placement {
+        _ cache: FlowCache<FlowKey>, _ hash: UInt64, scope: UInt32, stale: Set<Int> = []
+    ) -> FlowCache<FlowKey>.Placement {
         cache.place(hash, scope: scope, scopeOf: { self.scope(cache, $0) }, isStale: { stale.contains($0) })
     }
 
     @Test func aKeyIsFortyBytes() {
         #expect(MemoryLayout<FlowKey>.size == 40)
-        #expect(MemoryLayout<FlowEntry>.stride == 64)
+        #expect(MemoryLayout<FlowEntry<FlowKey>>.stride == 64)
+        #expect(MemoryLayout<WideFlowKey>.size == 96)
+        #expect(MemoryLayout<FlowEntry<WideFlowKey>>.stride == 128)
     }
 
     /// A key that differs in a single bit is another flow: nothing is compared by fingerprint.
     @Test func everyBitCounts() throws {
-        let cache = try #require(FlowCache(memory.ref, capacity: 64))
+        let cache = try #require(FlowCache<FlowKey>(memory.ref, capacity: 64))
         let key = makeKey()
         let hash: UInt64 = 0x0123_4567_89AB_CDEF
         remember(cache, Int(hash) & cache.mask, key, scope: 1)
@@ -63,7 +66,7 @@ import Testing
         let frame = Bytes(bytes)
         _ = writeUDP(frame, to: 0x0060_0000_0002, from: 0x0060_0000_0001, 0x0A00_0001, 0x0A00_0002)
         func key(port: UInt32 = 5, vsid: UInt32 = 5, outer: UInt64 = 0) -> FlowKey {
-            FlowKey(frame: frame, readable: 46, port: port, vsid: vsid, outer: outer)
+            FlowKey(frame, readable: 46, port: port, vsid: vsid, outer: outer)
         }
         let original = key()
         // MAC addresses; protocol; addresses; ports.
@@ -107,7 +110,7 @@ import Testing
             #expect(IPv4Header.isPlain(frame, available: length - 14))
             let (port, vsid) = (UInt32(random.below(1 << 31)), UInt32(random.below(1 << 24)))
             let plain = FlowKey(plain: frame, port: port, vsid: vsid, outer: 7)
-            let general = FlowKey(frame: frame, readable: length - 14, port: port, vsid: vsid, outer: 7)
+            let general = FlowKey(frame, readable: length - 14, port: port, vsid: vsid, outer: 7)
             #expect(plain == general)
             #expect(plain.flowID == general.flowID)
         }
@@ -115,7 +118,7 @@ import Testing
 
     /// A free line first; then a stale one; then the tenant that holds most makes room.
     @Test func placement() throws {
-        let cache = try #require(FlowCache(memory.ref, capacity: 64))
+        let cache = try #require(FlowCache<FlowKey>(memory.ref, capacity: 64))
         // Both homes of this hash are different groups of four lines.
         let hash: UInt64 = 0x0000_0014_0000_0008
         var lines: [Int] = []
@@ -163,10 +166,10 @@ import Testing
 
     /// An entry that was given up is not found, though its key is still there.
     @Test func freeEntriesAreNotFound() throws {
-        let cache = try #require(FlowCache(memory.ref, capacity: 64))
+        let cache = try #require(FlowCache<FlowKey>(memory.ref, capacity: 64))
         let hash: UInt64 = 5
         remember(cache, 5, makeKey(), scope: 1)
-        cache.entries[5].result = 0
+        cache.entries[5].state.result = 0
         #expect(cache.find(hash, makeKey()) == nil)
         guard case .free(5) = place(cache, hash, scope: 1) else {
             Issue.record("not free")
@@ -178,7 +181,7 @@ import Testing
     @Test func withoutMemory() {
         for credit in 0..<2 {
             memory.allocator.credit = credit
-            #expect(FlowCache(memory.ref, capacity: 64) == nil)
+            #expect(FlowCache<FlowKey>(memory.ref, capacity: 64) == nil)
             #expect(memory.isClean)
         }
     }

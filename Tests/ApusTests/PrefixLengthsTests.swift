@@ -6,9 +6,11 @@ import Testing
 
 @Suite struct PrefixLengthsTests {
     /// The lengths in the order in which they are searched.
-    private func all(_ lengths: borrowing PrefixLengths) -> [Int] {
+    private func all(
+        _ lengths: borrowing PrefixLengths, for address: IPAddress = IPAddress(high: 1, low: 0)
+    ) -> [Int] {
         var found: [Int] = []
-        lengths.searchLongestFirst {
+        lengths.searchLongestFirst(for: address) {
             found.append(Int($0))
             return false
         }
@@ -53,12 +55,22 @@ import Testing
         for length in [0, 24, 63, 64, 96, 127, 128] { lengths.add(UInt8(length)) }
         for last in [128, 127, 96, 64, 63, 24, 0] {
             var seen: [Int] = []
-            lengths.searchLongestFirst {
+            lengths.searchLongestFirst(for: IPAddress(high: 1, low: 0)) {
                 seen.append(Int($0))
                 return $0 == UInt8(last)
             }
             #expect(seen == [128, 127, 96, 64, 63, 24, 0].filter { $0 >= last })
         }
+    }
+
+    /// IPv4 addresses are in no IPv6 prefix: ::/0 is not their default route.
+    @Test func prefixesOfTheOtherFamily() {
+        let address = IPAddress(v4: 0x0A00_0001)
+        var lengths = PrefixLengths()
+        for length in [0, 1, 63, 64, 95, 96, 97, 120, 128] { lengths.add(UInt8(length)) }
+        #expect(all(lengths, for: address) == [128, 120, 97, 96])
+        #expect(!address.isIn(IPAddress(high: 0, low: 0), 0))
+        #expect(address.isIn(IPAddress(v4: 0), 96))
     }
 
     /// The mask of every length, bit by bit.

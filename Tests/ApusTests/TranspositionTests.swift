@@ -21,7 +21,7 @@ import Testing
     }
 
     @Test func layout() {
-        #expect(MemoryLayout<Transposition>.stride == 128)
+        #expect(MemoryLayout<Transposition>.stride == 192)
         #expect(MemoryLayout<Transposition>.offset(of: \.header) == 0)
         #expect(MemoryLayout<Transposition>.offset(of: \.neighborEpoch) == Transposition.comparedBytes)
     }

@@ -65,14 +65,15 @@ struct apus_buffers {
  *
  * Without `buffers.allocate` the worker cannot ask for next hops (only static provider neighbours are reached), copy ARP
  * requests to several ports, fragment, or send ICMP errors; each attempt is counted as NO_BUFFER. Answers to ARP and echo
- * requests are made in place and need no buffer.
+ * requests are made in place and need no buffer; those to neighbour discovery do.
  */
 struct apus_worker_opts {
 	size_t size;
 	struct apus_buffers buffers;  /**< release is required, allocate is not: see below */
-	uint32_t flow_capacity;       /**< entries of the flow cache, rounded up to a power of two; 0 = 65536; 64-16777216 */
+	uint32_t flow_capacity;       /**< IPv4 flows that are remembered, 64 bytes each; rounded up to a power of two; 0 = 65536; 64-16777216 */
 	uint32_t held_capacity;       /**< packets that may wait for a next hop's address, in all; 0 = 256; 1-1024 */
 	uint32_t flags;               /**< zero */
+	uint32_t ipv6_flow_capacity;  /**< flows that are IPv6, outside or inside, 128 bytes each; 0 = flow_capacity */
 };
 
 /**

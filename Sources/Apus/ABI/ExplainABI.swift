@@ -43,7 +43,8 @@ public func apus_explain(
         defer { bench.destroy(memory) }
         let worker = Worker(
             memory, tables: dataplane.value.store.tables, settings: dataplane.value.settings,
-            grace: dataplane.value.store.grace, index: 0, buffers: bench.buffers, flowCapacity: 64, heldCapacity: 1)
+            grace: dataplane.value.store.grace, index: 0, buffers: bench.buffers, flowCapacity: 64,
+            wideFlowCapacity: 64, heldCapacity: 1)
         guard var worker else { return .memory(object) }
         defer { worker.destroy(memory) }
 
@@ -74,7 +75,7 @@ private func conclude(_ counters: Counters, _ output: Ref<Frame>, _ count: Int) 
             APUS_VERDICT_WAIT
         } else if has(.fragmented) {
             APUS_VERDICT_FRAGMENT
-        } else if has(.arpReplies) || has(.echoReplies) {
+        } else if has(.arpReplies) || has(.echoReplies) || has(.routerAdvertisements) {
             APUS_VERDICT_ANSWER
         } else if has(.encapsulated) {
             APUS_VERDICT_ENCAPSULATE
@@ -110,9 +111,11 @@ private func write(_ explanation: apus_explanation, _ output: Ref<Frame>, to tra
         let bytes = output[0].bytes
         let link = Ethernet.headerLength &+ (Ethernet.isTag(bytes.u16(Ethernet.etherType)) ? Ethernet.tagLength : 0)
         trace.value.text.put(" to ")
-        trace.value.text.put(IPAddress(v4: IPv4Header(bytes.advanced(by: link)).destination))
+        let packet = IPPacket(in: bytes.advanced(by: link &- Ethernet.headerLength))
+        trace.value.text.put(packet.destination)
         trace.value.text.put(", virtual subnet ")
-        trace.value.text.put(decimal: GREHeader(bytes.advanced(by: link &+ 20)).vsid.u64)
+        let ipLength = packet.isIPv6 ? IPv6Header.length : packet.v4.headerLength
+        trace.value.text.put(decimal: GREHeader(packet.ip.advanced(by: ipLength)).vsid.u64)
         trace.value.text.put(0x2C)
     default: break
     }

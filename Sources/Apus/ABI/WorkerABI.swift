@@ -35,6 +35,10 @@ private func checkOptions(_ opts: apus_worker_opts) -> Failure? {
     if flows != 0, flows < 64 || flows > 16_777_216 {
         return Failure(APUS_ERR_RANGE, object, "flow_capacity", .number(flows.u64), "is outside 64-16777216")
     }
+    let wideFlows = unsafe opts.ipv6_flow_capacity
+    if wideFlows != 0, wideFlows < 64 || wideFlows > 16_777_216 {
+        return Failure(APUS_ERR_RANGE, object, "ipv6_flow_capacity", .number(wideFlows.u64), "is outside 64-16777216")
+    }
     if unsafe opts.held_capacity > 1024 {
         return Failure(
             APUS_ERR_RANGE, object, "held_capacity", .number(unsafe opts.held_capacity.u64), "is outside 1-1024")
@@ -50,11 +54,12 @@ private func make(_ opts: apus_worker_opts, _ dataplane: Ref<Dataplane>, _ slot:
     }
     let memory = dataplane.value.memory
     let flows = unsafe opts.flow_capacity == 0 ? 65536 : opts.flow_capacity.int.roundedUpToPowerOfTwo
+    let wideFlows = unsafe opts.ipv6_flow_capacity == 0 ? flows : opts.ipv6_flow_capacity.int.roundedUpToPowerOfTwo
     let held = unsafe opts.held_capacity == 0 ? 256 : opts.held_capacity.int
     let worker = Worker(
         memory, tables: dataplane.value.store.tables, settings: dataplane.value.settings,
         grace: dataplane.value.store.grace, index: index, buffers: unsafe Buffers(opts.buffers), flowCapacity: flows,
-        heldCapacity: held)
+        wideFlowCapacity: wideFlows, heldCapacity: held)
     guard var worker else { return (.memory(object), nil) }
     guard let place = memory.value.allocate(Worker.self, count: 1, alignment: 64) else {
         worker.destroy(memory)

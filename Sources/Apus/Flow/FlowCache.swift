@@ -2,9 +2,8 @@
 
 import CApusIntrinsics
 
-/// One remembered flow: one cache line.
-struct FlowEntry {
-    var key: FlowKey
+/// What is known of a flow besides its key.
+struct FlowState {
     /// Low 32 bits of the policy version under which it was decided; see ``Scopes``.
     var stamp: UInt32
     /// Number + 1 of the ``Transposition`` in the upper 24 bits, FlowID in the lower 8. 0 = the entry is free.
@@ -17,15 +16,21 @@ struct FlowEntry {
     @inline(__always) var flowID: UInt8 { result.u8 }
 }
 
-/// The flow cache of one worker: bounded, exact match, touched by that worker alone.
+/// One remembered flow: a cache line with a ``FlowKey``, two with a ``WideFlowKey``.
+struct FlowEntry<Key: FlowIdentity> {
+    var key: Key
+    var state: FlowState
+}
+
+/// A flow cache of one worker: bounded, exact match, touched by that worker alone.
 ///
 /// A flow may stand in one of eight lines: four neighbours where one half of the hash points, four where the other does.
 /// With two choices a cache that is half full almost never displaces a living flow; most flows stand in the very first
 /// line. When all eight are taken, a stale entry goes first. Otherwise tenants (scopes) compete by their share of the whole cache: an entry of the tenant
 /// that holds most makes room, unless that is the newcomer's own tenant and it has none in the set: then the newcomer
 /// is not remembered. So a tenant that sends only new flows displaces its own, not those of the others.
-struct FlowCache {
-    let entries: Ref<FlowEntry>
+struct FlowCache<Key: FlowIdentity> {
+    let entries: Ref<FlowEntry<Key>>
     let mask: Int
     /// Entries that each tenant holds, by the low bits of its scope.
     private let shares: Ref<UInt32>
@@ -34,7 +39,7 @@ struct FlowCache {
     private static var ways: Int { 8 }
 
     init?(_ memory: Ref<Memory>, capacity: Int) {
-        guard let entries = memory.value.allocateZeroed(FlowEntry.self, count: capacity, alignment: 64) else {
+        guard let entries = memory.value.allocateZeroed(FlowEntry<Key>.self, count: capacity, alignment: 64) else {
             return nil
         }
         guard let shares = memory.value.allocateZeroed(UInt32.self, count: Self.shareCount) else {
@@ -52,7 +57,17 @@ struct FlowCache {
     }
 
     @inline(__always)
-    func prefetch(_ hash: UInt64) { unsafe apus_prefetch(entries.advanced(by: hash.int & mask).raw) }
+    func prefetch(_ hash: UInt64) {
+        let entry = entries.advanced(by: hash.int & mask).raw
+        unsafe apus_prefetch(entry)
+        if MemoryLayout<FlowEntry<Key>>.stride > 64 { unsafe apus_prefetch(entry + 64) }
+    }
+
+    @inline(__always)
+    func state(_ index: Int) -> Ref<FlowState> {
+        unsafe Ref(
+            (entries.advanced(by: index).raw + MemoryLayout<Key>.size).assumingMemoryBound(to: FlowState.self))
+    }
 
     /// The lines of a flow, best first: `number` in 0 ..< 8.
     @inline(__always)
@@ -63,17 +78,17 @@ struct FlowCache {
 
     /// The entry with this key, or nil.
     @inline(__always)
-    func find(_ hash: UInt64, _ key: FlowKey) -> Int? {
+    func find(_ hash: UInt64, _ key: Key) -> Int? {
         let home = hash.int & mask
-        if entries[home].key == key, !entries[home].isFree { return home }
+        if entries[home].key == key, !entries[home].state.isFree { return home }
         return findFurther(hash, key)
     }
 
-    private func findFurther(_ hash: UInt64, _ key: FlowKey) -> Int? {
+    private func findFurther(_ hash: UInt64, _ key: Key) -> Int? {
         var number = 1
         while number < Self.ways {
             let index = line(hash, number)
-            if entries[index].key == key, !entries[index].isFree { return index }
+            if entries[index].key == key, !entries[index].state.isFree { return index }
             number &+= 1
         }
         return nil
@@ -94,7 +109,7 @@ struct FlowCache {
     func place(_ hash: UInt64, scope: UInt32, scopeOf: (Int) -> UInt32, isStale: (Int) -> Bool) -> Placement {
         var number = 0
         while number < Self.ways {
-            if entries[line(hash, number)].isFree { return .free(line(hash, number)) }
+            if entries[line(hash, number)].state.isFree { return .free(line(hash, number)) }
             number &+= 1
         }
         number = 0

@@ -42,7 +42,10 @@ struct IPAddress: BitwiseCopyable, Equatable {
 
     /// A customer or provider address that one host can have: not unspecified, loopback, multicast or reserved.
     @inline(__always)
-    var isUnicast: Bool { isV4 ? v4.isUnicastIPv4 : high &>> 56 != 0xFF && (high != 0 || low > 1) }
+    var isUnicast: Bool { isV4 ? v4.isUnicastIPv4 : isUnicastIPv6 }
+    /// The same for an address that stood in an IPv6 header: the form that IPv4 has here is nobody's there.
+    @inline(__always)
+    var isUnicastIPv6: Bool { high &>> 56 != 0xFF && (high != 0 || (low > 1 && !isV4)) }
     /// fe80::/10 (RFC 4291 section 2.5.6).
     @inline(__always) var isLinkLocal: Bool { high &>> 54 == 0x3FA }
 

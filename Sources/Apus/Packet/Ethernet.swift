@@ -12,6 +12,7 @@ enum Ethernet {
     static var etherType: Int { 12 }
 
     static var ipv4: UInt16 { 0x0800 }
+    static var ipv6: UInt16 { 0x86DD }
     static var arp: UInt16 { 0x0806 }
 
     /// A customer or service tag. RFC 7637 section 3.3 says "802.1Q tag"; IEEE 802.1Q defines both.

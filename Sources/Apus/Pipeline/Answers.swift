@@ -21,8 +21,9 @@ extension Worker {
 
     /// A packet for the gateway address of a virtual subnet: docs/pipeline.md 2.2.3 and 6.
     mutating func processForGateway(_ frame: Frame) {
-        let bytes = frame.bytes
-        let ip = IPv4Header(bytes.advanced(by: Ethernet.headerLength))
+        let packet = IPPacket(in: frame.bytes)
+        if packet.isIPv6 { return answerEcho(frame, packet.v6) }
+        let ip = packet.v4
         let headerLength = ip.headerLength
         let length = ip.totalLength &- headerLength
         guard ip.proto == 1, !ip.isFragment, length >= 8, ip.hasCorrectChecksum else {
@@ -32,21 +33,46 @@ extension Worker {
         guard icmp.u16(0) == 0x0800 else { return drop(frame, .gatewayUnserved) }
 
         let (source, destination) = (ip.source, ip.destination)
-        let asker = bytes.mac(Ethernet.source)
-        bytes.store(bytes.mac(Ethernet.destination), at: Ethernet.source)
-        bytes.store(asker, at: Ethernet.destination)
+        swapMACs(frame.bytes)
         // Swapping the addresses leaves the header's sum alone; TTL 128 does not.
         let old = ip.ip.u16(8)
         ip.ip[8] = 128
         ip.ip.store(Checksum.updated(ip.checksum, from: old, to: ip.ip.u16(8)), at: 10)
         ip.ip.store(destination, at: 12)
         ip.ip.store(source, at: 16)
-        // Echo request 8 becomes echo reply 0 (RFC 792); a wrong checksum stays as wrong as it was.
-        icmp[0] = 0
-        let checksum = Checksum.updated(icmp.u16(2), from: 0x0800, to: 0)
+        // Echo request 8 becomes echo reply 0 (RFC 792).
+        turnAround(icmp, from: 0x0800, to: 0)
+        if emitAnswer(frame) { counters.add(.echoReplies) }
+    }
+
+    private mutating func answerEcho(_ frame: Frame, _ ip: IPv6Header) {
+        let message = ICMPv6Message(ip)
+        guard ip.nextHeader == ICMPv6Message.proto, ip.payloadLength >= 8, message.type == ICMPv6Message.echoRequest,
+            message.code == 0
+        else { return drop(frame, .gatewayUnserved) }
+        let (source, destination) = (ip.source, ip.destination)
+        swapMACs(frame.bytes)
+        ip.ip[7] = 128
+        ip.ip.store(ipv6: destination, at: 8)
+        ip.ip.store(ipv6: source, at: 24)
+        // The addresses are in the checksum too, whichever is the source (RFC 4443 section 2.3).
+        turnAround(
+            message.bytes, from: ICMPv6Message.echoRequest.u16 &<< 8, to: ICMPv6Message.echoReply.u16 &<< 8)
+        if emitAnswer(frame) { counters.add(.echoReplies) }
+    }
+
+    private func swapMACs(_ bytes: Bytes) {
+        let asker = bytes.mac(Ethernet.source)
+        bytes.store(bytes.mac(Ethernet.destination), at: Ethernet.source)
+        bytes.store(asker, at: Ethernet.destination)
+    }
+
+    /// Another type and code; a wrong checksum stays as wrong as it was.
+    private func turnAround(_ icmp: Bytes, from request: UInt16, to reply: UInt16) {
+        icmp.store(reply, at: 0)
+        let checksum = Checksum.updated(icmp.u16(2), from: request, to: reply)
         // Zero stands for the same sum, but is wrong for a message of zeros only, where 0xFFFF is right.
         icmp.store(checksum == 0 ? 0xFFFF : checksum, at: 2)
-        if emitAnswer(frame) { counters.add(.echoReplies) }
     }
 
     private mutating func emitAnswer(_ frame: Frame) -> Bool {

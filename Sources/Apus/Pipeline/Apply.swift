@@ -8,19 +8,37 @@ import CApusIntrinsics
 
 // On `Ref`, so that none of its 128 bytes is copied.
 extension Ref where Value == Transposition {
-    /// docs/pipeline.md 2.3.
+    /// docs/pipeline.md 2.3. All in IPv4 is the common case, and has no choices to make.
     @inline(__always)
     func encapsulate(_ frame: inout Frame, _ flowID: UInt8) -> DropReason? {
+        value.families.areIPv4
+            ? encapsulate(&frame, flowID, isIPv6: false, isOuterIPv6: false) : encapsulateWide(&frame, flowID)
+    }
+
+    @inline(never)
+    private func encapsulateWide(_ frame: inout Frame, _ flowID: UInt8) -> DropReason? {
+        encapsulate(&frame, flowID, isIPv6: value.families.isIPv6, isOuterIPv6: value.families.isOuterIPv6)
+    }
+
+    @inline(__always)
+    private func encapsulate(
+        _ frame: inout Frame, _ flowID: UInt8, isIPv6: Bool, isOuterIPv6: Bool
+    ) -> DropReason? {
         let bytes = frame.bytes
-        let ip = IPv4Header(bytes.advanced(by: Ethernet.headerLength))
-        if value.isRouted != 0, ip.ttl <= 1 { return .ttlExpired }
-        let length = ip.totalLength
-        if length.u32 > value.maximum { return .mtuExceeded }
+        let ip = bytes.advanced(by: Ethernet.headerLength)
+        if value.isRouted != 0, ttl(of: ip, isIPv6) <= 1 { return .ttlExpired }
+        let length = isIPv6 ? IPv6Header(ip).totalLength : IPv4Header(ip).totalLength
+        if length > value.maximum.int { return .mtuExceeded }
         let headroom = frame.headroom
         if headroom < Value.headerRoom.u16, headroom < value.headerLength.u16 { return .noHeadroom }
-        if value.isRouted != 0 { route(bytes) }
+        if value.isRouted != 0 { route(bytes, isIPv6) }
         frame.length = (Ethernet.headerLength &+ length).u32
-        writeHeader(before: bytes, headroom: headroom, length.u32, ip.typeOfService, flowID)
+        let tos = isIPv6 ? IPv6Header(ip).trafficClass : IPv4Header(ip).typeOfService
+        if !isOuterIPv6 {
+            writeIPv4Header(before: bytes, headroom: headroom, length.u32, tos, flowID)
+        } else {
+            writeIPv6Header(before: bytes, headroom: headroom, length, tos, flowID)
+        }
         frame.push(value.headerLength.int)
         frame.flags = APUS_FRAME_ENCAPSULATED
         frame.port = value.egress
@@ -29,38 +47,67 @@ extension Ref where Value == Transposition {
 
     /// The template, then the four fields that differ from packet to packet: total length, TOS, checksum, FlowID.
     @inline(__always)
-    private func writeHeader(
+    private func writeIPv4Header(
         before bytes: Bytes, headroom: UInt16, _ length: UInt32, _ tos: UInt8, _ flowID: UInt8
     ) {
-        let room = Value.headerRoom
+        let room = Value.headerRoomIPv4
         if headroom >= room.u16 {
-            unsafe apus_copy48(bytes.base - room, raw)
+            unsafe apus_copy48(bytes.base - room, raw + (Value.headerRoom &- room))
         } else {
-            let length = value.headerLength.int
-            unsafe apus_copy(bytes.base - length, raw + (room &- length), length)
+            copyHeader(before: bytes)
         }
         // The last 28 bytes are IPv4 and GRE.
         bytes[-27] = tos
-        bytes.store((length &+ Value.overhead).u16, at: -26)
+        bytes.store((length &+ NVGRE.overheadIPv4).u16, at: -26)
         bytes.store(~Checksum.fold(value.headerSum &+ length &+ tos.u32), at: -18)
         bytes[-1] = flowID
+    }
+
+    /// Here: traffic class and flow label, payload length, FlowID.
+    @inline(__always)
+    private func writeIPv6Header(
+        before bytes: Bytes, headroom: UInt16, _ length: Int, _ trafficClass: UInt8, _ flowID: UInt8
+    ) {
+        let room = Value.headerRoom
+        if headroom >= room.u16 {
+            unsafe apus_copy80(bytes.base - room, raw)
+        } else {
+            copyHeader(before: bytes)
+        }
+        // The last 48 bytes are IPv6 and GRE. The flow label lets routers that look no further tell flows apart (RFC 6438).
+        bytes.store(0x6000_0000 | trafficClass.u32 &<< 20 | flowID.u32, at: -48)
+        bytes.store((length &+ Ethernet.headerLength &+ GREHeader.length).u16, at: -44)
+        bytes[-1] = flowID
+    }
+
+    /// Little headroom: exactly the header.
+    private func copyHeader(before bytes: Bytes) {
+        let length = value.headerLength.int
+        unsafe apus_copy(bytes.base - length, raw + (Value.headerRoom &- length), length)
     }
 
     @inline(__always)
     func deliver(_ frame: inout Frame) -> DropReason? {
         if value.isRouted != 0 {
-            if IPv4Header(frame.bytes.advanced(by: Ethernet.headerLength)).ttl <= 1 { return .ttlExpired }
-            route(frame.bytes)
+            let isIPv6 = value.families.isIPv6
+            if ttl(of: frame.bytes.advanced(by: Ethernet.headerLength), isIPv6) <= 1 { return .ttlExpired }
+            route(frame.bytes, isIPv6)
         }
         frame.flags = 0
         frame.port = value.egress
         return nil
     }
 
+    @inline(__always)
+    private func ttl(of ip: Bytes, _ isIPv6: Bool) -> UInt8 {
+        isIPv6 ? IPv6Header(ip).hopLimit : IPv4Header(ip).ttl
+    }
+
     /// TTL and destination MAC of a routed packet.
     @inline(__always)
-    private func route(_ bytes: Bytes) {
-        IPv4Header(bytes.advanced(by: Ethernet.headerLength)).decrementTTL()
+    private func route(_ bytes: Bytes, _ isIPv6: Bool) {
+        let ip = bytes.advanced(by: Ethernet.headerLength)
+        if isIPv6 { ip[7] &-= 1 } else { IPv4Header(ip).decrementTTL() }
         bytes.storeRaw(value.destinationMAC.u32, at: 0)
         bytes.storeRaw((value.destinationMAC &>> 32).u16, at: 4)
     }
@@ -68,22 +115,42 @@ extension Ref where Value == Transposition {
     /// docs/pipeline.md 4, steps 15 and 16.
     @inline(__always)
     func decapsulate(_ frame: inout Frame) -> DropReason? {
+        if !value.families.areIPv4 { return decapsulateWide(&frame) }
         let outerLength = value.headerLength.int
         let outer = IPv4Header(frame.bytes.advanced(by: outerLength &- 28))  // IPv4 and GRE
-        return decapsulate(&frame, outer, offset: outerLength, length: outer.totalLength &- 28)
+        return decapsulate(
+            &frame, outer.typeOfService, offset: outerLength, length: outer.totalLength &- 28, isIPv6: false)
+    }
+
+    @inline(never)
+    private func decapsulateWide(_ frame: inout Frame) -> DropReason? {
+        let (outerLength, isIPv6) = (value.headerLength.int, value.families.isIPv6)
+        let end = frame.bytes.advanced(by: outerLength &- GREHeader.length)
+        let tos: UInt8
+        let length: Int
+        if value.families.isOuterIPv6 {
+            let outer = IPv6Header(end.advanced(by: -IPv6Header.length))
+            (tos, length) = (outer.trafficClass, outer.payloadLength)
+        } else {
+            let outer = IPv4Header(end.advanced(by: -IPv4Header.minimumLength))
+            (tos, length) = (outer.typeOfService, outer.totalLength &- IPv4Header.minimumLength)
+        }
+        return decapsulate(
+            &frame, tos, offset: outerLength, length: length &- GREHeader.length, isIPv6: isIPv6)
     }
 
     @inline(__always)
-    func decapsulate(_ frame: inout Frame, _ outer: IPv4Header, offset: Int, length: Int) -> DropReason? {
-        let inner = IPv4Header(frame.bytes.advanced(by: offset &+ Ethernet.headerLength))
-        let (outerECN, innerECN) = (outer.typeOfService & 3, inner.typeOfService & 3)
+    func decapsulate(_ frame: inout Frame, _ outerTOS: UInt8, offset: Int, length: Int, isIPv6: Bool) -> DropReason? {
+        let inner = frame.bytes.advanced(by: offset &+ Ethernet.headerLength)
+        let innerTOS = isIPv6 ? IPv6Header(inner).trafficClass : IPv4Header(inner).typeOfService
+        let (outerECN, innerECN) = (outerTOS & 3, innerTOS & 3)
         if outerECN != innerECN, outerECN != 0 {
             // RFC 6040 section 4.2, figure 4.
             if outerECN == 3 {
                 if innerECN == 0 { return .ecn }
-                inner.setECN(3)
+                setECN(3, of: inner, isIPv6)
             } else if outerECN == 1, innerECN == 2 {
-                inner.setECN(1)
+                setECN(1, of: inner, isIPv6)
             }
         }
         frame.pop(offset)
@@ -93,9 +160,14 @@ extension Ref where Value == Transposition {
         return nil
     }
 
+    @inline(never)
+    private func setECN(_ ecn: UInt8, of ip: Bytes, _ isIPv6: Bool) {
+        if isIPv6 { IPv6Header(ip).setECN(ecn) } else { IPv4Header(ip).setECN(ecn) }
+    }
+
     /// What comes before in the order of checks comes before here too.
     func refusal(of frame: Frame) -> DropReason {
-        let isExpired = value.isRouted != 0 && IPv4Header(frame.bytes.advanced(by: Ethernet.headerLength)).ttl <= 1
+        let isExpired = value.isRouted != 0 && IPPacket(in: frame.bytes).ttl <= 1
         return isExpired ? .ttlExpired : DropReason(value: value.reason)
     }
 }
@@ -121,8 +193,8 @@ extension Worker {
         if scratch.value.kind == .drop { return drop(frame, scratch.refusal(of: frame)) }
         var sent = frame
         let reason = scratch.decapsulate(
-            &sent, IPv4Header(frame.bytes.advanced(by: outer.linkLength)), offset: outer.innerOffset,
-            length: outer.innerLength)
+            &sent, IPv4Header(frame.bytes.advanced(by: outer.linkLength)).typeOfService, offset: outer.innerOffset,
+            length: outer.innerLength, isIPv6: scratch.value.families.isIPv6)
         finish(scratch, frame, sent, reason)
     }
 

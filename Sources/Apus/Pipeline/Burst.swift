@@ -67,12 +67,12 @@ extension Worker {
     mutating func applyCarefully(_ frame: Frame, at i: Int) {
         if held.waitingCount != 0 { releaseResolved() }
         isExtra = false
-        if !staged[i].hasKey { return processSlowly(frame) }
-        if let entry = cache.find(staged[i].hash, staged[i].key) {
-            let flow = cache.entries.advanced(by: entry)
+        let packet = staged.advanced(by: i)
+        if packet.value.form == .none { return processSlowly(frame) }
+        if let flow = findFlow(packet) {
             let number = flow.value.transposition
             let transposition = transpositions.place(of: number)
-            if isCurrent(flow.value, transposition), transposition.value.outerIdentity == staged[i].outerIdentity,
+            if isCurrent(flow.value, transposition), transposition.value.outerIdentity == packet.value.outerIdentity,
                 transposition.value.neighborEpoch == neighborEpoch || refresh(number)
             {
                 counters.add(.flowHits)
@@ -83,11 +83,18 @@ extension Worker {
             }
         }
         counters.add(.flowMisses)
-        classify(frame, at: i)
+        classify(frame, packet)
+    }
+
+    private func findFlow(_ packet: Ref<Staged>) -> Ref<FlowState>? {
+        if packet.value.form == .wide {
+            return wideCache.find(packet.value.hash, packet.value.wideKey).map { wideCache.state($0) }
+        }
+        return cache.find(packet.value.hash, packet.value.key).map { cache.state($0) }
     }
 
     @inline(__always)
-    func isCurrent(_ flow: FlowEntry, _ transposition: Ref<Transposition>) -> Bool {
+    func isCurrent(_ flow: FlowState, _ transposition: Ref<Transposition>) -> Bool {
         flow.stamp >= floor && flow.stamp >= tables.scopes.lastChange(transposition.value.scope)
     }
 

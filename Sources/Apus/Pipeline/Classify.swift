@@ -15,34 +15,36 @@ enum Decision {
 extension Worker {
     /// A flow that is not in the cache, or no longer valid there: decide, remember, apply.
     @inline(never)
-    mutating func classify(_ frame: Frame, at i: Int) {
-        let key = staged[i].key
-        let hash = staged[i].hash
+    mutating func classify(_ frame: Frame, _ packet: Ref<Staged>) {
         let decision: Decision
-        if staged[i].outerIdentity == 0 {
+        if packet.value.outerIdentity == 0 {
             decision = decideVM(frame)
         } else if let outer = OuterPacket(fast: frame) {
             decision = decideProvider(frame, outer)
         } else {
             return processSlowly(frame)
         }
-        carryOut(decision, frame, key, hash)
+        carryOut(decision, frame, packet)
     }
 
-    mutating func carryOut(_ decision: Decision, _ frame: Frame, _ key: FlowKey, _ hash: UInt64) {
-        let flowID = settings.sendsFlowID ? key.flowID : 0
+    mutating func carryOut(_ decision: Decision, _ frame: Frame, _ packet: Ref<Staged>) {
+        let flowID = settings.sendsFlowID ? packet.value.flowID : 0
         switch decision {
         case .flow:
             // A next hop that only short flows use is kept alive here, not on the hit path.
             if scratch.value.neighbor != none, keepAlive(scratch.value.neighbor, scratch) == nil {
-                return carryOut(.unresolved(scratch.value.neighbor), frame, key, hash)
+                return carryOut(.unresolved(scratch.value.neighbor), frame, packet)
             }
-            remember(key, hash, flowID, length: frame.length)
+            if packet.value.form == .wide {
+                remember(packet.value.wideKey, packet.value.hash, in: wideCache, flowID, length: frame.length)
+            } else {
+                remember(packet.value.key, packet.value.hash, in: cache, flowID, length: frame.length)
+            }
             apply(scratch, flowID, to: frame)
         case .packet:
             apply(scratch, flowID, to: frame)
         case .unresolved(let neighbor):
-            if scratch.value.isRouted != 0, IPv4Header(frame.bytes.advanced(by: Ethernet.headerLength)).ttl <= 1 {
+            if scratch.value.isRouted != 0, IPPacket(in: frame.bytes).ttl <= 1 {
                 refuse(frame, .ttlExpired, maximum: 0)
             } else {
                 hold(frame, for: neighbor)
@@ -50,28 +52,33 @@ extension Worker {
         }
     }
 
-    /// Put the flow whose result is in `scratch` into the cache.
-    private mutating func remember(_ key: FlowKey, _ hash: UInt64, _ flowID: UInt8, length: UInt32) {
+    /// Put the flow whose result is in `scratch` into a cache.
+    private mutating func remember<Key: FlowIdentity>(
+        _ key: Key, _ hash: UInt64, in cache: FlowCache<Key>, _ flowID: UInt8, length: UInt32
+    ) {
         replacements &+= 1
         scratch.value.neighborEpoch = neighborEpoch
         let scope = scratch.value.scope
         let index: Int
         if let present = cache.find(hash, key) {
-            forget(present)
+            forget(present, in: cache)
             index = present
         } else {
             let placement = cache.place(
                 hash, scope: scope,
-                scopeOf: { transpositions[cache.entries[$0].transposition].scope },
-                isStale: { !isCurrent(cache.entries[$0], transpositions.place(of: cache.entries[$0].transposition)) })
+                scopeOf: { transpositions[cache.state($0).value.transposition].scope },
+                isStale: {
+                    let flow = cache.state($0)
+                    return !isCurrent(flow.value, transpositions.place(of: flow.value.transposition))
+                })
             switch placement {
             case .free(let free): index = free
             case .stale(let stale):
-                forget(stale)
+                forget(stale, in: cache)
                 index = stale
             case .evict(let victim):
                 counters.add(.flowEvictions)
-                forget(victim)
+                forget(victim, in: cache)
                 index = victim
             case .suppressed:
                 counters.add(.flowSuppressed)
@@ -83,26 +90,33 @@ extension Worker {
             return
         }
         transpositions[number].neighborEpoch = neighborEpoch
+        let result = (number &+ 1).u32 &<< 8 | flowID.u32
         cache.entries[index] = FlowEntry(
-            key: key, stamp: version.u32, result: (number &+ 1).u32 &<< 8 | flowID.u32, packets: 1, bytes: length.u64)
+            key: key, state: FlowState(stamp: version.u32, result: result, packets: 1, bytes: length.u64))
         cache.gained(scope)
         counters.add(.flowInserts)
         counters.add(.flowEntries)
     }
 
-    private mutating func forget(_ index: Int) {
-        let number = cache.entries[index].transposition
+    private mutating func forget<Key>(_ index: Int, in cache: FlowCache<Key>) {
+        let flow = cache.state(index)
+        let number = flow.value.transposition
         cache.lost(transpositions[number].scope)
         transpositions.release(number)
-        cache.entries[index].result = 0
+        flow.value.result = 0
         counters.subtract(.flowEntries)
     }
 
     /// The versions' lower half starts over: stamps of before mean nothing any more.
     mutating func forgetAllFlows() {
+        forgetAll(in: cache)
+        forgetAll(in: wideCache)
+    }
+
+    private mutating func forgetAll<Key>(in cache: FlowCache<Key>) {
         var index = 0
         while index <= cache.mask {
-            if !cache.entries[index].isFree { forget(index) }
+            if !cache.state(index).value.isFree { forget(index, in: cache) }
             index &+= 1
         }
     }

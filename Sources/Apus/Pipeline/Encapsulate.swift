@@ -20,11 +20,11 @@ extension Worker {
             isStatic
             ? tables.neighbors[neighborNumber].mac : tables.cells[tables.neighbors[neighborNumber].cell].value.mac
         scratch.value.egress = route.port
-        // Ethernet and its tag do not count for the MTU.
         let mtu = tables.ports[portNumber].mtu.u32
-        scratch.value.maximum = mtu > Transposition.overhead ? mtu &- Transposition.overhead : 0
+        let overhead = pa.isV4 ? NVGRE.overheadIPv4 : NVGRE.overheadIPv6
+        scratch.value.maximum = mtu > overhead ? (mtu &- overhead).u16 : 0
         scratch.value.neighbor = isStatic ? none : neighborNumber
-        writeTemplate(from: tables.addresses[sourceNumber], to: pa, mac ?? .broadcast, vsid)
+        writeTemplate(tables.addresses[sourceNumber], pa, mac ?? .broadcast, vsid)
         return mac == nil ? .unresolved(neighborNumber) : .flow
     }
 
@@ -34,11 +34,15 @@ extension Worker {
         return .flow
     }
 
-    /// Outer Ethernet, IPv4 and GRE, right-aligned, with TOS, total length, checksum and FlowID 0.
-    private func writeTemplate(from source: ProviderAddress, to pa: IPAddress, _ nextHop: MACAddress, _ vsid: UInt32) {
+    /// Outer Ethernet, IP and GRE, right-aligned, with 0 for what differs from packet to packet.
+    private func writeTemplate(
+        _ source: ProviderAddress, _ pa: IPAddress, _ nextHop: MACAddress, _ vsid: UInt32
+    ) {
         let isTagged = source.vlan != 0
-        let length = Ethernet.headerLength &+ (isTagged ? Ethernet.tagLength : 0) &+ 28
+        let link = Ethernet.headerLength &+ (isTagged ? Ethernet.tagLength : 0)
+        let length = link &+ (pa.isV4 ? IPv4Header.minimumLength : IPv6Header.length) &+ GREHeader.length
         scratch.value.headerLength = length.u8
+        scratch.value.families.isOuterIPv6 = !pa.isV4
         let start = scratchHeader.advanced(by: Transposition.headerRoom &- length)
         start.store(nextHop, at: Ethernet.destination)
         start.store(source.mac, at: Ethernet.source)
@@ -46,20 +50,27 @@ extension Worker {
             start.store(UInt16(0x8100), at: 12)
             start.store(source.vlan, at: 14)
         }
-        start.store(Ethernet.ipv4, at: length &- 30)
+        start.store(pa.isV4 ? Ethernet.ipv4 : Ethernet.ipv6, at: link &- 2)
 
-        let ip = start.advanced(by: length &- 28)
-        ip[0] = 0x45
-        ip.store(UInt16(0x4000), at: 6)  // DF: NVGRE is never fragmented (RFC 7637 section 4.4)
-        ip[8] = settings.outerTTL
-        ip[9] = GREHeader.ipProtocol
-        ip.store(source.address.v4, at: 12)
-        ip.store(pa.v4, at: 16)
-        scratch.value.headerSum = Checksum.sum(ip, 20) &+ Transposition.overhead
+        let ip = start.advanced(by: link)
+        if pa.isV4 {
+            ip[0] = 0x45
+            ip.store(UInt16(0x4000), at: 6)  // DF: NVGRE is never fragmented (RFC 7637 section 4.4)
+            ip[8] = settings.outerTTL
+            ip[9] = GREHeader.ipProtocol
+            ip.store(source.address.v4, at: 12)
+            ip.store(pa.v4, at: 16)
+            scratch.value.headerSum = Checksum.sum(ip, 20) &+ NVGRE.overheadIPv4
+        } else {
+            IPv6Header(ip).write(
+                payload: 0, nextHeader: GREHeader.ipProtocol, hopLimit: settings.outerTTL, from: source.address,
+                to: pa)
+        }
 
-        ip.store(GREHeader.keyPresent, at: 20)
-        ip.store(GREHeader.transparentEthernet, at: 22)
-        ip.store(vsid &<< 8, at: 24)
+        let gre = start.advanced(by: length &- GREHeader.length)
+        gre.store(GREHeader.keyPresent, at: 0)
+        gre.store(GREHeader.transparentEthernet, at: 2)
+        gre.store(vsid &<< 8, at: 4)
     }
 
     /// The header of `scratch` as bytes. It is the first field.

@@ -5,59 +5,103 @@
 extension Worker {
     /// Drop a packet, and tell its sender where that helps: when it expired, and when it is too big for the tunnel, which
     /// takes customer packets of up to `maximum` bytes.
-    mutating func refuse(_ frame: Frame, _ reason: DropReason, maximum: UInt32) {
+    mutating func refuse(_ frame: Frame, _ reason: DropReason, maximum: UInt16) {
         if reason == .ttlExpired {
-            sendError(to: frame, type: 11, code: 0, mtu: 0)
+            sendError(to: frame, .timeExceeded, mtu: 0)
         } else if reason == .mtuExceeded {
-            sendError(to: frame, type: 3, code: 4, mtu: min(maximum, 0xFFFF).u16)
+            sendError(to: frame, .tooBig, mtu: maximum)
         }
         drop(frame, reason)
     }
 
-    /// RFC 792; when not to: RFC 1812 section 4.3.2.7.
-    private mutating func sendError(to frame: Frame, type: UInt8, code: UInt8, mtu: UInt16) {
-        let bytes = frame.bytes
-        let ip = IPv4Header(bytes.advanced(by: Ethernet.headerLength))
-        let sender = bytes.mac(Ethernet.source)
+    private enum ICMPError {
+        case timeExceeded
+        case tooBig
+    }
+
+    /// RFC 792, RFC 4443; when not to: RFC 1812 section 4.3.2.7, RFC 4443 section 2.4.
+    private mutating func sendError(to frame: Frame, _ error: ICMPError, mtu: UInt16) {
+        let packet = IPPacket(in: frame.bytes)
+        let sender = frame.bytes.mac(Ethernet.source)
         guard settings.sendsErrors, let number = findPort(frame.port), tables.ports[number].kind == Port.vm,
-            ip.fragmentOffset == 0, !isError(ip, readable: frame.readable &- Ethernet.headerLength),
-            ip.hasCorrectChecksum, sender.isUsable,
-            let gateway = gateway(of: IPAddress(v4: ip.source), vsid: tables.ports[number].vsid)
+            mayBeAnswered(packet, readable: frame.readable &- Ethernet.headerLength), sender.isUsable,
+            let (address, mac) = router(for: packet.source, vsid: tables.ports[number].vsid)
         else { return }
         if !mayTell(frame.port) { return counters.add(.icmpSuppressed) }
 
         counters.add(.generated)
-        let quoted = min(ip.totalLength, Self.quotedMaximum, frame.contiguous.int &- Ethernet.headerLength)
-        let length = Ethernet.headerLength &+ 28 &+ quoted
-        guard let error = buffers.allocate(length) else { return counters.addDrop(.noBuffer) }
-        let start = error.bytes
+        let header = packet.isIPv6 ? Self.headersIPv6 : Self.headersIPv4
+        let quotedMaximum = packet.isIPv6 ? Self.quotedMaximumIPv6 : Self.quotedMaximumIPv4
+        let quoted = min(packet.totalLength, quotedMaximum, frame.contiguous.int &- Ethernet.headerLength)
+        guard let made = buffers.allocate(Ethernet.headerLength &+ header &+ quoted) else {
+            return counters.addDrop(.noBuffer)
+        }
+        let start = made.bytes
         start.store(sender, at: Ethernet.destination)
-        start.store(gatewayMAC(gateway, vsid: tables.ports[number].vsid), at: Ethernet.source)
-        start.store(Ethernet.ipv4, at: Ethernet.etherType)
-
-        let header = start.advanced(by: Ethernet.headerLength)
-        header.store(UInt32(0x45C0_0000) | (28 &+ quoted).u32, at: 0)  // precedence 6: RFC 1812 section 4.3.2.5
-        header.store(UInt32(0x0000_4000), at: 4)
-        header.store(UInt32(0x8001_0000), at: 8)
-        header.store(gateway.v4, at: 12)
-        header.store(ip.source, at: 16)
-        header.store(~Checksum.fold(Checksum.sum(header, 20)), at: 10)
-
-        let icmp = start.advanced(by: Ethernet.headerLength &+ 20)
-        icmp.store(type.u32 &<< 24 | code.u32 &<< 16, at: 0)
-        icmp.store(mtu.u32, at: 4)  // RFC 1191 section 4
-        icmp.advanced(by: 8).copy(quoted, from: ip.ip)
-        icmp.store(~Checksum.fold(Checksum.sum(icmp, 8 &+ quoted)), at: 2)
-
-        if emitMade(error, to: frame.port) { counters.add(.icmpErrors) }
+        start.store(mac, at: Ethernet.source)
+        start.store(frame.bytes.u16(Ethernet.etherType), at: Ethernet.etherType)
+        let ip = start.advanced(by: Ethernet.headerLength)
+        ip.advanced(by: header).copy(quoted, from: packet.ip)
+        if packet.isIPv6 {
+            writeIPv6(error, mtu, quoted, IPv6Header(ip), from: address, to: packet.v6.source)
+        } else {
+            writeIPv4(error, mtu, quoted, ip, from: address.v4, to: packet.v4.source)
+        }
+        if emitMade(made, to: frame.port) { counters.add(.icmpErrors) }
     }
 
-    /// Of the packet that could not be delivered: the error has 576 bytes then (RFC 1812 section 4.3.2.3).
-    private static var quotedMaximum: Int { 548 }
+    private func writeIPv4(
+        _ error: ICMPError, _ mtu: UInt16, _ quoted: Int, _ ip: Bytes, from source: UInt32, to destination: UInt32
+    ) {
+        ip.store(UInt32(0x45C0_0000) | (28 &+ quoted).u32, at: 0)  // precedence 6: RFC 1812 section 4.3.2.5
+        ip.store(UInt32(0x0000_4000), at: 4)
+        ip.store(UInt32(0x8001_0000), at: 8)
+        ip.store(source, at: 12)
+        ip.store(destination, at: 16)
+        ip.store(~Checksum.fold(Checksum.sum(ip, 20)), at: 10)
+
+        let icmp = ip.advanced(by: 20)
+        // Time exceeded in transit; fragmentation needed, with the next hop's MTU (RFC 1191 section 4).
+        icmp.store(error == .timeExceeded ? UInt32(0x0B00_0000) : 0x0304_0000, at: 0)
+        icmp.store(mtu.u32, at: 4)
+        icmp.store(~Checksum.fold(Checksum.sum(icmp, 8 &+ quoted)), at: 2)
+    }
+
+    private func writeIPv6(
+        _ error: ICMPError, _ mtu: UInt16, _ quoted: Int, _ ip: IPv6Header, from source: IPAddress,
+        to destination: IPAddress
+    ) {
+        ip.write(payload: 8 &+ quoted, nextHeader: ICMPv6Message.proto, hopLimit: 128, from: source, to: destination)
+        let message = ICMPv6Message(ip)
+        let type = error == .timeExceeded ? ICMPv6Message.timeExceeded : ICMPv6Message.packetTooBig
+        message.bytes.store(type.u32 &<< 24, at: 0)
+        message.bytes.store(mtu.u32, at: 4)
+        message.writeChecksum()
+    }
+
+    /// IP and ICMP.
+    private static var headersIPv4: Int { 28 }
+    private static var headersIPv6: Int { 48 }
+    /// Of the packet that could not be delivered: the error has 576 bytes then (RFC 1812 section 4.3.2.3), or 1280 (RFC 4443
+    /// section 2.4 c).
+    private static var quotedMaximumIPv4: Int { 548 }
+    private static var quotedMaximumIPv6: Int { 1232 }
     /// Errors that may follow each other at once.
     private static var errorBurst: UInt64 { 10 }
 
-    /// No error is sent for an ICMP message that is no query, or is cut off before its type.
+    /// No error is sent for a later fragment, for a broken header, or for an ICMP message that is no query or is cut off before
+    /// its type.
+    private func mayBeAnswered(_ packet: IPPacket, readable: Int) -> Bool {
+        if packet.isIPv6 {
+            let upper = packet.v6.upperLayer(readable: readable)
+            if upper.isLaterFragment { return false }
+            return upper.proto != ICMPv6Message.proto
+                || (upper.isReadable && packet.ip[upper.offset] >= ICMPv6Message.firstQuery)
+        }
+        let ip = packet.v4
+        return ip.fragmentOffset == 0 && !isError(ip, readable: readable) && ip.hasCorrectChecksum
+    }
+
     private func isError(_ ip: IPv4Header, readable: Int) -> Bool {
         guard ip.proto == 1 else { return false }
         let header = ip.headerLength
@@ -75,18 +119,24 @@ extension Worker {
         return true
     }
 
-    /// The gateway of the on-link prefix of the virtual subnet that has this address: of the longest, if several have.
-    private func gateway(of address: IPAddress, vsid: UInt32) -> IPAddress? {
+    /// As whom the router talks to this address: the gateway of the longest on-link prefix of the virtual subnet that has
+    /// it; to a link-local one as the first IPv6 gateway's link-local address.
+    private func router(for address: IPAddress, vsid: UInt32) -> (IPAddress, MACAddress)? {
+        if address.isLinkLocal {
+            guard let first = nextIPv6Route(vsid: vsid, flags: 0, after: nil) else { return nil }
+            let mac = gatewayMAC(first.gateway, vsid: vsid)
+            return (.linkLocal(mac), mac)
+        }
         var best: CustomerRoute?
         _ = tables.routes.findSecondary(CustomerRoute.hash(tables.key, onLinkIn: vsid), at: version) {
             let route = tables.routes[$0]
-            if route.vsid == vsid, route.isOnLink, address.masked(route.length) == route.prefix,
-                route.length > best?.length ?? 0
+            if route.vsid == vsid, route.isOnLink, address.isIn(route.prefix, route.length),
+                best.map({ route.length > $0.length }) ?? true
             {
                 best = route
             }
             return false
         }
-        return best?.prefix.gateway(prefixLength: best?.length ?? 0)
+        return best.map { ($0.gateway, gatewayMAC($0.gateway, vsid: vsid)) }
     }
 }

@@ -131,7 +131,7 @@ extension Worker {
             trace.value.text.put(", resolved")
         } else {
             let isFailed = tables.cells[neighbor.cell].value.failed.load(ordering: .relaxed) != 0
-            trace.value.text.put(isFailed ? "does not answer ARP" : "not resolved yet")
+            trace.value.text.put(isFailed ? "does not answer" : "not resolved yet")
         }
     }
 

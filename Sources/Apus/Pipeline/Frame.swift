@@ -40,10 +40,11 @@ struct Frame {
             && contiguous.u32 >= min(length, Self.contiguousMinimum)
     }
 
-    /// Bytes at `bytes` that may be read: no more than 192, so that what is decided does not depend on how much of a
-    /// frame happens to be contiguous.
+    /// Bytes at `bytes` that are read when something is decided. They are contiguous in every frame, also when tags were
+    /// removed, so that no decision depends on how much more of a frame happens to be.
     @inline(__always)
-    var readable: Int { min(length, Self.contiguousMinimum).int }
+    var readable: Int { min(length.int, Self.readableMaximum) }
+    static var readableMaximum: Int { contiguousMinimum.int &- Ethernet.maximumTags &* Ethernet.tagLength }
 
     /// Remove bytes at the front; they are contiguous.
     @inline(__always)

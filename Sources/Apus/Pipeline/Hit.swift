@@ -8,17 +8,21 @@ import CApusIntrinsics
 extension Worker {
     @inline(__always)
     func lookUp(_ count: Int) {
-        let (staged, cache, transpositions) = (staged, cache, transpositions)
+        let (staged, cache, wideCache, transpositions) = (staged, cache, wideCache, transpositions)
         var i = 0
         while i < count {
             let packet = staged.advanced(by: i)
-            packet.value.flow = nil
-            if packet.value.hasKey, let entry = cache.find(packet.value.hash, packet.value.key) {
-                let flow = cache.entries.advanced(by: entry)
+            var flow: Ref<FlowState>?
+            if packet.value.form == .narrow {
+                if let entry = cache.find(packet.value.hash, packet.value.key) { flow = cache.state(entry) }
+            } else if packet.value.form == .wide {
+                if let entry = wideCache.find(packet.value.hash, packet.value.wideKey) { flow = wideCache.state(entry) }
+            }
+            packet.value.flow = flow
+            if let flow {
                 let result = transpositions.place(of: flow.value.transposition)
-                packet.value.flow = flow
                 packet.value.result = result
-                unsafe apus_prefetch(result.raw)
+                unsafe apus_prefetch(result.raw + 32)
             }
             i &+= 1
         }

@@ -47,12 +47,11 @@ extension Worker {
         } != nil
     }
 
-    /// The virtual subnet of the domain whose gateway this is.
-    func gatewaySubnet(_ address: IPAddress, domain: UInt32) -> UInt32? {
-        let number = tables.gateways.findSecondary(Gateway.hash(tables.key, domain: domain, address), at: version) {
+    /// The same of any virtual subnet of the domain.
+    func isGateway(_ address: IPAddress, domain: UInt32) -> Bool {
+        tables.gateways.findSecondary(Gateway.hash(tables.key, domain: domain, address), at: version) {
             tables.gateways[$0].domain == domain && tables.gateways[$0].address == address
-        }
-        return number.map { tables.gateways[$0].vsid }
+        } != nil
     }
 
     /// The MAC with which the router of this virtual subnet answers for this gateway address.
@@ -65,15 +64,47 @@ extension Worker {
         let number = tables.routes.findSecondary(CustomerRoute.hash(tables.key, onLinkIn: vsid), at: version) {
             let route = tables.routes[$0]
             return route.vsid == vsid && route.isOnLink
-                && gatewayMAC(route.prefix.gateway(prefixLength: route.length), vsid: vsid) == mac
+                && gatewayMAC(route.gateway, vsid: vsid) == mac
         }
         return number != nil
+    }
+
+    /// The MAC with which the router of this virtual subnet answers for this address: a gateway, or the link-local address
+    /// that belongs to an IPv6 gateway. nil: it is none of these.
+    func routerMAC(_ address: IPAddress, vsid: UInt32) -> MACAddress? {
+        if isGateway(address, vsid: vsid) { return gatewayMAC(address, vsid: vsid) }
+        guard address.isLinkLocal else { return nil }
+        var found: MACAddress?
+        _ = tables.routes.findSecondary(CustomerRoute.hash(tables.key, onLinkIn: vsid), at: version) {
+            let route = tables.routes[$0]
+            guard route.vsid == vsid, route.isOnLink, !route.prefix.isV4 else { return false }
+            let mac = gatewayMAC(route.gateway, vsid: vsid)
+            if IPAddress.linkLocal(mac) == address { found = mac }
+            return found != nil
+        }
+        return found
+    }
+
+    /// The first IPv6 on-link route of a virtual subnet that has all these flags and is behind `previous`, in the order of
+    /// prefixes and lengths.
+    func nextIPv6Route(vsid: UInt32, flags: UInt32, after previous: CustomerRoute?) -> CustomerRoute? {
+        var best: CustomerRoute?
+        _ = tables.routes.findSecondary(CustomerRoute.hash(tables.key, onLinkIn: vsid), at: version) {
+            let route = tables.routes[$0]
+            if route.vsid == vsid, route.isOnLink, !route.prefix.isV4, route.flags.u32 & flags == flags,
+                previous?.comesBefore(route) ?? true, !(best?.comesBefore(route) ?? false)
+            {
+                best = route
+            }
+            return false
+        }
+        return best
     }
 
     /// The customer route to an address: longest prefix, then lowest metric.
     func customerRoute(_ address: IPAddress, domain: UInt32, onLinkOnly: Bool) -> UInt32? {
         var best: UInt32?
-        tables.domains[domain].value.lengths.searchLongestFirst { length in
+        tables.domains[domain].value.lengths.searchLongestFirst(for: address) { length in
             let prefix = address.masked(length)
             _ = tables.routes.find(CustomerRoute.hash(tables.key, domain, prefix, length), at: version) {
                 let route = tables.routes[$0]
@@ -93,7 +124,7 @@ extension Worker {
     /// The provider route to an address.
     func providerRoute(_ address: IPAddress) -> UInt32? {
         var best: UInt32?
-        tables.shared.value.providerLengths.searchLongestFirst { length in
+        tables.shared.value.providerLengths.searchLongestFirst(for: address) { length in
             let prefix = address.masked(length)
             _ = tables.providerRoutes.find(ProviderRoute.hash(tables.key, prefix, length), at: version) {
                 let route = tables.providerRoutes[$0]
@@ -110,14 +141,14 @@ extension Worker {
         return best
     }
 
-    /// The provider address that packets through `port` to `nextHop` come from.
+    /// The provider address that packets through `port` to `nextHop` come from, of its family.
     func sourceAddress(port: UInt32, nextHop: IPAddress) -> UInt32? {
         var best: UInt32?
         var bestContains = false
         _ = tables.addresses.findSecondary(ProviderAddress.hash(tables.key, port: port), at: version) {
             let candidate = tables.addresses[$0]
-            guard candidate.port == port else { return false }
-            let contains = candidate.address.masked(candidate.length) == nextHop.masked(candidate.length)
+            guard candidate.port == port, candidate.address.isV4 == nextHop.isV4 else { return false }
+            let contains = nextHop.isIn(candidate.address.masked(candidate.length), candidate.length)
             let isBetter =
                 best.map {
                     contains != bestContains ? contains : candidate.address < tables.addresses[$0].address

@@ -161,47 +161,45 @@ extension Worker {
 
     // MARK: - Asking
 
-    /// Send an ARP request from the provider address of a transposition for its next hop.
+    /// Ask for a next hop, by ARP or neighbour discovery, from the provider address of a transposition: everybody
+    /// (`broadcast`) or the machine that it was until now.
     private mutating func ask(_ neighborNumber: UInt32, as transposition: Transposition, to mac: MACAddress) {
         let address = tables.neighbors[neighborNumber].address
         let cell = tables.cells[tables.neighbors[neighborNumber].cell]
         cell.value.requests.store(cell.value.requests.load(ordering: .relaxed) &+ 1, ordering: .relaxed)
         cell.value.requested.store(now, ordering: .relaxed)
-        let link = transposition.headerLength.int &- 28
-        cell.value.place.store(
-            NeighborCell.place(transposition.egress, vlan(of: transposition, link)), ordering: .relaxed)
+        let template = HeaderTemplate(transposition)
+        cell.value.place.store(NeighborCell.place(transposition.egress, template.vlan), ordering: .relaxed)
         counters.add(.generated)
 
-        let headerLength = transposition.headerLength.int
-        guard var frame = buffers.allocate(link &+ ARPPacket.length) else { return counters.addDrop(.noBuffer) }
+        let link = template.linkLength
+        let length = address.isV4 ? ARPPacket.length : NeighborDiscovery.length
+        guard var frame = buffers.allocate(link &+ length) else { return counters.addDrop(.noBuffer) }
         let bytes = frame.bytes
-        unsafe withUnsafePointer(to: transposition.header) {
-            unsafe apus_copy(bytes.base, UnsafeRawPointer($0) + (Transposition.headerRoom &- headerLength), link)
+        template.copyLink(to: bytes)
+        let sender = bytes.mac(Ethernet.source)
+        if address.isV4 {
+            bytes.store(mac, at: Ethernet.destination)
+            bytes.store(Ethernet.arp, at: link &- 2)
+            ARPPacket(bytes.advanced(by: link)).write(
+                operation: ARPPacket.request, sender: (sender, template.source.v4),
+                target: (MACAddress(0), address.v4))
+        } else {
+            let destination = mac == .broadcast ? address.solicitedNode : address
+            bytes.store(mac == .broadcast ? destination.multicastMAC : mac, at: Ethernet.destination)
+            bytes.store(Ethernet.ipv6, at: link &- 2)
+            NeighborDiscovery.write(
+                IPv6Header(bytes.advanced(by: link)), NeighborDiscovery.solicitation, flags: 0, target: address,
+                sender, from: template.source, to: destination)
         }
-        bytes.store(mac, at: Ethernet.destination)
-        bytes.store(Ethernet.arp, at: link &- 2)
-        let source = unsafe withUnsafePointer(to: transposition.header) {
-            unsafe UInt32(bigEndian: apus_load32(UnsafeRawPointer($0) + (Transposition.headerRoom &- 16)))
-        }
-        let unknown = MACAddress(0)
-        ARPPacket(bytes.advanced(by: link)).write(
-            operation: ARPPacket.request, sender: (bytes.mac(Ethernet.source), source),
-            target: (unknown, address.v4))
         frame.port = none
         if emitMade(frame, to: transposition.egress) { counters.add(.arpRequests) }
     }
 
-    /// The VLAN in the outer header of a transposition, 0 if there is none.
-    private func vlan(of transposition: Transposition, _ link: Int) -> UInt16 {
-        if link == Ethernet.headerLength { return 0 }
-        return unsafe withUnsafePointer(to: transposition.header) {
-            unsafe UInt16(bigEndian: apus_load16(UnsafeRawPointer($0) + (Transposition.headerRoom &- 32))) & 0x0FFF
-        }
-    }
-
     // MARK: - ARP from a provider port (section 5.1)
 
-    mutating func processProviderARP(_ frame: Frame, _ link: Int, _ vlan: UInt16) {
+    mutating func processProviderARP(_ frame: Frame, _ header: LinkHeader) {
+        let (link, vlan) = (header.length, header.vlan)
         let bytes = frame.bytes
         let arp = ARPPacket(bytes.advanced(by: link))
         guard arp.isWellFormed(available: frame.length.int &- link), arp.senderMAC.isUsable,
@@ -220,6 +218,33 @@ extension Worker {
             consume(frame)
         }
         learn(sender, senderMAC, on: NeighborCell.place(frame.port, vlan), isReplyToUs)
+    }
+
+    // MARK: - Neighbour discovery from a provider port (section 5.2)
+
+    mutating func processProviderDiscovery(_ frame: Frame, _ header: LinkHeader) {
+        let (link, vlan) = (header.length, header.vlan)
+        let sender = frame.bytes.mac(Ethernet.source)
+        let packet = NeighborDiscovery(IPv6Header(frame.bytes.advanced(by: link)))
+        guard packet.isWellFormed(readable: frame.readable &- link), sender.isUsable, packet.names(only: sender) else {
+            return drop(frame, .providerNDMalformed)
+        }
+        let place = NeighborCell.place(frame.port, vlan)
+        if packet.type == NeighborDiscovery.advertisement {
+            let isReplyToUs = packet.isSolicited && isOurs(frame.bytes.mac(Ethernet.destination), on: frame.port, vlan)
+            let target = packet.target
+            consume(frame)
+            if isReplyToUs || packet.isSolicited || packet.isOverride { learn(target, sender, on: place, isReplyToUs) }
+            return
+        }
+        let asker = packet.linkLayer(.source) == nil ? nil : packet.ip.source
+        let target = providerAddress(packet.target)
+        if let target, tables.addresses[target].port == frame.port, tables.addresses[target].vlan == vlan {
+            advertise(tables.addresses[target].mac, isRouter: false, to: frame, link: link)
+        } else {
+            consume(frame)
+        }
+        if let asker { learn(asker, sender, on: place, false) }
     }
 
     private func isOurs(_ mac: MACAddress, on port: UInt32, _ vlan: UInt16) -> Bool {

@@ -23,15 +23,8 @@ extension Worker {
             if frame.port != source.port { change(&source, to: frame.port, at: i) }
             source.bytes &+= frame.length.u64
             let packet = staged.advanced(by: i)
-            packet.value.hasKey = false
-            if source.kind != 0, frame.isValid, let (key, identity) = key(frame, source.kind) {
-                let hash = key.hash(hashKey)
-                packet.value.key = key
-                packet.value.hash = hash
-                packet.value.outerIdentity = identity
-                packet.value.hasKey = true
-                cache.prefetch(hash)
-            }
+            packet.value.form = .none
+            if source.kind != 0, frame.isValid { stage(frame, source.kind, packet, cache, hashKey) }
             i &+= 1
         }
         change(&source, to: none, at: count)
@@ -72,32 +65,98 @@ extension Worker {
         apus_prefetch_address(address &- 64)
     }
 
-    /// The key, and the identity of the outer header.
+    /// Make the key of a packet that the flow cache is for. The common ones first; the others outside of the loop.
     @inline(__always)
-    private func key(_ frame: Frame, _ kind: UInt8) -> (FlowKey, UInt64)? {
+    private func stage(
+        _ frame: Frame, _ kind: UInt8, _ packet: Ref<Staged>, _ cache: FlowCache<FlowKey>,
+        _ hashKey: Ref<apus_hash_key>
+    ) {
         let bytes = frame.bytes
         if kind == Port.vm {
-            if IPv4Header.isPlain(bytes, available: frame.length.int &- Ethernet.headerLength) {
-                return (FlowKey(plain: bytes, port: frame.port, vsid: 0, outer: 0), 0)
+            packet.value.outerIdentity = 0
+            let available = frame.length.int &- Ethernet.headerLength
+            if IPv4Header.isPlain(bytes, available: available) {
+                packet.value.set(FlowKey(plain: bytes, port: frame.port, vsid: 0, outer: 0), cache, hashKey)
+            } else if IPv6Header.isPlain(bytes, available: available) {
+                packet.value.set(WideFlowKey(plainIPv6: bytes, port: frame.port, vsid: 0), wideCache, hashKey)
+            } else {
+                stageVM(frame, packet)
             }
-            return vmKey(frame).map { ($0, 0) }
+            return
         }
-        guard let outer = OuterPacket(fast: frame) else { return nil }
-        let inner = bytes.advanced(by: outer.innerOffset)
-        if IPv4Header.isPlain(inner, available: outer.innerLength &- Ethernet.headerLength) {
-            let addresses = bytes.raw64(outer.linkLength &+ IPv4Header.addressesOffset)
-            return (FlowKey(plain: inner, port: frame.port, vsid: outer.vsid, outer: addresses), outer.identity)
+        let link = LinkHeader(frame)
+        if let outer = OuterPacket(ipv4: frame, link) {
+            packet.value.outerIdentity = outer.identity
+            let inner = bytes.advanced(by: outer.innerOffset)
+            if IPv4Header.isPlain(inner, available: outer.innerLength &- Ethernet.headerLength) {
+                let addresses = bytes.raw64(link.length &+ IPv4Header.addressesOffset)
+                packet.value.set(
+                    FlowKey(plain: inner, port: frame.port, vsid: outer.vsid, outer: addresses), cache, hashKey)
+            } else {
+                stageWide(frame, outer, packet, hashKey)
+            }
+        } else if let outer = OuterPacket(ipv6: frame, link) {
+            packet.value.outerIdentity = outer.identity
+            stageWide(frame, outer, packet, hashKey)
         }
-        return providerKey(frame, outer).map { ($0, outer.identity) }
     }
 
-    /// The key of an untagged, well-formed IPv4 packet from a vm port.
-    func vmKey(_ frame: Frame) -> FlowKey? {
+    @inline(__always)
+    private func stageWide(
+        _ frame: Frame, _ outer: OuterPacket, _ packet: Ref<Staged>, _ hashKey: Ref<apus_hash_key>
+    ) {
+        let inner = frame.bytes.advanced(by: outer.innerOffset)
+        if IPv6Header.isPlain(inner, available: outer.innerLength &- Ethernet.headerLength) {
+            var key = WideFlowKey(plainIPv6: inner, port: frame.port, vsid: outer.vsid)
+            key.setOuter(frame.bytes.advanced(by: outer.linkLength), isIPv6: outer.isIPv6)
+            packet.value.set(key, wideCache, hashKey)
+        } else {
+            _ = stageProvider(frame, outer, packet)
+        }
+    }
+
+    /// The key of an untagged, well-formed IP packet from a vm port that is not for the library itself.
+    @inline(never) @discardableResult
+    func stageVM(_ frame: Frame, _ packet: Ref<Staged>) -> Bool {
         let bytes = frame.bytes
-        guard bytes.u16(Ethernet.etherType) == Ethernet.ipv4 else { return nil }
-        let ip = IPv4Header(bytes.advanced(by: Ethernet.headerLength))
-        guard ip.isWellFormed(available: frame.length.int &- Ethernet.headerLength) else { return nil }
-        return FlowKey(
-            frame: bytes, readable: frame.readable &- Ethernet.headerLength, port: frame.port, vsid: 0, outer: 0)
+        guard IPPacket.isWellFormed(in: bytes, available: frame.length.int &- Ethernet.headerLength) else {
+            return false
+        }
+        packet.value.outerIdentity = 0
+        let readable = frame.readable &- Ethernet.headerLength
+        let ip = IPPacket(in: bytes)
+        if !ip.isIPv6 {
+            packet.value.set(
+                FlowKey(bytes, readable: readable, port: frame.port, vsid: 0, outer: 0), cache, tables.key)
+            return true
+        }
+        if ip.isNeighborDiscovery(readable: readable) { return false }
+        packet.value.set(WideFlowKey(bytes, readable: readable, port: frame.port, vsid: 0), wideCache, tables.key)
+        return true
+    }
+
+    /// The key of a packet whose inner frame is an untagged, well-formed IP packet that may come through a tunnel.
+    @inline(never)
+    func stageProvider(_ frame: Frame, _ outer: OuterPacket, _ packet: Ref<Staged>) -> Bool {
+        let inner = frame.bytes.advanced(by: outer.innerOffset)
+        guard IPPacket.isWellFormed(in: inner, available: outer.innerLength &- Ethernet.headerLength) else {
+            return false
+        }
+        packet.value.outerIdentity = outer.identity
+        let readable = frame.readable &- outer.innerOffset &- Ethernet.headerLength
+        let packetInside = IPPacket(in: inner)
+        let ip = frame.bytes.advanced(by: outer.linkLength)
+        if !outer.isIPv6, !packetInside.isIPv6 {
+            let addresses = ip.raw64(IPv4Header.addressesOffset)
+            packet.value.set(
+                FlowKey(inner, readable: readable, port: frame.port, vsid: outer.vsid, outer: addresses), cache,
+                tables.key)
+            return true
+        }
+        if packetInside.isNeighborDiscovery(readable: readable) { return false }
+        var key = WideFlowKey(inner, readable: readable, port: frame.port, vsid: outer.vsid)
+        key.setOuter(ip, isIPv6: outer.isIPv6)
+        packet.value.set(key, wideCache, tables.key)
+        return true
     }
 }

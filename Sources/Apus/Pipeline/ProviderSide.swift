@@ -2,6 +2,32 @@
 
 import CApus
 
+/// The Ethernet header of a frame from the provider network, with at most one tag.
+struct LinkHeader {
+    var length = Ethernet.headerLength
+    /// 0 when the frame ends inside the tag: `length` is more than it has then.
+    var etherType: UInt16
+    /// VLAN << 48, bit 62 for a tag (which may have VLAN 0), and bit 63, so that it is never 0.
+    var identity: UInt64 = 1 &<< 63
+
+    @inline(__always)
+    init(_ frame: Frame) {
+        let bytes = frame.bytes
+        etherType = bytes.u16(Ethernet.etherType)
+        guard Ethernet.isTag(etherType) else { return }
+        length = Ethernet.headerLength &+ Ethernet.tagLength
+        guard frame.length >= length.u32 else {
+            etherType = 0
+            return
+        }
+        identity = (bytes.u16(14) & 0x0FFF).u64 &<< 48 | 3 &<< 62
+        etherType = bytes.u16(16)
+    }
+
+    /// 0 if there is no tag.
+    var vlan: UInt16 { (identity &>> 48).u16 & 0x0FFF }
+}
+
 /// Where the parts of a frame from the provider network are.
 struct OuterPacket {
     /// Outer Ethernet header with its tag.
@@ -12,121 +38,183 @@ struct OuterPacket {
     var innerOffset: Int
     var innerLength: Int
     var vsid: UInt32
-    /// Outer destination MAC (memory order), VLAN << 48, bit 62 for a tag (which may have VLAN 0), and bit 63, so that it is
-    /// never 0.
+    /// Outer destination MAC (memory order) and ``LinkHeader/identity``.
     var identity: UInt64
+    var isIPv6: Bool
 
     /// The common case - at most one tag, no IP options, nothing wrong - or nil. Says nothing about *what* is wrong:
     /// `processFromProvider` does, check by check.
     @inline(__always)
     init?(fast frame: Frame) {
+        let link = LinkHeader(frame)
+        if link.etherType == Ethernet.ipv4 { self.init(ipv4: frame, link) } else { self.init(ipv6: frame, link) }
+    }
+
+    /// IPv4 without options, GRE, inner Ethernet.
+    @inline(__always)
+    init?(ipv4 frame: Frame, _ link: LinkHeader) {
         let bytes = frame.bytes
-        var link = Ethernet.headerLength
-        var etherType = bytes.u16(Ethernet.etherType)
-        var vlan: UInt64 = 0
-        if Ethernet.isTag(etherType) {
-            link = Ethernet.headerLength &+ Ethernet.tagLength
-            guard frame.length >= link.u32 else { return nil }
-            vlan = (bytes.u16(14) & 0x0FFF).u64
-            etherType = bytes.u16(16)
-        }
-        // Outer IPv4 without options, GRE, inner Ethernet.
-        guard etherType == Ethernet.ipv4, frame.length.int >= link &+ 42 else { return nil }
-        let ip = IPv4Header(bytes.advanced(by: link))
+        let ip = IPv4Header(bytes.advanced(by: link.length))
         // Not a fragment, GRE.
-        guard ip.ip[0] == 0x45, ip.ip.raw32(6) & UInt32(0x3FFF_00FF).bigEndian == UInt32(0x0000_002F).bigEndian
+        guard link.etherType == Ethernet.ipv4, frame.length.int >= link.length &+ 42, ip.ip[0] == 0x45,
+            ip.ip.raw32(6) & UInt32(0x3FFF_00FF).bigEndian == UInt32(0x0000_002F).bigEndian
         else { return nil }
         let total = ip.totalLength
-        guard total >= 42, total <= frame.length.int &- link else { return nil }
+        guard total >= 42, total <= frame.length.int &- link.length else { return nil }
         let checked = frame.flags & (APUS_FRAME_IP_CHECKSUM_GOOD | APUS_FRAME_IP_CHECKSUM_BAD)
         guard checked == APUS_FRAME_IP_CHECKSUM_GOOD || (checked == 0 && ip.hasCorrectChecksumWithoutOptions)
         else { return nil }
-        let gre = GREHeader(bytes.advanced(by: link &+ 20))
-        // Flags but for those that are ignored, and protocol type.
-        guard gre.gre.raw32(0) & UInt32(0xFC07_FFFF).bigEndian == UInt32(0x2000_6558).bigEndian else { return nil }
-        self.init(link: link, ip: 20, total: total, vsid: gre.vsid, vlan: vlan, bytes)
+        let gre = GREHeader(ip.ip.advanced(by: 20))
+        guard gre.isPlain else { return nil }
+        self.init(link: link, ip: 20, total: total, vsid: gre.vsid, bytes, isIPv6: false)
+    }
+
+    /// IPv6, GRE, inner Ethernet.
+    @inline(__always)
+    init?(ipv6 frame: Frame, _ link: LinkHeader) {
+        let bytes = frame.bytes
+        let ip = IPv6Header(bytes.advanced(by: link.length))
+        guard link.etherType == Ethernet.ipv6, frame.length.int >= link.length &+ 62, ip.version == 6,
+            ip.nextHeader == GREHeader.ipProtocol
+        else { return nil }
+        let total = ip.totalLength
+        guard total >= 62, total <= frame.length.int &- link.length else { return nil }
+        let gre = GREHeader(ip.ip.advanced(by: IPv6Header.length))
+        guard gre.isPlain else { return nil }
+        self.init(link: link, ip: IPv6Header.length, total: total, vsid: gre.vsid, bytes, isIPv6: true)
     }
 
     @inline(__always)
-    init(link: Int, ip: Int, total: Int, vsid: UInt32, vlan: UInt64, _ bytes: Bytes) {
-        linkLength = link
+    init(link: LinkHeader, ip: Int, total: Int, vsid: UInt32, _ bytes: Bytes, isIPv6: Bool) {
+        linkLength = link.length
         ipLength = ip
-        innerOffset = link &+ ip &+ GREHeader.length
+        innerOffset = link.length &+ ip &+ GREHeader.length
         innerLength = total &- ip &- GREHeader.length
         self.vsid = vsid
-        let isTagged: UInt64 = link == Ethernet.headerLength ? 0 : 1
-        identity = bytes.raw64(0) & 0xFFFF_FFFF_FFFF | vlan &<< 48 | isTagged &<< 62 | 1 &<< 63
+        self.isIPv6 = isIPv6
+        identity = bytes.raw64(0) & 0xFFFF_FFFF_FFFF | link.identity
     }
+}
+
+/// What the header before the inner frame says about the way it came.
+private struct OuterHeader {
+    var link: LinkHeader
+    /// With options.
+    var length: Int
+    var total: Int
+    var isIPv6: Bool
+    var isFragment: Bool
+    var proto: UInt8
+    var source: IPAddress
+    var destination: IPAddress
+
+    init(_ ip: IPv4Header, _ link: LinkHeader) {
+        self.link = link
+        length = ip.headerLength
+        total = ip.totalLength
+        isIPv6 = false
+        isFragment = ip.isFragment
+        proto = ip.proto
+        source = IPAddress(v4: ip.source)
+        destination = IPAddress(v4: ip.destination)
+    }
+
+    init(_ ip: IPv6Header, _ link: LinkHeader) {
+        self.link = link
+        length = IPv6Header.length
+        total = ip.totalLength
+        isIPv6 = true
+        isFragment = ip.nextHeader == IPv6Header.fragment
+        proto = ip.nextHeader
+        source = ip.source
+        destination = ip.destination
+    }
+
+    /// An IPv6 header with addresses in the form that IPv4 has in the tables.
+    var isMapped: (source: Bool, destination: Bool) { (isIPv6 && source.isV4, isIPv6 && destination.isV4) }
 }
 
 // Frames from provider ports: docs/pipeline.md section 4.
 
 extension Worker {
-    /// The key of a packet whose inner frame is an untagged, well-formed IPv4 packet.
-    func providerKey(_ frame: Frame, _ outer: OuterPacket) -> FlowKey? {
-        let inner = frame.bytes.advanced(by: outer.innerOffset)
-        guard inner.u16(Ethernet.etherType) == Ethernet.ipv4 else { return nil }
-        let ip = IPv4Header(inner.advanced(by: Ethernet.headerLength))
-        guard ip.isWellFormed(available: outer.innerLength &- Ethernet.headerLength) else { return nil }
-        return FlowKey(
-            frame: inner, readable: frame.readable &- outer.innerOffset &- Ethernet.headerLength, port: frame.port,
-            vsid: outer.vsid, outer: frame.bytes.raw64(outer.linkLength &+ IPv4Header.addressesOffset))
-    }
-
     /// Steps 1 to 7 and 10, each with its reason; then the decision as for every other packet.
     mutating func processFromProvider(_ frame: Frame) {
-        let bytes = frame.bytes
-        let length = frame.length.int
-        var link = Ethernet.headerLength
-        var etherType = bytes.u16(Ethernet.etherType)
-        var vlan: UInt16 = 0
-        if Ethernet.isTag(etherType) {
-            link = Ethernet.headerLength &+ Ethernet.tagLength
-            guard length >= link else { return drop(frame, .outerTruncated) }
-            vlan = bytes.u16(14) & 0x0FFF
-            etherType = bytes.u16(16)
+        let link = LinkHeader(frame)
+        guard frame.length.int >= link.length else { return drop(frame, .outerTruncated) }
+        switch link.etherType {
+        case Ethernet.arp: processProviderARP(frame, link)
+        case Ethernet.ipv4: processOuterIPv4(frame, link)
+        case Ethernet.ipv6: processOuterIPv6(frame, link)
+        default: drop(frame, .outerEtherType)
         }
-        if etherType == Ethernet.arp { return processProviderARP(frame, link, vlan) }
-        guard etherType == Ethernet.ipv4 else { return drop(frame, .outerEtherType) }
+    }
 
-        guard length >= link &+ IPv4Header.minimumLength else { return drop(frame, .outerTruncated) }
-        let ip = IPv4Header(bytes.advanced(by: link))
+    /// Step 3.
+    private mutating func processOuterIPv4(_ frame: Frame, _ link: LinkHeader) {
+        let available = frame.length.int &- link.length
+        guard available >= IPv4Header.minimumLength else { return drop(frame, .outerTruncated) }
+        let ip = IPv4Header(frame.bytes.advanced(by: link.length))
         let header = ip.headerLength
         guard ip.version == 4, header >= IPv4Header.minimumLength else { return drop(frame, .outerIPVersion) }
-        guard length >= link &+ header else { return drop(frame, .outerTruncated) }
-        let total = ip.totalLength
-        guard total >= header, total <= length &- link else { return drop(frame, .outerIPLength) }
+        guard available >= header else { return drop(frame, .outerTruncated) }
+        guard ip.totalLength >= header, ip.totalLength <= available else { return drop(frame, .outerIPLength) }
         if header > IPv4Header.minimumLength, !settings.acceptsIPOptions { return drop(frame, .outerIPOptions) }
         guard hasGoodChecksum(frame, ip) else { return drop(frame, .outerIPChecksum) }
+        processTunnel(frame, OuterHeader(ip, link))
+    }
 
-        if let reason = outerRefusal(frame, IPAddress(v4: ip.destination), vlan) { return drop(frame, reason) }
-        if ip.isFragment { return drop(frame, .outerFragment) }
-        guard ip.proto == GREHeader.ipProtocol else { return drop(frame, .outerProtocol) }
+    private mutating func processOuterIPv6(_ frame: Frame, _ link: LinkHeader) {
+        let available = frame.length.int &- link.length
+        guard available >= IPv6Header.length else { return drop(frame, .outerTruncated) }
+        let ip = IPv6Header(frame.bytes.advanced(by: link.length))
+        guard ip.version == 6 else { return drop(frame, .outerIPVersion) }
+        guard ip.totalLength <= available else { return drop(frame, .outerIPLength) }
+        if ip.nextHeader == ICMPv6Message.proto, ip.payloadLength >= 1 {
+            let type = ICMPv6Message(ip).type
+            if type == NeighborDiscovery.solicitation || type == NeighborDiscovery.advertisement {
+                return processProviderDiscovery(frame, link)
+            }
+        }
+        processTunnel(frame, OuterHeader(ip, link))
+    }
 
-        let available = total &- header
+    /// Steps 4 to 7.
+    private mutating func processTunnel(_ frame: Frame, _ header: OuterHeader) {
+        let bytes = frame.bytes
+        if header.isMapped.destination { return drop(frame, .outerNotOurs) }
+        if let reason = outerRefusal(frame, header.destination, header.link.vlan) { return drop(frame, reason) }
+        if header.isFragment { return drop(frame, .outerFragment) }
+        if header.isIPv6, IPv6Header.isExtension(header.proto) { return drop(frame, .outerIPOptions) }
+        guard header.proto == GREHeader.ipProtocol else { return drop(frame, .outerProtocol) }
+
+        let available = header.total &- header.length
         guard available >= 4 else { return drop(frame, .outerTruncated) }
-        let gre = GREHeader(bytes.advanced(by: link &+ header))
+        let gre = GREHeader(bytes.advanced(by: header.link.length &+ header.length))
         if let reason = GREHeader.refusal(flags: gre.flags) { return drop(frame, reason) }
         guard gre.proto == GREHeader.transparentEthernet else { return drop(frame, .greProtocol) }
         guard available >= GREHeader.length else { return drop(frame, .outerTruncated) }
 
-        let outer = OuterPacket(link: link, ip: header, total: total, vsid: gre.vsid, vlan: vlan.u64, bytes)
+        let outer = OuterPacket(
+            link: header.link, ip: header.length, total: header.total, vsid: gre.vsid, bytes, isIPv6: header.isIPv6)
         guard outer.innerLength >= Ethernet.headerLength else { return drop(frame, .innerTruncated) }
         let inner = bytes.advanced(by: outer.innerOffset)
-        if Ethernet.isTag(inner.u16(Ethernet.etherType)) { return drop(frame, .innerVLAN) }
+        let etherType = inner.u16(Ethernet.etherType)
+        if Ethernet.isTag(etherType) { return drop(frame, .innerVLAN) }
 
-        guard let key = providerKey(frame, outer) else {
+        guard stageProvider(frame, outer, single) else {
             // Steps 8 and 9 come before what is wrong with the inner packet.
-            if let reason = tunnelRefusal(IPAddress(v4: ip.source), outer.vsid) { return drop(frame, reason) }
-            let isIPv4 = inner.u16(Ethernet.etherType) == Ethernet.ipv4
-            return drop(frame, isIPv4 ? .innerIPMalformed : .innerEtherType)
+            if let reason = tunnelRefusal(header.source, isMapped: header.isMapped.source, outer.vsid) {
+                return drop(frame, reason)
+            }
+            let isIP = etherType == Ethernet.ipv4 || etherType == Ethernet.ipv6
+            return drop(frame, isIP ? .innerIPMalformed : .innerEtherType)
         }
         let decision = decideProvider(frame, outer)
-        if header > IPv4Header.minimumLength, case .flow = decision {
+        if header.length > IPv4Header.minimumLength, !header.isIPv6, case .flow = decision {
             // The flow's result counts on an outer header without options: it is not remembered.
             applyDecapsulation(frame, outer)
         } else {
-            carryOut(decision, frame, key, key.hash(tables.key))
+            carryOut(decision, frame, single)
         }
     }
 
@@ -145,8 +233,8 @@ extension Worker {
     }
 
     /// Steps 8 and 9.
-    private func tunnelRefusal(_ source: IPAddress, _ vsid: UInt32) -> DropReason? {
-        if !hosts(source, vsid: 0) { return .sourcePAUnknown }
+    private func tunnelRefusal(_ source: IPAddress, isMapped: Bool, _ vsid: UInt32) -> DropReason? {
+        if isMapped || !hosts(source, vsid: 0) { return .sourcePAUnknown }
         if !settings.acceptsReservedVSIDs, vsid < APUS_VSID_MIN || vsid > APUS_VSID_MAX { return .vsidReserved }
         return subnet(vsid) == nil ? .vsidUnknown : nil
     }
@@ -154,29 +242,35 @@ extension Worker {
     /// Steps 4 and 8 to 14 for a packet in which everything before has been checked. The result goes to `scratch`.
     func decideProvider(_ frame: Frame, _ outer: OuterPacket) -> Decision {
         guard findPort(frame.port) != nil else { return dropPacket(.portUnknown) }
-        let ip = IPv4Header(frame.bytes.advanced(by: outer.linkLength))
-        let (pa, ourPA) = (IPAddress(v4: ip.source), IPAddress(v4: ip.destination))
+        let link = LinkHeader(frame)
+        let ip = frame.bytes.advanced(by: link.length)
+        let header = outer.isIPv6 ? OuterHeader(IPv6Header(ip), link) : OuterHeader(IPv4Header(ip), link)
         // What the key does not contain: not remembered.
-        if let reason = outerRefusal(frame, ourPA, (outer.identity &>> 48).u16 & 0x0FFF) { return dropPacket(reason) }
-        let decision = decideInner(frame, outer, pa, ourPA)
+        if header.isMapped.destination { return dropPacket(.outerNotOurs) }
+        if let reason = outerRefusal(frame, header.destination, link.vlan) { return dropPacket(reason) }
+        let packet = IPPacket(in: frame.bytes.advanced(by: outer.innerOffset))
+        let decision = decideInner(frame, outer, header, packet)
         scratch.value.outerIdentity = outer.identity
+        scratch.value.families = .init(isIPv6: packet.isIPv6, isOuterIPv6: outer.isIPv6)
         return decision
     }
 
     /// What is dropped here is not remembered: whoever can send to this host would choose whose flows make room.
-    private func decideInner(_ frame: Frame, _ outer: OuterPacket, _ pa: IPAddress, _ ourPA: IPAddress) -> Decision {
+    private func decideInner(
+        _ frame: Frame, _ outer: OuterPacket, _ header: OuterHeader, _ packet: IPPacket
+    ) -> Decision {
         let number = subnet(outer.vsid)
         let domain = number.map { tables.subnets[$0].domain } ?? none
         let scope = Scopes.of(vsid: outer.vsid, domain: domain)
-        if let reason = tunnelRefusal(pa, outer.vsid) { return dropPacket(reason) }
+        let (pa, ourPA) = (header.source, header.destination)
+        if let reason = tunnelRefusal(pa, isMapped: header.isMapped.source, outer.vsid) { return dropPacket(reason) }
 
         let bytes = frame.bytes.advanced(by: outer.innerOffset)
-        let header = IPv4Header(bytes.advanced(by: Ethernet.headerLength))
         let destinationMAC = bytes.mac(Ethernet.destination)
-        if destinationMAC.isGroup || !header.destination.isUnicastIPv4 { return dropPacket(.innerNotUnicast) }
-        if !header.source.isUnicastIPv4 { return dropPacket(.innerIPMalformed) }
+        if destinationMAC.isGroup || !packet.hasUnicastDestination { return dropPacket(.innerNotUnicast) }
+        if !packet.hasUnicastSource { return dropPacket(.innerIPMalformed) }
 
-        let source = IPAddress(v4: header.source)
+        let source = packet.source
         let sourceVSID = sourceSubnet(of: source, arrivedIn: outer.vsid, domain: domain)
         if !hosts(pa, vsid: sourceVSID) { return dropPacket(.vsidPAMismatch) }
         if settings.validatesSource {
@@ -184,7 +278,7 @@ extension Worker {
             if tables.records[known].pa != pa { return dropPacket(.innerSourceCAPA) }
             if tables.records[known].mac != bytes.mac(Ethernet.source) { return dropPacket(.innerSourceCAMAC) }
         }
-        guard let target = record(outer.vsid, IPAddress(v4: header.destination)) else {
+        guard let target = record(outer.vsid, packet.destination) else {
             return dropPacket(.innerDestinationMissing)
         }
         if tables.records[target].pa != ourPA { return dropPacket(.innerDestinationCAPA) }

@@ -11,9 +11,16 @@ extension Worker {
         guard removeTags(&frame) else { return drop(original, .frameInvalid) }
         let etherType = frame.bytes.u16(Ethernet.etherType)
         if etherType == Ethernet.arp { return processARP(frame, port) }
-        guard etherType == Ethernet.ipv4 else { return drop(frame, .etherType) }
-        guard let key = vmKey(frame) else { return drop(frame, .ipMalformed) }
-        carryOut(decideVM(frame), frame, key, key.hash(tables.key))
+        guard etherType == Ethernet.ipv4 || etherType == Ethernet.ipv6 else { return drop(frame, .etherType) }
+        guard stageVM(frame, single) else {
+            // Malformed, or neighbour discovery.
+            let available = frame.length.int &- Ethernet.headerLength
+            guard IPPacket.isWellFormed(in: frame.bytes, available: available) else {
+                return drop(frame, .ipMalformed)
+            }
+            return processDiscovery(frame, port)
+        }
+        carryOut(decideVM(frame), frame, single)
     }
 
     /// RFC 7637 section 3.3: an inner frame has no 802.1Q tag. The MAC addresses move towards the payload.
@@ -30,33 +37,38 @@ extension Worker {
         return true
     }
 
-    /// Section 2 for a well-formed, untagged IPv4 packet. The result goes to `scratch`.
+    /// Section 2 for a well-formed, untagged IP packet. The result goes to `scratch`.
     func decideVM(_ frame: Frame) -> Decision {
+        let packet = IPPacket(in: frame.bytes)
+        let decision = decideVM(frame, packet)
+        scratch.value.families.isIPv6 = packet.isIPv6
+        return decision
+    }
+
+    private func decideVM(_ frame: Frame, _ packet: IPPacket) -> Decision {
         guard let number = findPort(frame.port) else { return dropPacket(.portUnknown) }
         let port = tables.ports[number]
         guard let subnetNumber = subnet(port.vsid) else { return dropPacket(.portUnknown) }
         let domain = tables.subnets[subnetNumber].domain
         let scope = Scopes.of(vsid: port.vsid, domain: domain)
         let bytes = frame.bytes
-        let header = IPv4Header(bytes.advanced(by: Ethernet.headerLength))
         let sourceMAC = bytes.mac(Ethernet.source)
         let destinationMAC = bytes.mac(Ethernet.destination)
 
         if !port.isTrusted, sourceMAC != port.mac { return dropFlow(.sourceMAC, scope) }
-        if destinationMAC.isGroup || !header.destination.isUnicastIPv4 { return dropFlow(.notUnicast, scope) }
-        if !header.source.isUnicastIPv4 { return dropFlow(.ipMalformed, scope) }
+        if destinationMAC.isGroup || !packet.hasUnicastDestination { return dropFlow(.notUnicast, scope) }
+        if !packet.hasUnicastSource { return dropFlow(.ipMalformed, scope) }
 
-        let source = record(port.vsid, IPAddress(v4: header.source))
+        let source = record(port.vsid, packet.source)
         if !port.isTrusted, let source {
             if tables.records[source].mac != sourceMAC { return dropFlow(.sourceCAMAC, scope) }
             if !isLocal(tables.records[source].pa) { return dropFlow(.sourceCARemote, scope) }
         }
         let isKnown = port.isTrusted || source != nil
-        let destination = IPAddress(v4: header.destination)
         if domain != none, isGatewayMAC(destinationMAC, vsid: port.vsid) {
-            return decideRouted(destination, from: port, domain: domain, isKnown)
+            return decideRouted(packet, from: port, domain: domain, isKnown)
         }
-        return decideSwitched(destination, destinationMAC, from: port, scope, isKnown)
+        return decideSwitched(packet.destination, destinationMAC, from: port, scope, isKnown)
     }
 
     /// Section 2.1.
@@ -80,14 +92,16 @@ extension Worker {
     }
 
     /// Section 2.2.
-    private func decideRouted(_ destination: IPAddress, from port: Port, domain: UInt32, _ isKnown: Bool) -> Decision {
+    private func decideRouted(_ packet: IPPacket, from port: Port, domain: UInt32, _ isKnown: Bool) -> Decision {
         if let trace { note(trace, "destination MAC is that of the gateway: routed") }
         let scope = Scopes.of(domain: domain)
         if !isKnown { return dropFlow(.sourceRecordMissing, scope) }
-        if gatewaySubnet(destination, domain: domain) != nil {
+        let destination = packet.destination
+        if isGateway(destination, domain: domain) || routerMAC(destination, vsid: port.vsid) != nil {
             scratch.value = Transposition(.gateway, scope: scope)
             return .flow
         }
+        if destination.isLinkLocal || packet.source.isLinkLocal { return dropFlow(.linkLocal, scope) }
         guard let routeNumber = customerRoute(destination, domain: domain, onLinkOnly: false) else {
             return dropFlow(.customerRouteMissing, scope)
         }
@@ -129,7 +143,7 @@ extension Worker {
             return drop(frame, .arpMalformed)
         }
         let sender = IPAddress(v4: arp.senderIP)
-        if !port.isTrusted, isSpoofed(sender, arp.senderMAC, port) { return drop(frame, .arpSpoofed) }
+        if !port.isTrusted, arp.senderMAC != port.mac || isForeign(sender, port) { return drop(frame, .arpSpoofed) }
         if arp.operation == ARPPacket.reply {
             let egress = vmPort(port.vsid, frame.bytes.mac(Ethernet.destination))
             if let egress, egress != port.id { return emitSwitched(frame, to: egress) }
@@ -144,80 +158,9 @@ extension Worker {
             let mac = tables.records[number].mac
             return mac == port.mac ? consume(frame) : answerARP(frame, Ethernet.headerLength, with: mac)
         }
-        copyToMembers(frame, of: port)
+        copyToMembers(frame, of: port, orDrop: .arpUnanswered)
     }
 
-    private func isSpoofed(_ sender: IPAddress, _ mac: MACAddress, _ port: Port) -> Bool {
-        if mac != port.mac { return true }
-        if sender.isUnspecified { return false }
-        if isGateway(sender, vsid: port.vsid) { return true }
-        guard let number = record(port.vsid, sender) else { return false }
-        return tables.records[number].mac != port.mac || !isLocal(tables.records[number].pa)
-    }
-
-    private mutating func emitSwitched(_ frame: Frame, to egress: UInt32) {
-        var sent = frame
-        sent.flags = 0
-        if emit(sent, to: egress, from: frame.port) { counters.add(.switched) }
-    }
-
-    /// To every other vm port of the virtual subnet, in the order of their numbers; the frame itself goes to the last.
-    private mutating func copyToMembers(_ frame: Frame, of port: Port) {
-        var count = 0
-        _ = tables.members.find(Member.hash(tables.key, port.vsid), at: version) {
-            let member = tables.members[$0]
-            if member.vsid == port.vsid, member.port != port.id, count < PortSlots.count {
-                members[count] = member.port
-                count &+= 1
-            }
-            return false
-        }
-        if count == 0 { return drop(frame, .arpUnanswered) }
-        sortMembers(count)
-        var i = 0
-        while i < count &- 1 {
-            emitCopy(of: frame, to: members[i])
-            i &+= 1
-        }
-        emitSwitched(frame, to: members[count &- 1])
-    }
-
-    /// Heapsort: n log n whatever the order is that tenants brought about.
-    private func sortMembers(_ count: Int) {
-        var root = count / 2
-        while root > 0 {
-            root &-= 1
-            siftDown(root, count)
-        }
-        var end = count
-        while end > 1 {
-            end &-= 1
-            (members[0], members[end]) = (members[end], members[0])
-            siftDown(0, end)
-        }
-    }
-
-    private func siftDown(_ start: Int, _ end: Int) {
-        var root = start
-        while 2 &* root &+ 1 < end {
-            var child = 2 &* root &+ 1
-            if child &+ 1 < end, members[child] < members[child &+ 1] { child &+= 1 }
-            if members[root] >= members[child] { return }
-            (members[root], members[child]) = (members[child], members[root])
-            root = child
-        }
-    }
-
-    private mutating func emitCopy(of frame: Frame, to egress: UInt32) {
-        counters.add(.generated)
-        if outputCount &+ remaining >= outputCapacity { return counters.addDrop(.outputFull) }
-        // An ARP packet: what is contiguous is enough, the rest is padding.
-        let length = min(frame.length.int, frame.contiguous.int)
-        guard var copy = buffers.allocate(length) else { return counters.addDrop(.noBuffer) }
-        copy.bytes.copy(length, from: frame.bytes)
-        copy.port = frame.port
-        if emitMade(copy, to: egress) { counters.add(.switched) }
-    }
 }
 
 extension MACAddress {

@@ -34,9 +34,13 @@ struct Worker {
     let counters: Counters
     let portCounters: PortCounters
     let buffers: Buffers
-    var cache: FlowCache
+    /// Flows of IPv4 inside IPv4, or not encapsulated.
+    var cache: FlowCache<FlowKey>
+    /// All others.
+    var wideCache: FlowCache<WideFlowKey>
     var transpositions: TranspositionTable
     var held: HeldQueue
+    /// The packets of a chunk, and one that is looked at by itself.
     let staged: Ref<Staged>
     /// Buffers to give back.
     let releases: Ref<UInt>
@@ -81,6 +85,9 @@ struct Worker {
     var heldNeighborEpoch: UInt32 = 0
     var nextRefresh: UInt64 = 0
 
+    /// Where a packet is staged that is looked at by itself.
+    var single: Ref<Staged> { staged.advanced(by: Self.chunk) }
+
     /// Packets that go through the stages together.
     static var chunk: Int { 64 }
     static var releaseBatch: Int { 256 }
@@ -88,43 +95,71 @@ struct Worker {
 
 /// What the stages of a burst hand on for each packet.
 struct Staged {
+    /// Which of the keys the packet has.
+    enum Form: UInt8 {
+        /// None: the flow cache is not for it.
+        case none
+        case narrow
+        case wide
+    }
+
     var key: FlowKey
     var hash: UInt64
     /// Outer destination MAC and VLAN; see ``Transposition/outerIdentity``.
     var outerIdentity: UInt64
     /// Its flow, if that is in the cache, and what the flow does.
-    var flow: Ref<FlowEntry>?
+    var flow: Ref<FlowState>?
     var result: Ref<Transposition>
-    /// The flow cache is for this packet: it has a key.
-    var hasKey: Bool
+    var form: Form
+    var wideKey: WideFlowKey
+
+    @inline(__always)
+    mutating func set(_ key: FlowKey, _ cache: FlowCache<FlowKey>, _ hashKey: Ref<apus_hash_key>) {
+        self.key = key
+        hash = key.hash(hashKey)
+        form = .narrow
+        cache.prefetch(hash)
+    }
+
+    @inline(__always)
+    mutating func set(_ key: WideFlowKey, _ cache: FlowCache<WideFlowKey>, _ hashKey: Ref<apus_hash_key>) {
+        wideKey = key
+        hash = key.hash(hashKey)
+        form = .wide
+        cache.prefetch(hash)
+    }
+
+    var flowID: UInt8 { form == .wide ? wideKey.flowID : key.flowID }
 }
 
 extension Worker {
     /// Create a worker's parts; nil when there is no memory, and then nothing is held.
     init?(
         _ memory: Ref<Memory>, tables: Tables, settings: Settings, grace: Grace, index: Int, buffers: Buffers,
-        flowCapacity: Int, heldCapacity: Int
+        flowCapacity: Int, wideFlowCapacity: Int, heldCapacity: Int
     ) {
         let counters = Counters(memory)
         let portCounters = PortCounters(memory)
-        let cache = FlowCache(memory, capacity: flowCapacity)
-        let transpositions = TranspositionTable(memory, capacity: max(64, min(flowCapacity, 65536)), key: tables.key)
+        let cache = FlowCache<FlowKey>(memory, capacity: flowCapacity)
+        let wideCache = FlowCache<WideFlowKey>(memory, capacity: wideFlowCapacity)
+        let transpositions = TranspositionTable(memory, capacity: max(64, min(max(flowCapacity, wideFlowCapacity), 65536)), key: tables.key)
         let held = HeldQueue(memory, capacity: heldCapacity)
-        let staged = memory.value.allocateZeroed(Staged.self, count: Self.chunk, alignment: 64)
+        let staged = memory.value.allocateZeroed(Staged.self, count: Self.chunk &+ 1, alignment: 64)
         let releases = memory.value.allocateZeroed(UInt.self, count: Self.releaseBatch)
         let errorTimes = memory.value.allocateZeroed(UInt64.self, count: PortSlots.count)
         let members = memory.value.allocateZeroed(UInt32.self, count: PortSlots.count)
         let scratch = memory.value.allocateZeroed(Transposition.self, count: 1, alignment: 64)
         let nowhere = Ref<Frame>(address: 64)
-        guard let counters, let portCounters, let cache, let transpositions, let held, let staged, let releases,
+        guard let counters, let portCounters, let cache, let wideCache, let transpositions, let held, let staged, let releases,
             let errorTimes, let members, let scratch, let nowhere
         else {
             counters?.destroy(memory)
             portCounters?.destroy(memory)
             cache?.destroy(memory)
+            wideCache?.destroy(memory)
             transpositions?.destroy(memory)
             held?.destroy(memory)
-            if let staged { memory.value.release(staged, count: Self.chunk) }
+            if let staged { memory.value.release(staged, count: Self.chunk &+ 1) }
             if let releases { memory.value.release(releases, count: Self.releaseBatch) }
             if let errorTimes { memory.value.release(errorTimes, count: PortSlots.count) }
             if let members { memory.value.release(members, count: PortSlots.count) }
@@ -139,6 +174,7 @@ extension Worker {
         self.portCounters = portCounters
         self.buffers = buffers
         self.cache = cache
+        self.wideCache = wideCache
         self.transpositions = transpositions
         self.held = held
         self.staged = staged
@@ -154,9 +190,10 @@ extension Worker {
         counters.destroy(memory)
         portCounters.destroy(memory)
         cache.destroy(memory)
+        wideCache.destroy(memory)
         transpositions.destroy(memory)
         held.destroy(memory)
-        memory.value.release(staged, count: Self.chunk)
+        memory.value.release(staged, count: Self.chunk &+ 1)
         memory.value.release(releases, count: Self.releaseBatch)
         memory.value.release(errorTimes, count: PortSlots.count)
         memory.value.release(members, count: PortSlots.count)

@@ -113,6 +113,14 @@ struct CustomerRoute: Versionable {
     /// What is said about the prefix in router advertisements.
     var flags: UInt8
 
+    /// Of an on-link route.
+    var gateway: IPAddress { prefix.gateway(prefixLength: length) }
+
+    /// Order of prefixes, then lengths.
+    func comesBefore(_ other: CustomerRoute) -> Bool {
+        prefix == other.prefix ? length < other.length : prefix < other.prefix
+    }
+
     static var advertise: UInt32 { APUS_CUSTOMER_ROUTE_ADVERTISE }
     static var autoconfigure: UInt32 { APUS_CUSTOMER_ROUTE_AUTOCONFIGURE }
 

@@ -45,16 +45,19 @@ struct PrefixLengths: ~Copyable {
         }
     }
 
-    /// Call `body` with every length, longest first, until it returns true.
+    /// Call `body` with every length that a prefix of this address can have, longest first, until it returns true.
     @inline(__always)
-    func searchLongestFirst(_ body: (UInt8) -> Bool) {
+    func searchLongestFirst(for address: IPAddress, _ body: (UInt8) -> Bool) {
         if full.load(ordering: .relaxed) != 0, body(128) { return }
-        var word = upper.load(ordering: .relaxed)
+        // Shorter ones than these are IPv6: they would contain the form that IPv4 has here.
+        let possible: UInt64 = address.isV4 ? ~0 &<< (IPAddress.v4PrefixOffset &- 64).u64 : ~0
+        var word = upper.load(ordering: .relaxed) & possible
         while word != 0 {
             let bit = 63 &- word.leadingZeroBitCount
             if body((bit &+ 64).u8) { return }
             word &= ~(1 &<< bit.u64)
         }
+        if address.isV4 { return }
         word = lower.load(ordering: .relaxed)
         while word != 0 {
             let bit = 63 &- word.leadingZeroBitCount
