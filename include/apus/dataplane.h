@@ -53,6 +53,8 @@ struct apus_dataplane_opts {
 	struct apus_mac gateway_mac; /**< MAC of the distributed router; zero = 02:61:70:75:73:01 */
 	uint8_t outer_ttl;         /**< TTL of outer headers; 0 = 128 (as Windows) */
 	uint8_t reserved0;
+	uint16_t vxlan_port;       /**< UDP port on which VXLAN is received and to which it is sent; 0 = 4789 */
+	uint16_t reserved1;
 	uint32_t neighbor_reachable_ms; /**< a resolved provider neighbour is probed again after this; 0 = 30000; 1000-3600000 */
 	uint32_t neighbor_retry_ms;     /**< between two requests for one neighbour; 0 = 1000; 10-60000 */
 	uint32_t neighbor_retries;      /**< unanswered requests until a neighbour is declared failed; 0 = 3; 1-16 */

@@ -106,6 +106,74 @@ int apus_provider_neighbor_remove(struct apus_dataplane *dataplane, const struct
 /** Walk over static and dynamic neighbours as apus_port_iterate(). @return 1, 0 at the end, or an error */
 int apus_provider_neighbor_iterate(struct apus_dataplane *dataplane, uint64_t *cursor, struct apus_provider_neighbor *out);
 
+/** apus_provider_peer.encapsulation: what is sent to the peer. Both are received from every peer. */
+enum apus_encapsulation {
+	APUS_ENCAPSULATION_NVGRE = 1, /**< RFC 7637 */
+	APUS_ENCAPSULATION_VXLAN = 2  /**< RFC 7348 */
+};
+
+/** apus_provider_peer.key_layout: where the GRE key has the VSID, in both directions. */
+enum apus_key_layout {
+	APUS_KEY_RFC7637 = 1, /**< upper 24 bits; the lower 8 are the FlowID */
+	APUS_KEY_DRAFT00 = 2  /**< lower 24 bits: draft-sridharan-virtualization-nvgre-00, Windows Server 2012 without KB2779768 */
+};
+
+/** apus_provider_peer.flow_id */
+enum apus_flow_id {
+	APUS_FLOW_ID_HASH = 1, /**< of the customer's flow */
+	APUS_FLOW_ID_ZERO = 2  /**< for peers that match the whole 32-bit key: Linux, Open vSwitch, VPP */
+};
+
+/** apus_provider_peer.dscp_mode (RFC 2983) */
+enum apus_dscp_mode {
+	APUS_DSCP_COPY = 1,    /**< outer = inner; decapsulation leaves the inner one alone */
+	APUS_DSCP_UNIFORM = 2, /**< outer = inner; decapsulation copies it back */
+	APUS_DSCP_PIPE = 3     /**< outer = `dscp`; decapsulation leaves the inner one alone */
+};
+
+/** apus_provider_peer.ecn_mode (RFC 6040 section 4.1, 4.3); decapsulation is the same for both */
+enum apus_ecn_mode {
+	APUS_ECN_NORMAL = 1,       /**< outer = inner */
+	APUS_ECN_COMPATIBILITY = 2 /**< outer = Not-ECT, for a peer that does not know RFC 6040 */
+};
+
+/** apus_provider_peer.df_mode (RFC 2003 section 3.1, RFC 4459 section 3.2) */
+enum apus_df_mode {
+	APUS_DF_ALWAYS = 1, /**< outer DF is set */
+	APUS_DF_COPY = 2    /**< outer DF = inner DF; IPv6 counts as DF. The network may fragment what has none; see OUTER_FRAGMENT. */
+};
+
+/**
+ * How to talk to the tunnel endpoint at a provider address. Key: provider_address. Without one everything is as if all
+ * fields were 0; it is no condition for sending or receiving anything.
+ */
+struct apus_provider_peer {
+	size_t size;
+	struct apus_address provider_address; /**< key; unicast */
+	uint8_t encapsulation; /**< enum apus_encapsulation; 0 = NVGRE */
+	uint8_t key_layout;    /**< enum apus_key_layout; 0 = RFC 7637 */
+	uint8_t flow_id;       /**< enum apus_flow_id; 0 = as APUS_DATAPLANE_FLOW_ID_ZERO says */
+	uint8_t dscp_mode;     /**< enum apus_dscp_mode; 0 = copy */
+	uint8_t dscp;          /**< 0-63, with APUS_DSCP_PIPE; else 0 */
+	uint8_t ecn_mode;      /**< enum apus_ecn_mode; 0 = normal */
+	uint8_t df_mode;       /**< enum apus_df_mode; 0 = always */
+	uint8_t ttl;           /**< of outer headers; 0 = outer_ttl of the dataplane */
+	uint16_t mtu;          /**< largest outer IP packet that reaches it, where that is less than the port's MTU; 0 = the port's; 128-65535 */
+	uint16_t reserved;
+	uint32_t flags;        /**< zero */
+};
+
+/** @return 0; APUS_ERR_FAMILY, APUS_ERR_ADDRESS, APUS_ERR_RANGE (a mode, dscp, mtu), APUS_ERR_CONFLICT (draft-00 layout with VXLAN; dscp without pipe), APUS_ERR_DUPLICATE, APUS_ERR_LIMIT */
+int apus_provider_peer_add(struct apus_dataplane *dataplane, const struct apus_provider_peer *peer);
+/** @return 0; APUS_ERR_NOT_FOUND */
+int apus_provider_peer_get(struct apus_dataplane *dataplane, struct apus_provider_peer *peer);
+/** @return as add; APUS_ERR_NOT_FOUND */
+int apus_provider_peer_set(struct apus_dataplane *dataplane, const struct apus_provider_peer *peer);
+/** @return 0; APUS_ERR_NOT_FOUND */
+int apus_provider_peer_remove(struct apus_dataplane *dataplane, const struct apus_provider_peer *peer);
+/** Walk as apus_port_iterate(). @return 1, 0 at the end, or an error */
+int apus_provider_peer_iterate(struct apus_dataplane *dataplane, uint64_t *cursor, struct apus_provider_peer *out);
+
 APUS_END_DECLS
 
 #endif /* APUS_PROVIDER_H */

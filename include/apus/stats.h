@@ -72,7 +72,7 @@ APUS_BEGIN_DECLS
 	X(OUTER_IP_CHECKSUM, 71, 6, "wrong checksum of the outer IPv4 header") \
 	X(OUTER_NOT_OURS, 72, 0, "outer destination is not a provider address of this port") \
 	X(OUTER_FRAGMENT, 73, 5, "outer packet is a fragment") \
-	X(OUTER_PROTOCOL, 74, 0, "outer protocol is not GRE") \
+	X(OUTER_PROTOCOL, 74, 0, "outer protocol is neither GRE nor VXLAN") \
 	X(GRE_FLAGS, 75, 5, "GRE checksum, routing, sequence or recursion bits are set") \
 	X(GRE_VERSION, 76, 5, "GRE version is not 0") \
 	X(GRE_NO_KEY, 77, 5, "GRE key is missing") \
@@ -94,7 +94,9 @@ APUS_BEGIN_DECLS
 	X(INNER_DESTINATION_CA_MAC, 93, 108, "lookup record of the inner destination has another MAC") \
 	X(ECN, 94, 9, "outer congestion mark on a packet whose sender does not know ECN (RFC 6040)") \
 	X(PROVIDER_ARP_MALFORMED, 95, 5, "malformed ARP packet on the provider network") \
-	X(PROVIDER_ND_MALFORMED, 96, 5, "malformed neighbour discovery message on the provider network")
+	X(PROVIDER_ND_MALFORMED, 96, 5, "malformed neighbour discovery message on the provider network") \
+	X(VXLAN_FLAGS, 97, 5, "VXLAN header without a valid VNI (I flag)") \
+	X(KEY_LAYOUT, 98, 2, "GRE key in the other layout: RFC 7637 and the first draft of it meet (KB2779768); see apus_provider_peer.key_layout")
 
 enum apus_drop_reason {
 #define APUS_DROP_ENUM_(name, value, windows, text) APUS_DROP_##name = (value),

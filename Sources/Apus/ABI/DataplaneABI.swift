@@ -41,6 +41,7 @@ private func checkOptions(_ opts: apus_dataplane_opts) -> Failure? {
         | APUS_DATAPLANE_NO_SOURCE_VALIDATION | APUS_DATAPLANE_ACCEPT_IP_OPTIONS
     if let failure = unsafe checkFlags(opts.flags, known, object) { return failure }
     if let failure = unsafe checkZero(opts.reserved0.u64, object, "reserved0") { return failure }
+    if let failure = unsafe checkZero(opts.reserved1.u64, object, "reserved1") { return failure }
     if unsafe (opts.allocator.allocate == nil) != (opts.allocator.release == nil) {
         return Failure(APUS_ERR_NULL, object, "allocator", .none, "has only one of allocate and release")
     }
@@ -78,6 +79,7 @@ private func settings(_ opts: apus_dataplane_opts) -> Settings {
         flags: opts.flags,
         gatewayMAC: gateway.value == 0 ? MACAddress(0x0261_7075_7301) : gateway,
         outerTTL: opts.outer_ttl == 0 ? 128 : opts.outer_ttl,
+        vxlanPort: opts.vxlan_port == 0 ? VXLANHeader.port : opts.vxlan_port,
         reachable: (opts.neighbor_reachable_ms == 0 ? 30_000 : opts.neighbor_reachable_ms).u64 &* milliseconds,
         retry: (opts.neighbor_retry_ms == 0 ? 1000 : opts.neighbor_retry_ms).u64 &* milliseconds,
         retries: opts.neighbor_retries == 0 ? 3 : opts.neighbor_retries,

@@ -8,11 +8,16 @@ struct HeaderTemplate {
 
     init(_ transposition: Transposition) { self.transposition = transposition }
 
-    private var ipLength: Int { transposition.families.isOuterIPv6 ? IPv6Header.length : IPv4Header.minimumLength }
-    private var ipOffset: Int { Transposition.headerRoom &- ipLength &- GREHeader.length }
+    private var isIPv6: Bool { transposition.variant.has(Transposition.Variant.outerIPv6) }
+    /// IP and what is behind it.
+    private var innerLength: Int {
+        (isIPv6 ? IPv6Header.length : IPv4Header.minimumLength)
+            &+ (transposition.variant.has(Transposition.Variant.vxlan) ? VXLANHeader.length : GREHeader.length)
+    }
+    private var ipOffset: Int { Transposition.headerRoom &- innerLength }
 
     /// Ethernet with its tag.
-    var linkLength: Int { transposition.headerLength.int &- ipLength &- GREHeader.length }
+    var linkLength: Int { transposition.headerLength.int &- innerLength }
 
     /// 0 if there is no tag.
     var vlan: UInt16 {
@@ -21,7 +26,7 @@ struct HeaderTemplate {
     }
 
     var source: IPAddress {
-        if !transposition.families.isOuterIPv6 {
+        if !isIPv6 {
             return unsafe read { unsafe IPAddress(v4: UInt32(bigEndian: apus_load32($0 + (ipOffset &+ 12)))) }
         }
         return unsafe read {

@@ -20,23 +20,31 @@ struct Transposition {
         case gateway
     }
 
-    /// Of the customer's packet and of the one around it.
-    struct Families: BitwiseCopyable {
-        private var bits: UInt8
+    /// What differs from NVGRE over IPv4 around IPv4, as a set.
+    struct Variant: BitwiseCopyable {
+        private var bits: UInt8 = 0
 
-        @inline(__always) init() { bits = 0 }
-        @inline(__always) init(isIPv6: Bool, isOuterIPv6: Bool) { bits = (isIPv6 ? 1 : 0) | (isOuterIPv6 ? 2 : 0) }
-        @inline(__always) var areIPv4: Bool { bits == 0 }
+        /// The customer's packet is IPv6.
+        static var ipv6: UInt8 { 1 }
+        /// The outer packet is IPv6.
+        static var outerIPv6: UInt8 { 2 }
+        /// VXLAN.
+        static var vxlan: UInt8 { 4 }
+        /// No FlowID in the key, whose last byte is the VSID's.
+        static var draftKey: UInt8 { 8 }
+        /// The outer DSCP is that of the template.
+        static var pipe: UInt8 { 16 }
+        /// The outer ECN is Not-ECT.
+        static var hidesECN: UInt8 { 32 }
+        /// The outer DF is the inner one.
+        static var copiesDF: UInt8 { 64 }
+        /// The inner DSCP becomes the outer one.
+        static var uniform: UInt8 { 128 }
+
+        @inline(__always) var isCommon: Bool { bits == 0 }
+        @inline(__always) func has(_ bit: UInt8) -> Bool { bits & bit != 0 }
         @inline(__always)
-        var isIPv6: Bool {
-            get { bits & 1 != 0 }
-            set { bits = bits & 2 | (newValue ? 1 : 0) }
-        }
-        @inline(__always)
-        var isOuterIPv6: Bool {
-            get { bits & 2 != 0 }
-            set { bits = bits & 1 | (newValue ? 2 : 0) }
-        }
+        mutating func set(_ bit: UInt8, _ isSet: Bool = true) { bits = isSet ? bits | bit : bits & ~bit }
     }
 
     /// Room for the outer header, right-aligned: the byte before the inner frame is the last one, so that whatever its
@@ -57,8 +65,9 @@ struct Transposition {
     var egress: UInt32
     /// Largest customer IP packet; 0xFFFF = no limit.
     var maximum: UInt16
-    var families: Families
-    private var reserved: UInt8 = 0
+    var variant: Variant
+    /// 1 = flows send their FlowID.
+    var sendsFlowID: UInt8
     /// The destination MAC of a routed packet, in memory order, in the lower 48 bits.
     var destinationMAC: UInt64
     /// The next hop as number of its ``Neighbor``, or `none` when its MAC needs no attention (static).
@@ -91,7 +100,8 @@ struct Transposition {
         isRouted = 0
         egress = 0
         maximum = .max
-        families = Families()
+        variant = Variant()
+        sendsFlowID = 0
         destinationMAC = 0
         neighbor = none
         self.scope = scope

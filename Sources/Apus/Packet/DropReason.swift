@@ -81,5 +81,7 @@ struct DropReason: BitwiseCopyable, Equatable {
     static var innerDestinationCAMAC: Self { .init(APUS_DROP_INNER_DESTINATION_CA_MAC) }
     static var ecn: Self { .init(APUS_DROP_ECN) }
     static var providerARPMalformed: Self { .init(APUS_DROP_PROVIDER_ARP_MALFORMED) }
+    static var vxlanFlags: Self { .init(APUS_DROP_VXLAN_FLAGS) }
+    static var keyLayout: Self { .init(APUS_DROP_KEY_LAYOUT) }
     static var providerNDMalformed: Self { .init(APUS_DROP_PROVIDER_ND_MALFORMED) }
 }

@@ -2,11 +2,10 @@
 
 import CApus
 
-/// Bytes that NVGRE puts between a customer's IP packet and the total length of the outer one, whose Ethernet header does
+/// NVGRE over IPv4: bytes between a customer's IP packet and the total length of the outer one, whose Ethernet header does
 /// not count: outer IP, GRE, inner Ethernet.
 enum NVGRE {
     static var overheadIPv4: UInt32 { 42 }
-    static var overheadIPv6: UInt32 { 62 }
 }
 
 /// The GRE header as NVGRE uses it (RFC 7637 section 3.2): flags and version, protocol type, key.
@@ -25,7 +24,8 @@ struct GREHeader: BitwiseCopyable {
     @inline(__always) var flags: UInt16 { gre.u16(0) }
     @inline(__always) var proto: UInt16 { gre.u16(2) }
     /// The upper 24 bits of the key; the lower 8, the FlowID, never take part in a decision (RFC 7637 section 3.2).
-    @inline(__always) var vsid: UInt32 { gre.u32(4) &>> 8 }
+    @inline(__always) var vsid: UInt32 { key &>> 8 }
+    @inline(__always) var key: UInt32 { gre.u32(4) }
 
     /// A key and nothing else but bits that are ignored; an Ethernet frame inside.
     @inline(__always)

@@ -67,11 +67,10 @@ struct IPv4Header: BitwiseCopyable {
         ip.store(Checksum.updated(checksum, from: old, to: old &- 0x0100), at: 10)
     }
 
-    /// Replace the two ECN bits (RFC 3168 section 5).
-    @inline(__always)
-    func setECN(_ ecn: UInt8) {
+    /// Replace DSCP and ECN (RFC 2474, RFC 3168).
+    func setTypeOfService(_ tos: UInt8) {
         let old = ip.u16(0)
-        ip[1] = typeOfService & 0xFC | ecn
+        ip[1] = tos
         ip.store(Checksum.updated(checksum, from: old, to: ip.u16(0)), at: 10)
     }
 

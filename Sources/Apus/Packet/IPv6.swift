@@ -34,9 +34,10 @@ struct IPv6Header: BitwiseCopyable {
             && (proto == 17 || proto == 6) && payload >= 4 && payload <= available &- length
     }
 
-    /// Replace the two ECN bits (RFC 3168 section 5).
-    @inline(__always)
-    func setECN(_ ecn: UInt8) { ip[1] = ip[1] & 0xCF | ecn &<< 4 }
+    /// Replace DSCP and ECN (RFC 2474, RFC 3168).
+    func setTrafficClass(_ trafficClass: UInt8) {
+        ip.store(ip.u16(0) & 0xF00F | trafficClass.u16 &<< 4, at: 0)
+    }
 
     /// What the extension headers (RFC 8200 section 4) lead to.
     struct UpperLayer {

@@ -8,48 +8,21 @@ import CApusIntrinsics
 
 // On `Ref`, so that none of its 128 bytes is copied.
 extension Ref where Value == Transposition {
-    /// docs/pipeline.md 2.3. All in IPv4 is the common case, and has no choices to make.
+    /// docs/pipeline.md 2.3. NVGRE with IPv4 inside and outside is the common case, and has no choices to make.
     @inline(__always)
     func encapsulate(_ frame: inout Frame, _ flowID: UInt8) -> DropReason? {
-        value.families.areIPv4
-            ? encapsulate(&frame, flowID, isIPv6: false, isOuterIPv6: false) : encapsulateWide(&frame, flowID)
-    }
-
-    @inline(never)
-    private func encapsulateWide(_ frame: inout Frame, _ flowID: UInt8) -> DropReason? {
-        encapsulate(&frame, flowID, isIPv6: value.families.isIPv6, isOuterIPv6: value.families.isOuterIPv6)
-    }
-
-    @inline(__always)
-    private func encapsulate(
-        _ frame: inout Frame, _ flowID: UInt8, isIPv6: Bool, isOuterIPv6: Bool
-    ) -> DropReason? {
+        if !value.variant.isCommon { return encapsulateVariant(&frame, flowID) }
         let bytes = frame.bytes
-        let ip = bytes.advanced(by: Ethernet.headerLength)
-        if value.isRouted != 0, ttl(of: ip, isIPv6) <= 1 { return .ttlExpired }
-        let length = isIPv6 ? IPv6Header(ip).totalLength : IPv4Header(ip).totalLength
+        let ip = IPv4Header(bytes.advanced(by: Ethernet.headerLength))
+        if value.isRouted != 0, ip.ttl <= 1 { return .ttlExpired }
+        let length = ip.totalLength
         if length > value.maximum.int { return .mtuExceeded }
         let headroom = frame.headroom
         if headroom < Value.headerRoom.u16, headroom < value.headerLength.u16 { return .noHeadroom }
-        if value.isRouted != 0 { route(bytes, isIPv6) }
+        if value.isRouted != 0 { route(bytes, isIPv6: false) }
         frame.length = (Ethernet.headerLength &+ length).u32
-        let tos = isIPv6 ? IPv6Header(ip).trafficClass : IPv4Header(ip).typeOfService
-        if !isOuterIPv6 {
-            writeIPv4Header(before: bytes, headroom: headroom, length.u32, tos, flowID)
-        } else {
-            writeIPv6Header(before: bytes, headroom: headroom, length, tos, flowID)
-        }
-        frame.push(value.headerLength.int)
-        frame.flags = APUS_FRAME_ENCAPSULATED
-        frame.port = value.egress
-        return nil
-    }
 
-    /// The template, then the four fields that differ from packet to packet: total length, TOS, checksum, FlowID.
-    @inline(__always)
-    private func writeIPv4Header(
-        before bytes: Bytes, headroom: UInt16, _ length: UInt32, _ tos: UInt8, _ flowID: UInt8
-    ) {
+        // The template, then the four fields that differ from packet to packet: total length, TOS, checksum, FlowID.
         let room = Value.headerRoomIPv4
         if headroom >= room.u16 {
             unsafe apus_copy48(bytes.base - room, raw + (Value.headerRoom &- room))
@@ -57,27 +30,77 @@ extension Ref where Value == Transposition {
             copyHeader(before: bytes)
         }
         // The last 28 bytes are IPv4 and GRE.
+        let tos = ip.typeOfService
         bytes[-27] = tos
-        bytes.store((length &+ NVGRE.overheadIPv4).u16, at: -26)
-        bytes.store(~Checksum.fold(value.headerSum &+ length &+ tos.u32), at: -18)
+        bytes.store((length.u32 &+ NVGRE.overheadIPv4).u16, at: -26)
+        bytes.store(~Checksum.fold(value.headerSum &+ length.u32 &+ tos.u32), at: -18)
         bytes[-1] = flowID
+        finishEncapsulation(&frame)
+        return nil
     }
 
-    /// Here: traffic class and flow label, payload length, FlowID.
-    @inline(__always)
-    private func writeIPv6Header(
-        before bytes: Bytes, headroom: UInt16, _ length: Int, _ trafficClass: UInt8, _ flowID: UInt8
-    ) {
-        let room = Value.headerRoom
-        if headroom >= room.u16 {
-            unsafe apus_copy80(bytes.base - room, raw)
+    /// Everything else that encapsulation can be.
+    @inline(never)
+    private func encapsulateVariant(_ frame: inout Frame, _ flowID: UInt8) -> DropReason? {
+        let variant = value.variant
+        let isIPv6 = variant.has(Value.Variant.ipv6)
+        let bytes = frame.bytes
+        let ip = bytes.advanced(by: Ethernet.headerLength)
+        if value.isRouted != 0, ttl(of: ip, isIPv6: isIPv6) <= 1 { return .ttlExpired }
+        let length = isIPv6 ? IPv6Header(ip).totalLength : IPv4Header(ip).totalLength
+        if length > value.maximum.int { return .mtuExceeded }
+        let headroom = frame.headroom
+        if headroom < Value.headerRoom.u16, headroom < value.headerLength.u16 { return .noHeadroom }
+        if value.isRouted != 0 { route(bytes, isIPv6: isIPv6) }
+        frame.length = (Ethernet.headerLength &+ length).u32
+
+        if headroom >= Value.headerRoom.u16 {
+            unsafe apus_copy80(bytes.base - Value.headerRoom, raw)
         } else {
             copyHeader(before: bytes)
         }
-        // The last 48 bytes are IPv6 and GRE. The flow label lets routers that look no further tell flows apart (RFC 6438).
-        bytes.store(0x6000_0000 | trafficClass.u32 &<< 20 | flowID.u32, at: -48)
-        bytes.store((length &+ Ethernet.headerLength &+ GREHeader.length).u16, at: -44)
-        bytes[-1] = flowID
+        // Behind the outer IP header: the tunnel's own and the inner frame.
+        let isVXLAN = variant.has(Value.Variant.vxlan)
+        let tunnel = isVXLAN ? VXLANHeader.length : GREHeader.length
+        let payload = tunnel &+ frame.length.int
+        if isVXLAN {
+            bytes.store(VXLANHeader.sourcePort(flowID), at: -16)
+            bytes.store(payload.u16, at: -12)
+        } else if !variant.has(Value.Variant.draftKey) {
+            bytes[-1] = value.sendsFlowID != 0 ? flowID : 0
+        }
+        var tos = isIPv6 ? IPv6Header(ip).trafficClass : IPv4Header(ip).typeOfService
+        if variant.has(Value.Variant.hidesECN) { tos &= 0xFC }
+        if variant.has(Value.Variant.outerIPv6) {
+            let outer = bytes.advanced(by: -tunnel &- IPv6Header.length)
+            if variant.has(Value.Variant.pipe) { tos = tos & 3 | IPv6Header(outer).trafficClass }
+            // The flow label lets routers that look no further tell flows apart (RFC 6438).
+            outer.store(0x6000_0000 | tos.u32 &<< 20 | flowID.u32, at: 0)
+            outer.store(payload.u16, at: 4)
+        } else {
+            let outer = bytes.advanced(by: -tunnel &- IPv4Header.minimumLength)
+            if variant.has(Value.Variant.pipe) { tos = tos & 3 | outer[1] }
+            outer[1] = tos
+            let total = (IPv4Header.minimumLength &+ payload).u32
+            outer.store(total.u16, at: 2)
+            var sum = value.headerSum &+ total &+ tos.u32
+            if variant.has(Value.Variant.copiesDF), !isIPv6, IPv4Header(ip).mayBeFragmented {
+                // RFC 6864: what may be fragmented has an identification.
+                let identification = ip.u16(4)
+                outer.store(identification.u32 &<< 16, at: 4)
+                sum = sum &- 0x4000 &+ identification.u32
+            }
+            outer.store(~Checksum.fold(sum), at: 10)
+        }
+        finishEncapsulation(&frame)
+        return nil
+    }
+
+    @inline(__always)
+    private func finishEncapsulation(_ frame: inout Frame) {
+        frame.push(value.headerLength.int)
+        frame.flags = APUS_FRAME_ENCAPSULATED
+        frame.port = value.egress
     }
 
     /// Little headroom: exactly the header.
@@ -89,9 +112,9 @@ extension Ref where Value == Transposition {
     @inline(__always)
     func deliver(_ frame: inout Frame) -> DropReason? {
         if value.isRouted != 0 {
-            let isIPv6 = value.families.isIPv6
-            if ttl(of: frame.bytes.advanced(by: Ethernet.headerLength), isIPv6) <= 1 { return .ttlExpired }
-            route(frame.bytes, isIPv6)
+            let isIPv6 = value.variant.has(Value.Variant.ipv6)
+            if ttl(of: frame.bytes.advanced(by: Ethernet.headerLength), isIPv6: isIPv6) <= 1 { return .ttlExpired }
+            route(frame.bytes, isIPv6: isIPv6)
         }
         frame.flags = 0
         frame.port = value.egress
@@ -99,13 +122,11 @@ extension Ref where Value == Transposition {
     }
 
     @inline(__always)
-    private func ttl(of ip: Bytes, _ isIPv6: Bool) -> UInt8 {
-        isIPv6 ? IPv6Header(ip).hopLimit : IPv4Header(ip).ttl
-    }
+    private func ttl(of ip: Bytes, isIPv6: Bool) -> UInt8 { isIPv6 ? IPv6Header(ip).hopLimit : IPv4Header(ip).ttl }
 
     /// TTL and destination MAC of a routed packet.
     @inline(__always)
-    private func route(_ bytes: Bytes, _ isIPv6: Bool) {
+    private func route(_ bytes: Bytes, isIPv6: Bool) {
         let ip = bytes.advanced(by: Ethernet.headerLength)
         if isIPv6 { ip[7] &-= 1 } else { IPv4Header(ip).decrementTTL() }
         bytes.storeRaw(value.destinationMAC.u32, at: 0)
@@ -115,54 +136,64 @@ extension Ref where Value == Transposition {
     /// docs/pipeline.md 4, steps 15 and 16.
     @inline(__always)
     func decapsulate(_ frame: inout Frame) -> DropReason? {
-        if !value.families.areIPv4 { return decapsulateWide(&frame) }
+        if !value.variant.isCommon { return decapsulateVariant(&frame) }
         let outerLength = value.headerLength.int
         let outer = IPv4Header(frame.bytes.advanced(by: outerLength &- 28))  // IPv4 and GRE
-        return decapsulate(
-            &frame, outer.typeOfService, offset: outerLength, length: outer.totalLength &- 28, isIPv6: false)
+        let inner = IPv4Header(frame.bytes.advanced(by: outerLength &+ Ethernet.headerLength))
+        let (outerECN, innerECN) = (outer.typeOfService & 3, inner.typeOfService & 3)
+        if outerECN != innerECN, outerECN != 0 {
+            guard let ecn = ECN.decapsulated(inner: innerECN, outer: outerECN) else { return .ecn }
+            if ecn != innerECN { inner.setTypeOfService(inner.typeOfService & 0xFC | ecn) }
+        }
+        finishDecapsulation(&frame, offset: outerLength, length: outer.totalLength &- 28)
+        return nil
     }
 
+    /// Everything else that decapsulation can be.
     @inline(never)
-    private func decapsulateWide(_ frame: inout Frame) -> DropReason? {
-        let (outerLength, isIPv6) = (value.headerLength.int, value.families.isIPv6)
-        let end = frame.bytes.advanced(by: outerLength &- GREHeader.length)
-        let tos: UInt8
-        let length: Int
-        if value.families.isOuterIPv6 {
-            let outer = IPv6Header(end.advanced(by: -IPv6Header.length))
-            (tos, length) = (outer.trafficClass, outer.payloadLength)
+    private func decapsulateVariant(_ frame: inout Frame) -> DropReason? {
+        let variant = value.variant
+        let offset = value.headerLength.int
+        let isVXLAN = variant.has(Value.Variant.vxlan)
+        let tunnel = frame.bytes.advanced(by: offset &- (isVXLAN ? VXLANHeader.length : GREHeader.length))
+        let outerTOS: UInt8
+        var length: Int
+        if variant.has(Value.Variant.outerIPv6) {
+            let outer = IPv6Header(tunnel.advanced(by: -IPv6Header.length))
+            (outerTOS, length) = (outer.trafficClass, outer.payloadLength &- GREHeader.length)
         } else {
-            let outer = IPv4Header(end.advanced(by: -IPv4Header.minimumLength))
-            (tos, length) = (outer.typeOfService, outer.totalLength &- IPv4Header.minimumLength)
+            let outer = IPv4Header(tunnel.advanced(by: -IPv4Header.minimumLength))
+            outerTOS = outer.typeOfService
+            length = outer.totalLength &- IPv4Header.minimumLength &- GREHeader.length
         }
-        return decapsulate(
-            &frame, tos, offset: outerLength, length: length &- GREHeader.length, isIPv6: isIPv6)
+        if isVXLAN { length = VXLANHeader(tunnel).datagramLength &- VXLANHeader.length }
+        return decapsulate(&frame, outerTOS, offset: offset, length: length)
+    }
+
+    /// The same, when the outer header has been read already.
+    func decapsulate(_ frame: inout Frame, _ outerTOS: UInt8, offset: Int, length: Int) -> DropReason? {
+        let inner = frame.bytes.advanced(by: offset &+ Ethernet.headerLength)
+        let isIPv6 = value.variant.has(Value.Variant.ipv6)
+        let tos = isIPv6 ? IPv6Header(inner).trafficClass : IPv4Header(inner).typeOfService
+        guard let ecn = ECN.decapsulated(inner: tos & 3, outer: outerTOS & 3) else { return .ecn }
+        let dscp = (value.variant.has(Value.Variant.uniform) ? outerTOS : tos) & 0xFC
+        if dscp | ecn != tos {
+            if isIPv6 {
+                IPv6Header(inner).setTrafficClass(dscp | ecn)
+            } else {
+                IPv4Header(inner).setTypeOfService(dscp | ecn)
+            }
+        }
+        finishDecapsulation(&frame, offset: offset, length: length)
+        return nil
     }
 
     @inline(__always)
-    func decapsulate(_ frame: inout Frame, _ outerTOS: UInt8, offset: Int, length: Int, isIPv6: Bool) -> DropReason? {
-        let inner = frame.bytes.advanced(by: offset &+ Ethernet.headerLength)
-        let innerTOS = isIPv6 ? IPv6Header(inner).trafficClass : IPv4Header(inner).typeOfService
-        let (outerECN, innerECN) = (outerTOS & 3, innerTOS & 3)
-        if outerECN != innerECN, outerECN != 0 {
-            // RFC 6040 section 4.2, figure 4.
-            if outerECN == 3 {
-                if innerECN == 0 { return .ecn }
-                setECN(3, of: inner, isIPv6)
-            } else if outerECN == 1, innerECN == 2 {
-                setECN(1, of: inner, isIPv6)
-            }
-        }
+    private func finishDecapsulation(_ frame: inout Frame, offset: Int, length: Int) {
         frame.pop(offset)
         frame.length = length.u32
         frame.flags = 0
         frame.port = value.egress
-        return nil
-    }
-
-    @inline(never)
-    private func setECN(_ ecn: UInt8, of ip: Bytes, _ isIPv6: Bool) {
-        if isIPv6 { IPv6Header(ip).setECN(ecn) } else { IPv4Header(ip).setECN(ecn) }
     }
 
     /// What comes before in the order of checks comes before here too.
@@ -194,7 +225,7 @@ extension Worker {
         var sent = frame
         let reason = scratch.decapsulate(
             &sent, IPv4Header(frame.bytes.advanced(by: outer.linkLength)).typeOfService, offset: outer.innerOffset,
-            length: outer.innerLength, isIPv6: scratch.value.families.isIPv6)
+            length: outer.innerLength)
         finish(scratch, frame, sent, reason)
     }
 

@@ -19,7 +19,7 @@ extension Worker {
         let decision: Decision
         if packet.value.outerIdentity == 0 {
             decision = decideVM(frame)
-        } else if let outer = OuterPacket(fast: frame) {
+        } else if let outer = outerPacket(frame) {
             decision = decideProvider(frame, outer)
         } else {
             return processSlowly(frame)
@@ -28,7 +28,8 @@ extension Worker {
     }
 
     mutating func carryOut(_ decision: Decision, _ frame: Frame, _ packet: Ref<Staged>) {
-        let flowID = settings.sendsFlowID ? packet.value.flowID : 0
+        // The common packet's goes to the wire as it is.
+        let flowID = scratch.value.variant.isCommon && scratch.value.sendsFlowID == 0 ? 0 : packet.value.flowID
         switch decision {
         case .flow:
             // A next hop that only short flows use is kept alive here, not on the hit path.

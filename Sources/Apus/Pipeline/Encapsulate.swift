@@ -20,11 +20,8 @@ extension Worker {
             isStatic
             ? tables.neighbors[neighborNumber].mac : tables.cells[tables.neighbors[neighborNumber].cell].value.mac
         scratch.value.egress = route.port
-        let mtu = tables.ports[portNumber].mtu.u32
-        let overhead = pa.isV4 ? NVGRE.overheadIPv4 : NVGRE.overheadIPv6
-        scratch.value.maximum = mtu > overhead ? (mtu &- overhead).u16 : 0
         scratch.value.neighbor = isStatic ? none : neighborNumber
-        writeTemplate(tables.addresses[sourceNumber], pa, mac ?? .broadcast, vsid)
+        writeTemplate(tables.addresses[sourceNumber], pa, mac ?? .broadcast, vsid, mtu: tables.ports[portNumber].mtu)
         return mac == nil ? .unresolved(neighborNumber) : .flow
     }
 
@@ -34,15 +31,24 @@ extension Worker {
         return .flow
     }
 
-    /// Outer Ethernet, IP and GRE, right-aligned, with 0 for what differs from packet to packet.
+    /// Outer Ethernet, IP and GRE or VXLAN, right-aligned, with 0 for what differs from packet to packet.
     private func writeTemplate(
-        _ source: ProviderAddress, _ pa: IPAddress, _ nextHop: MACAddress, _ vsid: UInt32
+        _ source: ProviderAddress, _ pa: IPAddress, _ nextHop: MACAddress, _ vsid: UInt32, mtu: UInt16
     ) {
+        let peer = peer(pa)
+        let isVXLAN = peer?.isVXLAN ?? false
         let isTagged = source.vlan != 0
         let link = Ethernet.headerLength &+ (isTagged ? Ethernet.tagLength : 0)
-        let length = link &+ (pa.isV4 ? IPv4Header.minimumLength : IPv6Header.length) &+ GREHeader.length
+        let ipLength = pa.isV4 ? IPv4Header.minimumLength : IPv6Header.length
+        let tunnelLength = isVXLAN ? VXLANHeader.length : GREHeader.length
+        let length = link &+ ipLength &+ tunnelLength
         scratch.value.headerLength = length.u8
-        scratch.value.families.isOuterIPv6 = !pa.isV4
+        // Between the customer's IP packet and the outer one: the outer Ethernet header does not count for the MTU.
+        let overhead = ipLength &+ tunnelLength &+ Ethernet.headerLength
+        let reachable = min(mtu, peer.map { $0.mtu == 0 ? .max : $0.mtu } ?? .max).int
+        scratch.value.maximum = max(reachable &- overhead, 0).u16
+        setVariant(peer, isIPv6: !pa.isV4)
+
         let start = scratchHeader.advanced(by: Transposition.headerRoom &- length)
         start.store(nextHop, at: Ethernet.destination)
         start.store(source.mac, at: Ethernet.source)
@@ -53,24 +59,47 @@ extension Worker {
         start.store(pa.isV4 ? Ethernet.ipv4 : Ethernet.ipv6, at: link &- 2)
 
         let ip = start.advanced(by: link)
+        let ttl = peer.map { $0.ttl == 0 ? settings.outerTTL : $0.ttl } ?? settings.outerTTL
+        let proto = isVXLAN ? VXLANHeader.ipProtocol : GREHeader.ipProtocol
+        let trafficClass = (peer?.dscp ?? 0) &<< 2
         if pa.isV4 {
             ip[0] = 0x45
             ip.store(UInt16(0x4000), at: 6)  // DF: NVGRE is never fragmented (RFC 7637 section 4.4)
-            ip[8] = settings.outerTTL
-            ip[9] = GREHeader.ipProtocol
+            ip[8] = ttl
+            ip[9] = proto
             ip.store(source.address.v4, at: 12)
             ip.store(pa.v4, at: 16)
-            scratch.value.headerSum = Checksum.sum(ip, 20) &+ NVGRE.overheadIPv4
+            scratch.value.headerSum = Checksum.sum(ip, 20)
+            if scratch.value.variant.isCommon { scratch.value.headerSum &+= NVGRE.overheadIPv4 }
+            ip[1] = trafficClass
         } else {
-            IPv6Header(ip).write(
-                payload: 0, nextHeader: GREHeader.ipProtocol, hopLimit: settings.outerTTL, from: source.address,
-                to: pa)
+            IPv6Header(ip).write(payload: 0, nextHeader: proto, hopLimit: ttl, from: source.address, to: pa)
+            IPv6Header(ip).setTrafficClass(trafficClass)
         }
+        writeTunnel(ip.advanced(by: ipLength), vsid)
+    }
 
-        let gre = start.advanced(by: length &- GREHeader.length)
-        gre.store(GREHeader.keyPresent, at: 0)
-        gre.store(GREHeader.transparentEthernet, at: 2)
-        gre.store(vsid &<< 8, at: 4)
+    private func writeTunnel(_ start: Bytes, _ vsid: UInt32) {
+        if scratch.value.variant.has(Transposition.Variant.vxlan) {
+            return VXLANHeader(start).write(port: settings.vxlanPort, vni: vsid)
+        }
+        start.store(GREHeader.keyPresent, at: 0)
+        start.store(GREHeader.transparentEthernet, at: 2)
+        start.store(scratch.value.variant.has(Transposition.Variant.draftKey) ? vsid : vsid &<< 8, at: 4)
+    }
+
+    /// The customer's family is known already.
+    private func setVariant(_ peer: ProviderPeer?, isIPv6: Bool) {
+        typealias Variant = Transposition.Variant
+        scratch.value.variant.set(Variant.outerIPv6, isIPv6)
+        scratch.value.sendsFlowID = settings.sendsFlowID ? 1 : 0
+        guard let peer else { return }
+        if peer.flowID != 0 { scratch.value.sendsFlowID = peer.flowID.u32 == APUS_FLOW_ID_HASH.rawValue ? 1 : 0 }
+        scratch.value.variant.set(Variant.vxlan, peer.isVXLAN)
+        scratch.value.variant.set(Variant.draftKey, peer.hasDraftKeys)
+        scratch.value.variant.set(Variant.pipe, peer.dscpMode.u32 == APUS_DSCP_PIPE.rawValue)
+        scratch.value.variant.set(Variant.hidesECN, peer.ecnMode.u32 == APUS_ECN_COMPATIBILITY.rawValue)
+        scratch.value.variant.set(Variant.copiesDF, peer.dfMode.u32 == APUS_DF_COPY.rawValue && !isIPv6)
     }
 
     /// The header of `scratch` as bytes. It is the first field.

@@ -117,6 +117,17 @@ extension Worker {
     }
 
     @inline(never)
+    func note(_ trace: Ref<Trace>, peer: ProviderPeer) {
+        trace.value.begin("provider peer ")
+        trace.value.text.put(peer.address)
+        trace.value.text.put(peer.isVXLAN ? ": VXLAN" : peer.hasDraftKeys ? ": NVGRE, draft-00 key" : ": NVGRE")
+        if peer.mtu != 0 {
+            trace.value.text.put(", MTU ")
+            trace.value.text.put(decimal: peer.mtu.u64)
+        }
+    }
+
+    @inline(never)
     func note(_ trace: Ref<Trace>, neighbor number: UInt32?, _ address: IPAddress) {
         trace.value.begin("provider neighbour ")
         trace.value.text.put(address)

@@ -6,7 +6,7 @@
 extension Worker {
     /// Send a packet as fragments. False: it cannot be fragmented; nothing has been done.
     mutating func fragment(_ frame: Frame, _ result: Ref<Transposition>, _ flowID: UInt8) -> Bool {
-        if result.value.families.isIPv6 { return false }
+        if result.value.variant.has(Transposition.Variant.ipv6) { return false }
         let ip = IPv4Header(frame.bytes.advanced(by: Ethernet.headerLength))
         let header = ip.headerLength
         let payload = ip.totalLength &- header

@@ -160,6 +160,15 @@ extension Worker {
         return best
     }
 
+    /// What is known of the tunnel endpoint at this provider address.
+    func peer(_ address: IPAddress) -> ProviderPeer? {
+        let number = tables.peers.find(ProviderPeer.hash(tables.key, address), at: version) {
+            tables.peers[$0].address == address
+        }
+        if let trace, let number { note(trace, peer: tables.peers[number]) }
+        return number.map { tables.peers[$0] }
+    }
+
     func neighbor(_ address: IPAddress) -> UInt32? {
         let number = tables.neighbors.find(Neighbor.hash(tables.key, address), at: version) {
             tables.neighbors[$0].address == address

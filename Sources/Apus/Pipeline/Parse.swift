@@ -84,6 +84,10 @@ extension Worker {
             }
             return
         }
+        if hasDraftPeers {
+            if let outer = outerPacket(frame) { _ = stageProvider(frame, outer, packet) }
+            return
+        }
         let link = LinkHeader(frame)
         if let outer = OuterPacket(ipv4: frame, link) {
             packet.value.outerIdentity = outer.identity
@@ -96,6 +100,9 @@ extension Worker {
                 stageWide(frame, outer, packet, hashKey)
             }
         } else if let outer = OuterPacket(ipv6: frame, link) {
+            packet.value.outerIdentity = outer.identity
+            stageWide(frame, outer, packet, hashKey)
+        } else if let outer = OuterPacket(vxlan: frame, link, settings.vxlanPort) {
             packet.value.outerIdentity = outer.identity
             stageWide(frame, outer, packet, hashKey)
         }

@@ -32,22 +32,32 @@ struct LinkHeader {
 struct OuterPacket {
     /// Outer Ethernet header with its tag.
     var linkLength: Int
-    /// Outer IP header with options.
-    var ipLength: Int
     /// The inner frame: offset and length, without padding behind the outer packet.
     var innerOffset: Int
     var innerLength: Int
+    /// The upper 24 bits of the key, or the VNI.
     var vsid: UInt32
-    /// Outer destination MAC (memory order) and ``LinkHeader/identity``.
+    /// Of GRE.
+    var key: UInt32
+    /// The VSID was taken from the lower 24 bits.
+    var hasDraftKey = false
+    /// Outer destination MAC (memory order), ``LinkHeader/identity``, and ``vxlanBit``.
     var identity: UInt64
     var isIPv6: Bool
+    var isVXLAN: Bool { identity & Self.vxlanBit != 0 }
+
+    private static var vxlanBit: UInt64 { 1 &<< 61 }
 
     /// The common case - at most one tag, no IP options, nothing wrong - or nil. Says nothing about *what* is wrong:
     /// `processFromProvider` does, check by check.
     @inline(__always)
-    init?(fast frame: Frame) {
+    init?(fast frame: Frame, vxlanPort: UInt16) {
         let link = LinkHeader(frame)
-        if link.etherType == Ethernet.ipv4 { self.init(ipv4: frame, link) } else { self.init(ipv6: frame, link) }
+        if let nvgre = OuterPacket(ipv4: frame, link) ?? OuterPacket(ipv6: frame, link) {
+            self = nvgre
+        } else {
+            self.init(vxlan: frame, link, vxlanPort)
+        }
     }
 
     /// IPv4 without options, GRE, inner Ethernet.
@@ -55,18 +65,14 @@ struct OuterPacket {
     init?(ipv4 frame: Frame, _ link: LinkHeader) {
         let bytes = frame.bytes
         let ip = IPv4Header(bytes.advanced(by: link.length))
-        // Not a fragment, GRE.
-        guard link.etherType == Ethernet.ipv4, frame.length.int >= link.length &+ 42, ip.ip[0] == 0x45,
-            ip.ip.raw32(6) & UInt32(0x3FFF_00FF).bigEndian == UInt32(0x0000_002F).bigEndian
+        guard link.etherType == Ethernet.ipv4, frame.length.int >= link.length &+ 42,
+            Self.isPlain(ip, GREHeader.ipProtocol)
         else { return nil }
         let total = ip.totalLength
-        guard total >= 42, total <= frame.length.int &- link.length else { return nil }
-        let checked = frame.flags & (APUS_FRAME_IP_CHECKSUM_GOOD | APUS_FRAME_IP_CHECKSUM_BAD)
-        guard checked == APUS_FRAME_IP_CHECKSUM_GOOD || (checked == 0 && ip.hasCorrectChecksumWithoutOptions)
-        else { return nil }
+        guard total >= 42, total <= frame.length.int &- link.length, Self.hasGoodChecksum(frame, ip) else { return nil }
         let gre = GREHeader(ip.ip.advanced(by: 20))
         guard gre.isPlain else { return nil }
-        self.init(link: link, ip: 20, total: total, vsid: gre.vsid, bytes, isIPv6: false)
+        self.init(link, inner: link.length &+ 28, length: total &- 28, key: gre.key, bytes, isIPv6: false)
     }
 
     /// IPv6, GRE, inner Ethernet.
@@ -81,18 +87,68 @@ struct OuterPacket {
         guard total >= 62, total <= frame.length.int &- link.length else { return nil }
         let gre = GREHeader(ip.ip.advanced(by: IPv6Header.length))
         guard gre.isPlain else { return nil }
-        self.init(link: link, ip: IPv6Header.length, total: total, vsid: gre.vsid, bytes, isIPv6: true)
+        self.init(link, inner: link.length &+ 48, length: total &- 48, key: gre.key, bytes, isIPv6: true)
+    }
+
+    /// IPv4 without options or IPv6, UDP, VXLAN, inner Ethernet.
+    @inline(__always)
+    init?(vxlan frame: Frame, _ link: LinkHeader, _ port: UInt16) {
+        let bytes = frame.bytes
+        let start = bytes.advanced(by: link.length)
+        let available = frame.length.int &- link.length
+        let ipLength: Int
+        let total: Int
+        if link.etherType == Ethernet.ipv4 {
+            let ip = IPv4Header(start)
+            ipLength = IPv4Header.minimumLength
+            guard available >= ipLength &+ 30, Self.isPlain(ip, VXLANHeader.ipProtocol),
+                Self.hasGoodChecksum(frame, ip)
+            else { return nil }
+            total = ip.totalLength
+        } else {
+            let ip = IPv6Header(start)
+            ipLength = IPv6Header.length
+            guard link.etherType == Ethernet.ipv6, available >= ipLength &+ 30, ip.version == 6,
+                ip.nextHeader == VXLANHeader.ipProtocol
+            else { return nil }
+            total = ip.totalLength
+        }
+        let vxlan = VXLANHeader(start.advanced(by: ipLength))
+        let length = vxlan.datagramLength
+        guard total <= available, vxlan.destinationPort == port, length >= 30, length <= total &- ipLength,
+            vxlan.hasVNI
+        else { return nil }
+        self.init(
+            link, inner: link.length &+ ipLength &+ VXLANHeader.length, length: length &- VXLANHeader.length, bytes,
+            vxlan, isIPv6: ipLength == IPv6Header.length)
     }
 
     @inline(__always)
-    init(link: LinkHeader, ip: Int, total: Int, vsid: UInt32, _ bytes: Bytes, isIPv6: Bool) {
+    init(_ link: LinkHeader, inner: Int, length: Int, key: UInt32, _ bytes: Bytes, isIPv6: Bool) {
         linkLength = link.length
-        ipLength = ip
-        innerOffset = link.length &+ ip &+ GREHeader.length
-        innerLength = total &- ip &- GREHeader.length
-        self.vsid = vsid
+        innerOffset = inner
+        innerLength = length
+        vsid = key &>> 8
+        self.key = key
         self.isIPv6 = isIPv6
         identity = bytes.raw64(0) & 0xFFFF_FFFF_FFFF | link.identity
+    }
+
+    init(_ link: LinkHeader, inner: Int, length: Int, _ bytes: Bytes, _ vxlan: VXLANHeader, isIPv6: Bool) {
+        self.init(link, inner: inner, length: length, key: vxlan.vni &<< 8, bytes, isIPv6: isIPv6)
+        identity |= Self.vxlanBit
+    }
+
+    /// No options, not a fragment, this protocol.
+    @inline(__always)
+    private static func isPlain(_ ip: IPv4Header, _ proto: UInt8) -> Bool {
+        ip.ip[0] == 0x45 && ip.ip.raw32(6) & UInt32(0x3FFF_00FF).bigEndian == proto.u32.bigEndian
+    }
+
+    @inline(__always)
+    private static func hasGoodChecksum(_ frame: Frame, _ ip: IPv4Header) -> Bool {
+        let checked = frame.flags & (APUS_FRAME_IP_CHECKSUM_GOOD | APUS_FRAME_IP_CHECKSUM_BAD)
+        return checked == APUS_FRAME_IP_CHECKSUM_GOOD || (checked == 0 && ip.hasCorrectChecksumWithoutOptions)
     }
 }
 
@@ -185,27 +241,53 @@ extension Worker {
         if let reason = outerRefusal(frame, header.destination, header.link.vlan) { return drop(frame, reason) }
         if header.isFragment { return drop(frame, .outerFragment) }
         if header.isIPv6, IPv6Header.isExtension(header.proto) { return drop(frame, .outerIPOptions) }
-        guard header.proto == GREHeader.ipProtocol else { return drop(frame, .outerProtocol) }
-
         let available = header.total &- header.length
+        let start = bytes.advanced(by: header.link.length &+ header.length)
+        switch header.proto {
+        case GREHeader.ipProtocol: processGRE(frame, header, GREHeader(start), available)
+        case VXLANHeader.ipProtocol: processUDP(frame, header, VXLANHeader(start), available)
+        default: drop(frame, .outerProtocol)
+        }
+    }
+
+    private mutating func processGRE(_ frame: Frame, _ header: OuterHeader, _ gre: GREHeader, _ available: Int) {
         guard available >= 4 else { return drop(frame, .outerTruncated) }
-        let gre = GREHeader(bytes.advanced(by: header.link.length &+ header.length))
         if let reason = GREHeader.refusal(flags: gre.flags) { return drop(frame, reason) }
         guard gre.proto == GREHeader.transparentEthernet else { return drop(frame, .greProtocol) }
         guard available >= GREHeader.length else { return drop(frame, .outerTruncated) }
+        let offset = header.link.length &+ header.length &+ GREHeader.length
+        var outer = OuterPacket(
+            header.link, inner: offset, length: available &- GREHeader.length, key: gre.key, frame.bytes,
+            isIPv6: header.isIPv6)
+        readKey(&outer, from: header.source)
+        processInner(frame, header, outer)
+    }
 
+    private mutating func processUDP(_ frame: Frame, _ header: OuterHeader, _ vxlan: VXLANHeader, _ available: Int) {
+        guard available >= VXLANHeader.udpLength else { return drop(frame, .outerTruncated) }
+        guard vxlan.destinationPort == settings.vxlanPort else { return drop(frame, .outerProtocol) }
+        let length = vxlan.datagramLength
+        guard available >= VXLANHeader.length, length >= VXLANHeader.length, length <= available else {
+            return drop(frame, .outerTruncated)
+        }
+        guard vxlan.hasVNI else { return drop(frame, .vxlanFlags) }
+        let offset = header.link.length &+ header.length &+ VXLANHeader.length
         let outer = OuterPacket(
-            link: header.link, ip: header.length, total: header.total, vsid: gre.vsid, bytes, isIPv6: header.isIPv6)
+            header.link, inner: offset, length: length &- VXLANHeader.length, frame.bytes, vxlan,
+            isIPv6: header.isIPv6)
+        processInner(frame, header, outer)
+    }
+
+    /// Steps 7 and 10, then the decision as for every other packet.
+    private mutating func processInner(_ frame: Frame, _ header: OuterHeader, _ outer: OuterPacket) {
         guard outer.innerLength >= Ethernet.headerLength else { return drop(frame, .innerTruncated) }
-        let inner = bytes.advanced(by: outer.innerOffset)
+        let inner = frame.bytes.advanced(by: outer.innerOffset)
         let etherType = inner.u16(Ethernet.etherType)
         if Ethernet.isTag(etherType) { return drop(frame, .innerVLAN) }
 
         guard stageProvider(frame, outer, single) else {
             // Steps 8 and 9 come before what is wrong with the inner packet.
-            if let reason = tunnelRefusal(header.source, isMapped: header.isMapped.source, outer.vsid) {
-                return drop(frame, reason)
-            }
+            if let reason = tunnelRefusal(header, outer) { return drop(frame, reason) }
             let isIP = etherType == Ethernet.ipv4 || etherType == Ethernet.ipv6
             return drop(frame, isIP ? .innerIPMalformed : .innerEtherType)
         }
@@ -216,6 +298,23 @@ extension Worker {
         } else {
             carryOut(decision, frame, single)
         }
+    }
+
+    /// The common case of a frame from the provider network, with the VSID where its sender has it.
+    func outerPacket(_ frame: Frame) -> OuterPacket? {
+        guard var outer = OuterPacket(fast: frame, vxlanPort: settings.vxlanPort) else { return nil }
+        if hasDraftPeers {
+            let ip = frame.bytes.advanced(by: outer.linkLength)
+            readKey(&outer, from: outer.isIPv6 ? IPv6Header(ip).source : IPAddress(v4: IPv4Header(ip).source))
+        }
+        return outer
+    }
+
+    /// The layout of a GRE key cannot be seen: who sent it decides (docs/pipeline.md 4, step 9).
+    private func readKey(_ outer: inout OuterPacket, from source: IPAddress) {
+        guard hasDraftPeers, !outer.isVXLAN, let peer = peer(source), peer.hasDraftKeys else { return }
+        outer.vsid = outer.key & 0xFF_FFFF
+        outer.hasDraftKey = true
     }
 
     private func hasGoodChecksum(_ frame: Frame, _ ip: IPv4Header) -> Bool {
@@ -233,10 +332,15 @@ extension Worker {
     }
 
     /// Steps 8 and 9.
-    private func tunnelRefusal(_ source: IPAddress, isMapped: Bool, _ vsid: UInt32) -> DropReason? {
-        if isMapped || !hosts(source, vsid: 0) { return .sourcePAUnknown }
-        if !settings.acceptsReservedVSIDs, vsid < APUS_VSID_MIN || vsid > APUS_VSID_MAX { return .vsidReserved }
-        return subnet(vsid) == nil ? .vsidUnknown : nil
+    private func tunnelRefusal(_ header: OuterHeader, _ outer: OuterPacket) -> DropReason? {
+        if header.isMapped.source || !hosts(header.source, vsid: 0) { return .sourcePAUnknown }
+        if outer.hasDraftKey, outer.key &>> 24 != 0 { return .keyLayout }
+        let isReserved =
+            !settings.acceptsReservedVSIDs && (outer.vsid < APUS_VSID_MIN || outer.vsid > APUS_VSID_MAX)
+        if !isReserved, subnet(outer.vsid) != nil { return nil }
+        let other = outer.hasDraftKey ? outer.key &>> 8 : outer.key & 0xFF_FFFF
+        if !outer.isVXLAN, other != 0, hosts(header.source, vsid: other) { return .keyLayout }
+        return isReserved ? .vsidReserved : .vsidUnknown
     }
 
     /// Steps 4 and 8 to 14 for a packet in which everything before has been checked. The result goes to `scratch`.
@@ -251,7 +355,10 @@ extension Worker {
         let packet = IPPacket(in: frame.bytes.advanced(by: outer.innerOffset))
         let decision = decideInner(frame, outer, header, packet)
         scratch.value.outerIdentity = outer.identity
-        scratch.value.families = .init(isIPv6: packet.isIPv6, isOuterIPv6: outer.isIPv6)
+        typealias Variant = Transposition.Variant
+        scratch.value.variant.set(Variant.ipv6, packet.isIPv6)
+        scratch.value.variant.set(Variant.outerIPv6, outer.isIPv6)
+        scratch.value.variant.set(Variant.vxlan, outer.isVXLAN)
         return decision
     }
 
@@ -263,7 +370,7 @@ extension Worker {
         let domain = number.map { tables.subnets[$0].domain } ?? none
         let scope = Scopes.of(vsid: outer.vsid, domain: domain)
         let (pa, ourPA) = (header.source, header.destination)
-        if let reason = tunnelRefusal(pa, isMapped: header.isMapped.source, outer.vsid) { return dropPacket(reason) }
+        if let reason = tunnelRefusal(header, outer) { return dropPacket(reason) }
 
         let bytes = frame.bytes.advanced(by: outer.innerOffset)
         let destinationMAC = bytes.mac(Ethernet.destination)
@@ -287,7 +394,9 @@ extension Worker {
 
         scratch.value = Transposition(.decapsulate, scope: scope)
         scratch.value.egress = egress
-        scratch.value.headerLength = (outer.innerOffset).u8
+        scratch.value.headerLength = outer.innerOffset.u8
+        let isUniform = peer(pa).map { $0.dscpMode.u32 == APUS_DSCP_UNIFORM.rawValue } ?? false
+        scratch.value.variant.set(Transposition.Variant.uniform, isUniform)
         return .flow
     }
 

@@ -41,7 +41,7 @@ extension Worker {
     func decideVM(_ frame: Frame) -> Decision {
         let packet = IPPacket(in: frame.bytes)
         let decision = decideVM(frame, packet)
-        scratch.value.families.isIPv6 = packet.isIPv6
+        scratch.value.variant.set(Transposition.Variant.ipv6, packet.isIPv6)
         return decision
     }
 
@@ -88,6 +88,7 @@ extension Worker {
         if isLocal(target.pa) { return dropFlow(.noLocalPort, scope) }
         if target.isRuleNone { return dropFlow(.ruleNone, scope) }
         scratch.value = Transposition(.encapsulate, scope: scope)
+        scratch.value.variant.set(Transposition.Variant.ipv6, !destination.isV4)
         return decideEncapsulation(to: target.pa, vsid: port.vsid)
     }
 
@@ -120,6 +121,7 @@ extension Worker {
         } else {
             scratch.value = Transposition(.encapsulate, scope: scope)
         }
+        scratch.value.variant.set(Transposition.Variant.ipv6, packet.isIPv6)
         scratch.value.isRouted = 1
         scratch.value.destinationMAC = target.mac.inMemoryOrder
         return isLocal ? .flow : decideEncapsulation(to: target.pa, vsid: route.vsid)

@@ -9,6 +9,7 @@ struct Settings {
     var flags: UInt32
     var gatewayMAC: MACAddress
     var outerTTL: UInt8
+    var vxlanPort: UInt16
     var reachable: UInt64
     var retry: UInt64
     var retries: UInt32
@@ -63,6 +64,8 @@ struct Worker {
     var floor: UInt32 = 0
     /// The floor for which the waiting packets were decided.
     var heldFloor: UInt32 = 0
+    /// Some peers have the VSID elsewhere in the key: whose packet it is has to be known before it is read.
+    var hasDraftPeers = false
     var now: UInt64 = 0
     var output: Ref<Frame>
     var outputCount = 0

@@ -260,6 +260,32 @@ struct ProviderRoute: Versionable {
     }
 }
 
+/// How to talk to a tunnel endpoint (provider.h). Index: its address.
+struct ProviderPeer: Versionable {
+    var address: IPAddress
+    var mtu: UInt16
+    var encapsulation: UInt8
+    var keyLayout: UInt8
+    var flowID: UInt8
+    var dscpMode: UInt8
+    var dscp: UInt8
+    var ecnMode: UInt8
+    var dfMode: UInt8
+    var ttl: UInt8
+
+    var isVXLAN: Bool { encapsulation.u32 == APUS_ENCAPSULATION_VXLAN.rawValue }
+    var hasDraftKeys: Bool { keyLayout.u32 == APUS_KEY_DRAFT00.rawValue }
+
+    static var hasSecondaryIndex: Bool { false }
+    func primaryHash(_ key: Ref<apus_hash_key>) -> UInt64 { Self.hash(key, address) }
+    func secondaryHash(_ key: Ref<apus_hash_key>) -> UInt64 { 0 }
+
+    @inline(__always)
+    static func hash(_ key: Ref<apus_hash_key>, _ address: IPAddress) -> UInt64 {
+        unsafe apus_hash_words(address.high, address.low, 17, 0, key.pointer)
+    }
+}
+
 /// A neighbour on the provider network. Index: the address. What ARP learns is in its ``NeighborCell``, which all
 /// versions of the entry share.
 struct Neighbor: Versionable {

@@ -241,6 +241,7 @@ struct Store: ~Copyable {
         case .addresses: tables.addresses.unlink(entry.number)
         case .providerRoutes: tables.providerRoutes.unlink(entry.number)
         case .neighbors: tables.neighbors.unlink(entry.number)
+        case .peers: tables.peers.unlink(entry.number)
         case .scopes: break
         }
         limbo.append(entry)
@@ -258,6 +259,7 @@ struct Store: ~Copyable {
         case .addresses: tables.addresses.revive(entry.number)
         case .providerRoutes: tables.providerRoutes.revive(entry.number)
         case .neighbors: tables.neighbors.revive(entry.number)
+        case .peers: tables.peers.revive(entry.number)
         case .scopes: break
         }
     }
@@ -276,6 +278,7 @@ struct Store: ~Copyable {
         case .addresses: tables.addresses.recycle(number)
         case .providerRoutes: recycleProviderRoute(number)
         case .neighbors: recycleNeighbor(number)
+        case .peers: recyclePeer(number)
         case .scopes: break
         }
     }

@@ -15,6 +15,7 @@ struct Tables {
     let addresses: VersionedTable<ProviderAddress>
     let providerRoutes: VersionedTable<ProviderRoute>
     let neighbors: VersionedTable<Neighbor>
+    let peers: VersionedTable<ProviderPeer>
     let domains: Domains
     let cells: Slab<NeighborCell>
     let texts: Slab<RecordTexts>
@@ -31,6 +32,8 @@ struct Tables {
         let version = Atomic<UInt64>(1)
         /// The last version that invalidated every flow: a change on the provider side, or of ports. Low 32 bits.
         let floor = Atomic<UInt32>(0)
+        /// Peers of any version whose keys have the layout of the first draft: while there are none, nobody looks for them.
+        let draftPeers = Atomic<UInt32>(0)
         /// Grows when a neighbour's MAC changed or was lost.
         let neighborEpoch = Atomic<UInt32>(0)
     }
@@ -51,13 +54,14 @@ extension Tables {
         let addresses = VersionedTable<ProviderAddress>(memory, key: key)
         let providerRoutes = VersionedTable<ProviderRoute>(memory, key: key)
         let neighbors = VersionedTable<Neighbor>(memory, key: key)
+        let peers = VersionedTable<ProviderPeer>(memory, key: key)
         let domains = Domains(memory, key: key)
         let cells = Slab<NeighborCell>(memory)
         let texts = Slab<RecordTexts>(memory)
         let portSlots = PortSlots(memory)
         let scopes = Scopes(memory)
         guard let ports, let members, let records, let routes, let gateways, let subnets, let remotes, let addresses,
-            let providerRoutes, let neighbors, let domains, let cells, let texts, let portSlots, let scopes
+            let providerRoutes, let neighbors, let peers, let domains, let cells, let texts, let portSlots, let scopes
         else {
             ports?.destroy(memory)
             members?.destroy(memory)
@@ -69,6 +73,7 @@ extension Tables {
             addresses?.destroy(memory)
             providerRoutes?.destroy(memory)
             neighbors?.destroy(memory)
+            peers?.destroy(memory)
             domains?.destroy(memory)
             cells?.destroy(memory)
             texts?.destroy(memory)
@@ -87,6 +92,7 @@ extension Tables {
         self.addresses = addresses
         self.providerRoutes = providerRoutes
         self.neighbors = neighbors
+        self.peers = peers
         self.domains = domains
         self.cells = cells
         self.texts = texts
@@ -107,6 +113,7 @@ extension Tables {
         addresses.destroy(memory)
         providerRoutes.destroy(memory)
         neighbors.destroy(memory)
+        peers.destroy(memory)
         domains.destroy(memory)
         cells.destroy(memory)
         texts.destroy(memory)
@@ -127,6 +134,7 @@ extension Tables {
         addresses.reclaim(memory)
         providerRoutes.reclaim(memory)
         neighbors.reclaim(memory)
+        peers.reclaim(memory)
         domains.reclaim(memory)
     }
 }
