@@ -64,9 +64,12 @@ struct FlowCache<Key: FlowIdentity> {
     }
 
     @inline(__always)
-    func state(_ index: Int) -> Ref<FlowState> {
-        unsafe Ref(
-            (entries.advanced(by: index).raw + MemoryLayout<Key>.size).assumingMemoryBound(to: FlowState.self))
+    func state(_ index: Int) -> Ref<FlowState> { Self.state(of: entries.advanced(by: index)) }
+
+    /// It follows the key.
+    @inline(__always)
+    private static func state(of entry: Ref<FlowEntry<Key>>) -> Ref<FlowState> {
+        unsafe Ref((entry.raw + MemoryLayout<Key>.size).assumingMemoryBound(to: FlowState.self))
     }
 
     /// The lines of a flow, best first: `number` in 0 ..< 8.
@@ -76,8 +79,18 @@ struct FlowCache<Key: FlowIdentity> {
         return (home.int & mask) ^ (number & 3)
     }
 
-    /// The entry with this key, or nil.
+    /// What is known of the flow with this key, or nil.
     @inline(__always)
+    func flow(_ hash: UInt64, _ key: Key) -> Ref<FlowState>? {
+        let home = entries.advanced(by: hash.int & mask)
+        if home.value.key == key, !home.value.state.isFree { return Self.state(of: home) }
+        return flowFurther(hash, key)
+    }
+
+    @inline(never)
+    private func flowFurther(_ hash: UInt64, _ key: Key) -> Ref<FlowState>? { findFurther(hash, key).map(state) }
+
+    /// The entry with this key, or nil.
     func find(_ hash: UInt64, _ key: Key) -> Int? {
         let home = hash.int & mask
         if entries[home].key == key, !entries[home].state.isFree { return home }

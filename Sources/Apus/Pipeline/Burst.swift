@@ -88,10 +88,9 @@ extension Worker {
     }
 
     private func findFlow(_ packet: Ref<Staged>) -> Ref<FlowState>? {
-        if packet.value.form == .wide {
-            return wideCache.find(packet.value.hash, packet.value.wideKey).map { wideCache.state($0) }
-        }
-        return cache.find(packet.value.hash, packet.value.key).map { cache.state($0) }
+        packet.value.form == .wide
+            ? wideCache.flow(packet.value.hash, packet.value.wideKey)
+            : cache.flow(packet.value.hash, packet.value.key)
     }
 
     @inline(__always)

@@ -14,9 +14,9 @@ extension Worker {
             let packet = staged.advanced(by: i)
             var flow: Ref<FlowState>?
             if packet.value.form == .narrow {
-                if let entry = cache.find(packet.value.hash, packet.value.key) { flow = cache.state(entry) }
+                flow = cache.flow(packet.value.hash, packet.value.key)
             } else if packet.value.form == .wide {
-                if let entry = wideCache.find(packet.value.hash, packet.value.wideKey) { flow = wideCache.state(entry) }
+                flow = wideCache.flow(packet.value.hash, packet.value.wideKey)
             }
             packet.value.flow = flow
             if let flow {

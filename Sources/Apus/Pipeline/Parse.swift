@@ -65,7 +65,8 @@ extension Worker {
         apus_prefetch_address(address &- 64)
     }
 
-    /// Make the key of a packet that the flow cache is for. The common ones first; the others outside of the loop.
+    /// Make the key of a packet that the flow cache is for. IPv4 in NVGRE over IPv4 stays in the loop; the rest leaves it, so
+    /// that the loop keeps its registers.
     @inline(__always)
     private func stage(
         _ frame: Frame, _ kind: UInt8, _ packet: Ref<Staged>, _ cache: FlowCache<FlowKey>,
@@ -73,63 +74,44 @@ extension Worker {
     ) {
         let bytes = frame.bytes
         if kind == Port.vm {
-            packet.value.outerIdentity = 0
-            let available = frame.length.int &- Ethernet.headerLength
-            if IPv4Header.isPlain(bytes, available: available) {
+            if IPv4Header.isPlain(bytes, available: frame.length.int &- Ethernet.headerLength) {
+                packet.value.outerIdentity = 0
                 packet.value.set(FlowKey(plain: bytes, port: frame.port, vsid: 0, outer: 0), cache, hashKey)
-            } else if IPv6Header.isPlain(bytes, available: available) {
-                packet.value.set(WideFlowKey(plainIPv6: bytes, port: frame.port, vsid: 0), wideCache, hashKey)
             } else {
                 stageVM(frame, packet)
             }
             return
         }
-        if hasDraftPeers {
-            if let outer = outerPacket(frame) { _ = stageProvider(frame, outer, packet) }
-            return
-        }
         let link = LinkHeader(frame)
-        if let outer = OuterPacket(ipv4: frame, link) {
-            packet.value.outerIdentity = outer.identity
+        if let outer = OuterPacket(ipv4: frame, link), !hasDraftPeers {
             let inner = bytes.advanced(by: outer.innerOffset)
             if IPv4Header.isPlain(inner, available: outer.innerLength &- Ethernet.headerLength) {
+                packet.value.outerIdentity = outer.identity
                 let addresses = bytes.raw64(link.length &+ IPv4Header.addressesOffset)
                 packet.value.set(
                     FlowKey(plain: inner, port: frame.port, vsid: outer.vsid, outer: addresses), cache, hashKey)
-            } else {
-                stageWide(frame, outer, packet, hashKey)
+                return
             }
-        } else if let outer = OuterPacket(ipv6: frame, link) {
-            packet.value.outerIdentity = outer.identity
-            stageWide(frame, outer, packet, hashKey)
-        } else if let outer = OuterPacket(vxlan: frame, link, settings.vxlanPort) {
-            packet.value.outerIdentity = outer.identity
-            stageWide(frame, outer, packet, hashKey)
         }
+        stageTunnel(frame, packet)
     }
 
-    @inline(__always)
-    private func stageWide(
-        _ frame: Frame, _ outer: OuterPacket, _ packet: Ref<Staged>, _ hashKey: Ref<apus_hash_key>
-    ) {
-        let inner = frame.bytes.advanced(by: outer.innerOffset)
-        if IPv6Header.isPlain(inner, available: outer.innerLength &- Ethernet.headerLength) {
-            var key = WideFlowKey(plainIPv6: inner, port: frame.port, vsid: outer.vsid)
-            key.setOuter(frame.bytes.advanced(by: outer.linkLength), isIPv6: outer.isIPv6)
-            packet.value.set(key, wideCache, hashKey)
-        } else {
-            _ = stageProvider(frame, outer, packet)
-        }
+    @inline(never)
+    private func stageTunnel(_ frame: Frame, _ packet: Ref<Staged>) {
+        if let outer = outerPacket(frame) { stageProvider(frame, outer, packet) }
     }
 
     /// The key of an untagged, well-formed IP packet from a vm port that is not for the library itself.
     @inline(never) @discardableResult
     func stageVM(_ frame: Frame, _ packet: Ref<Staged>) -> Bool {
         let bytes = frame.bytes
-        guard IPPacket.isWellFormed(in: bytes, available: frame.length.int &- Ethernet.headerLength) else {
-            return false
-        }
+        let available = frame.length.int &- Ethernet.headerLength
         packet.value.outerIdentity = 0
+        if IPv6Header.isPlain(bytes, available: available) {
+            packet.value.set(WideFlowKey(plainIPv6: bytes, port: frame.port, vsid: 0), wideCache, tables.key)
+            return true
+        }
+        guard IPPacket.isWellFormed(in: bytes, available: available) else { return false }
         let readable = frame.readable &- Ethernet.headerLength
         let ip = IPPacket(in: bytes)
         if !ip.isIPv6 {
@@ -143,16 +125,21 @@ extension Worker {
     }
 
     /// The key of a packet whose inner frame is an untagged, well-formed IP packet that may come through a tunnel.
-    @inline(never)
+    @discardableResult
     func stageProvider(_ frame: Frame, _ outer: OuterPacket, _ packet: Ref<Staged>) -> Bool {
         let inner = frame.bytes.advanced(by: outer.innerOffset)
-        guard IPPacket.isWellFormed(in: inner, available: outer.innerLength &- Ethernet.headerLength) else {
-            return false
-        }
+        let available = outer.innerLength &- Ethernet.headerLength
+        let ip = frame.bytes.advanced(by: outer.linkLength)
         packet.value.outerIdentity = outer.identity
+        if IPv6Header.isPlain(inner, available: available) {
+            var key = WideFlowKey(plainIPv6: inner, port: frame.port, vsid: outer.vsid)
+            key.setOuter(ip, isIPv6: outer.isIPv6)
+            packet.value.set(key, wideCache, tables.key)
+            return true
+        }
+        guard IPPacket.isWellFormed(in: inner, available: available) else { return false }
         let readable = frame.readable &- outer.innerOffset &- Ethernet.headerLength
         let packetInside = IPPacket(in: inner)
-        let ip = frame.bytes.advanced(by: outer.linkLength)
         if !outer.isIPv6, !packetInside.isIPv6 {
             let addresses = ip.raw64(IPv4Header.addressesOffset)
             packet.value.set(
