@@ -96,7 +96,8 @@ APUS_BEGIN_DECLS
 	X(PROVIDER_ARP_MALFORMED, 95, 5, "malformed ARP packet on the provider network") \
 	X(PROVIDER_ND_MALFORMED, 96, 5, "malformed neighbour discovery message on the provider network") \
 	X(VXLAN_FLAGS, 97, 5, "VXLAN header without a valid VNI (I flag)") \
-	X(KEY_LAYOUT, 98, 2, "GRE key in the other layout: RFC 7637 and the first draft of it meet (KB2779768); see apus_provider_peer.key_layout")
+	X(KEY_LAYOUT, 98, 2, "GRE key in the other layout: RFC 7637 and the first draft of it meet (KB2779768); see apus_provider_peer.key_layout") \
+	X(PATH_MTU_UNMATCHED, 99, 0, "ICMP from the provider network about a packet that is not ours")
 
 enum apus_drop_reason {
 #define APUS_DROP_ENUM_(name, value, windows, text) APUS_DROP_##name = (value),
@@ -141,6 +142,7 @@ struct apus_stats {
 	uint64_t echo_replies;     /**< ICMP and ICMPv6 echo requests answered for router addresses */
 	uint64_t router_advertisements; /**< router solicitations answered */
 	uint64_t icmp_errors;      /**< ICMP errors sent to customers: time exceeded, fragmentation needed */
+	uint64_t path_mtu_updates; /**< times that a smaller path MTU to a provider address was learned */
 	uint64_t icmp_suppressed;  /**< ICMP errors not sent because of `icmp_error_rate` */
 	uint64_t fragmented;       /**< customers' packets that were too big for the tunnel and left as fragments */
 	uint64_t bursts;           /**< calls of apus_worker_process() */

@@ -58,6 +58,7 @@ public func apus_explain(
                 let copy = bench.take(unsafe UnsafeRawPointer(frame).load(as: Frame.self))
                 let count = worker.explain(copy, bench.output, Bench.outputs, now)
                 explanation = conclude(worker.counters, bench.output, count)
+                explanation.mtu = worker.explainedMTU
                 write(explanation, bench.output, to: unsafe Ref(trace))
             }
         }
@@ -123,6 +124,11 @@ private func write(_ explanation: apus_explanation, _ output: Ref<Frame>, to tra
     if explanation.verdict == APUS_VERDICT_DROP.rawValue { trace.value.text.put("; an ICMP error goes back") }
     trace.value.text.put(" through port ")
     trace.value.text.put(decimal: explanation.port.u64)
+    if explanation.mtu != 0 {
+        trace.value.text.put(", packets of up to ")
+        trace.value.text.put(decimal: explanation.mtu.u64)
+        trace.value.text.put(" bytes")
+    }
     if explanation.frames > 1 {
         trace.value.text.put(", ")
         trace.value.text.put(decimal: explanation.frames.u64)

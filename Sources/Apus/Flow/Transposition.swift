@@ -87,7 +87,12 @@ struct Transposition {
     /// Its hash in the table of transpositions.
     var hash: UInt32
     var nextFree: UInt32
-    private var padding: InlineArray<7, UInt64>
+    /// Number of the ``NeighborCell`` of the remote provider address, which knows its path MTU, or `none`.
+    var pathCell: UInt32
+    /// The path MTU when none was learned, and what of it the customer's packet does not get.
+    var mtu: UInt16
+    var overhead: UInt16
+    private var padding: InlineArray<6, UInt64>
 
     static var comparedBytes: Int { 120 }
 
@@ -110,6 +115,9 @@ struct Transposition {
         references = 0
         hash = 0
         nextFree = 0
+        pathCell = none
+        mtu = 0
+        overhead = 0
         padding = .init(repeating: 0)
     }
 

@@ -83,5 +83,6 @@ struct DropReason: BitwiseCopyable, Equatable {
     static var providerARPMalformed: Self { .init(APUS_DROP_PROVIDER_ARP_MALFORMED) }
     static var vxlanFlags: Self { .init(APUS_DROP_VXLAN_FLAGS) }
     static var keyLayout: Self { .init(APUS_DROP_KEY_LAYOUT) }
+    static var pathMTUUnmatched: Self { .init(APUS_DROP_PATH_MTU_UNMATCHED) }
     static var providerNDMalformed: Self { .init(APUS_DROP_PROVIDER_ND_MALFORMED) }
 }

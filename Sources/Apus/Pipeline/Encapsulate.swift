@@ -46,7 +46,10 @@ extension Worker {
         // Between the customer's IP packet and the outer one: the outer Ethernet header does not count for the MTU.
         let overhead = ipLength &+ tunnelLength &+ Ethernet.headerLength
         let reachable = min(mtu, peer.map { $0.mtu == 0 ? .max : $0.mtu } ?? .max).int
-        scratch.value.maximum = max(reachable &- overhead, 0).u16
+        scratch.value.mtu = reachable.u16
+        scratch.value.overhead = overhead.u16
+        scratch.value.pathCell = pathCell(pa) ?? none
+        limitToPath(scratch)
         setVariant(peer, isIPv6: !pa.isV4)
 
         let start = scratchHeader.advanced(by: Transposition.headerRoom &- length)

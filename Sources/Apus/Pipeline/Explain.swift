@@ -26,6 +26,9 @@ extension Worker {
         return outputCount
     }
 
+    /// The largest packet of the flow that was decided last, 0 if it enters no tunnel.
+    var explainedMTU: UInt32 { scratch.value.kind == .encapsulate ? scratch.value.maximum.u32 : 0 }
+
     @inline(never)
     func note(_ trace: Ref<Trace>, _ words: Words) { trace.value.begin(words) }
 

@@ -169,10 +169,18 @@ extension Worker {
         return number.map { tables.peers[$0] }
     }
 
-    func neighbor(_ address: IPAddress) -> UInt32? {
-        let number = tables.neighbors.find(Neighbor.hash(tables.key, address), at: version) {
+    private func findNeighbor(_ address: IPAddress) -> UInt32? {
+        tables.neighbors.find(Neighbor.hash(tables.key, address), at: version) {
             tables.neighbors[$0].address == address
         }
+    }
+
+    /// The cell that knows the path MTU to a remote provider address.
+    func pathCell(_ pa: IPAddress) -> UInt32? { findNeighbor(pa).map { tables.neighbors[$0].cell } }
+
+    /// A next hop, or a remote provider address.
+    func neighbor(_ address: IPAddress) -> UInt32? {
+        let number = findNeighbor(address)
         if let trace { note(trace, neighbor: number, address) }
         return number
     }

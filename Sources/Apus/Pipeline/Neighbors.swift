@@ -8,8 +8,8 @@ import Synchronization
 extension Worker {
     // MARK: - In use
 
-    /// Check the next hop of a transposition: called for its first packet in every neighbour epoch. Corrects the MAC in the
-    /// template, asks again for one that has grown old. False: the MAC is unknown now.
+    /// Check the way of a transposition: called for its first packet in every neighbour epoch. Corrects the MAC in the
+    /// template and the largest packet, asks again for a next hop that has grown old. False: the MAC is unknown now.
     mutating func refresh(_ number: Int) -> Bool {
         let neighborNumber = transpositions[number].neighbor
         if neighborNumber != none {
@@ -19,6 +19,7 @@ extension Worker {
             }
             header.store(mac, at: Transposition.headerRoom &- transpositions[number].headerLength.int)
         }
+        if transpositions[number].kind == .encapsulate { limitToPath(transpositions.place(of: number)) }
         transpositions[number].neighborEpoch = neighborEpoch
         return true
     }
@@ -45,13 +46,13 @@ extension Worker {
     }
 
     /// Workers' clocks differ a little. One that is far ahead was wrong: what it noted counts as long ago.
-    private func elapsed(since time: UInt64) -> UInt64 {
+    func elapsed(since time: UInt64) -> UInt64 {
         if now >= time { return now &- time }
         return time &- now > 60_000_000_000 ? .max : 0
     }
 
     /// Every worker checks its headers at its next burst.
-    private func announceNeighborChange() {
+    func announceNeighborChange() {
         let epoch = tables.shared.value.neighborEpoch.load(ordering: .relaxed)
         tables.shared.value.neighborEpoch.store(epoch &+ 1, ordering: .releasing)
     }

@@ -153,7 +153,7 @@ struct OuterPacket {
 }
 
 /// What the header before the inner frame says about the way it came.
-private struct OuterHeader {
+struct OuterHeader {
     var link: LinkHeader
     /// With options.
     var length: Int
@@ -246,6 +246,9 @@ extension Worker {
         switch header.proto {
         case GREHeader.ipProtocol: processGRE(frame, header, GREHeader(start), available)
         case VXLANHeader.ipProtocol: processUDP(frame, header, VXLANHeader(start), available)
+        case 1 where !header.isIPv6 && available >= 8 && start.u16(0) == 0x0304: processTooBig(frame, header, start)
+        case ICMPv6Message.proto where header.isIPv6 && available >= 8 && start[0] == ICMPv6Message.packetTooBig:
+            processTooBig(frame, header, start)
         default: drop(frame, .outerProtocol)
         }
     }

@@ -2,7 +2,7 @@
 
 import Synchronization
 
-/// What ARP knows of one provider neighbour. Any worker may write it: every field is one word that is replaced as a
+/// What ARP, neighbour discovery and ICMP know of one provider neighbour. Any worker may write it: every field is one word that is replaced as a
 /// whole, and a lost race costs one superfluous request. Times are the host's `now_ns`.
 struct NeighborCell: ~Copyable {
     /// MAC << 1 | 1 when it is known, 0 when not.
@@ -19,6 +19,10 @@ struct NeighborCell: ~Copyable {
     let place = Atomic<UInt64>(.max)
     /// 1 = did not answer.
     let failed = Atomic<UInt32>(0)
+    /// Largest outer packet that reaches it, if less than what its port takes; 0 = nothing was learned.
+    let pathMTU = Atomic<UInt32>(0)
+    /// When that was learned.
+    let pathMTULearned = Atomic<UInt64>(0)
     /// Of the writer: versions of ``Neighbor`` that have this cell.
     let users = Atomic<UInt32>(1)
     /// Free list of the writer: number + 1.
