@@ -14,8 +14,6 @@ struct NeighborDiscovery: BitwiseCopyable {
     static var hopLimit: UInt8 { 255 }
     /// Solicitation or advertisement with one link-layer option: IPv6 header and all.
     static var length: Int { IPv6Header.length &+ 32 }
-    /// Larger IP packets are no neighbour discovery: more is not looked at.
-    static var lengthMaximum: Int { Frame.readableMaximum &- Ethernet.headerLength }
 
     @inline(__always)
     static func isType(_ type: UInt8) -> Bool { type >= routerSolicitation && type <= redirect }
@@ -33,8 +31,8 @@ struct NeighborDiscovery: BitwiseCopyable {
     /// RFC 4861 sections 6.1 and 7.1, RFC 6980. `readable` is what of the IP packet may be looked at.
     func isWellFormed(readable: Int) -> Bool {
         let payload = ip.payloadLength
-        guard ip.nextHeader == ICMPv6Message.proto, ip.hopLimit == Self.hopLimit, ip.totalLength <= Self.lengthMaximum,
-            ip.totalLength <= readable, payload >= optionsOffset, message.code == 0, message.hasCorrectChecksum,
+        guard ip.nextHeader == ICMPv6Message.proto, ip.hopLimit == Self.hopLimit, ip.totalLength <= readable,
+            payload >= optionsOffset, message.code == 0, message.hasCorrectChecksum,
             hasWholeOptions
         else { return false }
         let source = ip.source
