@@ -28,6 +28,7 @@
  *     for (;;)                                              // 5. bursts of frames
  *             n_out = apus_worker_process(worker, in, n_in, out, capacity, now);
  *     apus_stats_get(dp, &stats);                           // 6. where each went      stats.h
+ *     apus_event_poll(dp, events, 64);                      // 7. what was learned     event.h
  * @endcode
  *
  * ## Rules that hold for every function
@@ -59,6 +60,7 @@
 #include "provider.h"
 #include "worker.h"
 #include "stats.h"
+#include "event.h"
 #include "explain.h"
 
 #endif /* APUS_H */

@@ -63,6 +63,11 @@ struct apus_dataplane_opts {
 	 * after a burst of ten; 0 = 100; 1-1000000. See APUS_DATAPLANE_NO_ICMP_ERRORS.
 	 */
 	uint32_t icmp_error_rate;
+	/**
+	 * Customer addresses per second that are learned of the machine behind one vm port, and of one virtual subnet's machines on
+	 * other hosts, on each worker, after a burst of ten; 0 = 100; 1-1000000. See event.h.
+	 */
+	uint32_t learn_rate;
 	/** Seed of every hash; all-zero = take randomness from the operating system. Set it for reproducible runs only. */
 	uint8_t hash_key[16];
 	/** Where apus_dataplane_create() writes why it failed (NUL-terminated); may be NULL. */

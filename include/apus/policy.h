@@ -27,32 +27,47 @@ enum apus_rule {
 /** Types of a lookup record. */
 enum apus_record_type {
 	APUS_RECORD_STATIC = 1,
-	APUS_RECORD_DYNAMIC = 2,          /**< as STATIC in this version: nothing is learned or aged */
-	APUS_RECORD_GATEWAY_WILDCARD = 3, /**< APUS_ERR_UNSUPPORTED in this version */
-	APUS_RECORD_L2_ONLY = 4           /**< APUS_ERR_UNSUPPORTED in this version */
+	/** Learned from what a machine says of itself: may be replaced when it says something else. Nothing ages. See event.h. */
+	APUS_RECORD_DYNAMIC = 2,
+	/**
+	 * The machine with this MAC is a gateway: packets of the record's family for addresses without a record may go to it,
+	 * and it may send packets of others. The customer address is unspecified.
+	 */
+	APUS_RECORD_GATEWAY_WILDCARD = 3,
+	/**
+	 * A machine with this MAC exists whose customer addresses nobody has told us: it is asked for them (ARP is
+	 * copied to its host), and they become APUS_RECORD_DYNAMIC records. The customer address is unspecified, of either family.
+	 */
+	APUS_RECORD_L2_ONLY = 4
 };
+
+/** apus_lookup_record.flags: packets to this record are dropped (RECORD_UNUSABLE); Windows' PreMovement. */
+#define APUS_RECORD_UNUSABLE 0x1u
+/** apus_lookup_record.flags: learned here, and not known to the control plane; it clears the flag with `set`. Changes nothing else. */
+#define APUS_RECORD_UNSYNCHRONIZED 0x2u
 
 #define APUS_RECORD_TEXT_SIZE 64u
 
 /**
- * A lookup record: where a customer address lives. Key: (virtual_subnet_id, customer_address).
+ * A lookup record: where a customer address lives. Key: (virtual_subnet_id, customer_address), and mac where the address is
+ * unspecified (0.0.0.0 or ::), which it is for the types GATEWAY_WILDCARD and L2_ONLY and for no others.
  * A record whose provider address is one of this dataplane's own describes a local machine.
  */
 struct apus_lookup_record {
 	size_t size;
-	struct apus_address customer_address; /**< key; unicast */
+	struct apus_address customer_address; /**< key; unicast; GATEWAY_WILDCARD and L2_ONLY: unspecified, which must be given: 0.0.0.0 has family APUS_IPV4 */
 	uint32_t virtual_subnet_id;           /**< key; 4096-16777214 (1-16777215 with APUS_DATAPLANE_ACCEPT_RESERVED_VSIDS) */
-	struct apus_mac mac;                  /**< unicast, not zero; changed only by remove + add */
+	struct apus_mac mac;                  /**< unicast, not zero; changed only by remove + add; key where customer_address is unspecified */
 	uint8_t rule;                         /**< enum apus_rule; 0 = APUS_RULE_ENCAP */
 	uint8_t type;                         /**< enum apus_record_type; 0 = APUS_RECORD_STATIC; changed only by remove + add */
 	struct apus_address provider_address; /**< unicast */
-	uint32_t flags;                       /**< zero */
+	uint32_t flags;                       /**< APUS_RECORD_* flags */
 	char customer_id[APUS_RECORD_TEXT_SIZE]; /**< NUL-terminated; for the operator */
 	char context[APUS_RECORD_TEXT_SIZE];     /**< NUL-terminated; for the operator */
 	char vm_name[APUS_RECORD_TEXT_SIZE];     /**< NUL-terminated; for the operator */
 };
 
-/** @return 0; APUS_ERR_VSID, APUS_ERR_FAMILY, APUS_ERR_ADDRESS, APUS_ERR_MAC, APUS_ERR_RULE, APUS_ERR_UNSUPPORTED, APUS_ERR_RANGE (text not terminated), APUS_ERR_DUPLICATE, APUS_ERR_LIMIT */
+/** @return 0; APUS_ERR_VSID, APUS_ERR_FAMILY, APUS_ERR_ADDRESS (also: unspecified and of another type, or the other way round), APUS_ERR_MAC, APUS_ERR_RULE, APUS_ERR_UNSUPPORTED, APUS_ERR_RANGE (text not terminated), APUS_ERR_DUPLICATE, APUS_ERR_LIMIT */
 int apus_lookup_record_add(struct apus_dataplane *dataplane, const struct apus_lookup_record *record);
 /** @return 0; APUS_ERR_NOT_FOUND */
 int apus_lookup_record_get(struct apus_dataplane *dataplane, struct apus_lookup_record *record);

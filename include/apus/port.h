@@ -32,6 +32,7 @@ struct apus_port_params {
 	uint16_t mtu;               /**< largest IP packet the port carries; 0 = 1500; 576-65535 (provider: 128-65535). For provider ports this bounds the outer packet. */
 	struct apus_guid routing_domain_id; /**< external: the VM network it serves; others: zero */
 	char name[32];              /**< for people and statistics; NUL-terminated; need not be unique */
+	uint32_t dynamic_address_limit; /**< vm: customer addresses that may be learned of this machine; 0 = 16; at most 65536 (Windows' DynamicIPAddressLimit); others: 0 */
 };
 
 /**
@@ -40,7 +41,7 @@ struct apus_port_params {
  * @param[out] id  the port's number in `struct apus_frame`; not small: its low 12 bits are unique
  *                 among the ports that exist, so `id % APUS_PORTS_MAX` may index an array. Numbers of
  *                 removed ports are not reused before their place has been given 2^19 times
- * @return 0; APUS_ERR_RANGE (kind, mtu, name), APUS_ERR_VSID, APUS_ERR_MAC, APUS_ERR_DUPLICATE
+ * @return 0; APUS_ERR_RANGE (kind, mtu, name, dynamic_address_limit), APUS_ERR_VSID, APUS_ERR_MAC, APUS_ERR_DUPLICATE
  *         (virtual subnet and MAC), APUS_ERR_CONFLICT (a field of another kind is set), APUS_ERR_LIMIT,
  *         APUS_ERR_MEMORY, and the common ones: APUS_ERR_NULL, APUS_ERR_SIZE, APUS_ERR_UNKNOWN_FIELD,
  *         APUS_ERR_STALE, APUS_ERR_BUSY

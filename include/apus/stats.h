@@ -56,6 +56,8 @@ APUS_BEGIN_DECLS
 	X(ND_MALFORMED, 39, 5, "malformed neighbour discovery message") \
 	X(ND_SPOOFED, 40, 107, "neighbour discovery with addresses that are not the port's, or a router's message") \
 	X(ND_UNANSWERED, 41, 3, "neighbour discovery for an unknown customer address, and no other port to ask") \
+	X(RECORD_UNUSABLE, 42, 2, "lookup record of the destination is marked unusable") \
+	X(REPLICATION_LIMIT, 43, 0, "more copies of frames from this port than its virtual subnet allows in a second") \
 	/* towards the provider network */ \
 	X(PROVIDER_ROUTE_MISSING, 48, 103, "no route to the provider address") \
 	X(PROVIDER_ADDRESS_MISSING, 49, 2, "no provider address of this host on the egress port") \
@@ -82,7 +84,7 @@ APUS_BEGIN_DECLS
 	X(VSID_UNKNOWN, 81, 2, "VSID is not known here") \
 	X(INNER_TRUNCATED, 82, 5, "no complete inner Ethernet header") \
 	X(INNER_VLAN, 83, 4, "inner frame has an 802.1Q tag") \
-	X(INNER_ETHERTYPE, 84, 4, "inner frame is not IP") \
+	X(INNER_ETHERTYPE, 84, 4, "inner frame is neither IP nor ARP") \
 	X(INNER_IP_MALFORMED, 85, 5, "malformed inner IP header") \
 	X(INNER_NOT_UNICAST, 86, 111, "inner destination is broadcast or multicast") \
 	X(VSID_PA_MISMATCH, 87, 105, "this provider address hosts nothing of the sender's virtual subnet") \
@@ -97,7 +99,8 @@ APUS_BEGIN_DECLS
 	X(PROVIDER_ND_MALFORMED, 96, 5, "malformed neighbour discovery message on the provider network") \
 	X(VXLAN_FLAGS, 97, 5, "VXLAN header without a valid VNI (I flag)") \
 	X(KEY_LAYOUT, 98, 2, "GRE key in the other layout: RFC 7637 and the first draft of it meet (KB2779768); see apus_provider_peer.key_layout") \
-	X(PATH_MTU_UNMATCHED, 99, 0, "ICMP from the provider network about a packet that is not ours")
+	X(INNER_ARP_MALFORMED, 99, 5, "malformed inner ARP packet") \
+	X(PATH_MTU_UNMATCHED, 100, 0, "ICMP from the provider network about a packet that is not ours")
 
 enum apus_drop_reason {
 #define APUS_DROP_ENUM_(name, value, windows, text) APUS_DROP_##name = (value),
@@ -145,6 +148,10 @@ struct apus_stats {
 	uint64_t path_mtu_updates; /**< times that a smaller path MTU to a provider address was learned */
 	uint64_t icmp_suppressed;  /**< ICMP errors not sent because of `icmp_error_rate` */
 	uint64_t fragmented;       /**< customers' packets that were too big for the tunnel and left as fragments */
+	uint64_t replicated;       /**< copies of one customer's frame that were encapsulated to several hosts */
+	uint64_t learned;          /**< customer addresses that apus_event_poll() made records of, or moved; 0 in apus_worker_stats_get() */
+	uint64_t learn_throttled;  /**< customer addresses not learned because of `learn_rate` */
+	uint64_t events_lost;      /**< events that found no room: apus_event_poll() is called too rarely */
 	uint64_t bursts;           /**< calls of apus_worker_process() */
 	uint64_t drops[APUS_DROP_REASON_COUNT];
 };

@@ -152,7 +152,7 @@ func readUnicast(
     return (failure ?? checkUnicast(value, object, field), value)
 }
 
-private func checkUnicast(_ address: IPAddress, _ object: Words, _ field: Words) -> Failure? {
+func checkUnicast(_ address: IPAddress, _ object: Words, _ field: Words) -> Failure? {
     address.isUnicast ? nil : Failure(APUS_ERR_ADDRESS, object, field, .address(address), "is not a unicast address")
 }
 

@@ -22,6 +22,10 @@ struct Dataplane: ~Copyable {
     /// What the counters of a port's slot were when the port was added.
     let portBaselines: PortCounters
     let errorText: Ref<UInt8>
+    /// An event that found no room in the last call of apus_event_poll().
+    var pendingEvent: apus_event?
+    /// Lost events that have been told.
+    var lostEvents: UInt64 = 0
 
     static var errorTextSize: Int { 256 }
 }

@@ -64,6 +64,9 @@ private func checkOptions(_ opts: apus_dataplane_opts) -> Failure? {
     if let failure = unsafe checkOptional(opts.icmp_error_rate, 1, 1_000_000) {
         return Failure(APUS_ERR_RANGE, object, "icmp_error_rate", failure, "is outside 1-1000000")
     }
+    if let failure = unsafe checkOptional(opts.learn_rate, 1, 1_000_000) {
+        return Failure(APUS_ERR_RANGE, object, "learn_rate", failure, "is outside 1-1000000")
+    }
     return nil
 }
 
@@ -83,7 +86,8 @@ private func settings(_ opts: apus_dataplane_opts) -> Settings {
         reachable: (opts.neighbor_reachable_ms == 0 ? 30_000 : opts.neighbor_reachable_ms).u64 &* milliseconds,
         retry: (opts.neighbor_retry_ms == 0 ? 1000 : opts.neighbor_retry_ms).u64 &* milliseconds,
         retries: opts.neighbor_retries == 0 ? 3 : opts.neighbor_retries,
-        errorInterval: 1_000_000_000 / (opts.icmp_error_rate == 0 ? 100 : opts.icmp_error_rate).u64)
+        errorInterval: 1_000_000_000 / (opts.icmp_error_rate == 0 ? 100 : opts.icmp_error_rate).u64,
+        learnInterval: 1_000_000_000 / (opts.learn_rate == 0 ? 100 : opts.learn_rate).u64)
 }
 
 private func hashKey(_ opts: apus_dataplane_opts) -> apus_hash_key? {

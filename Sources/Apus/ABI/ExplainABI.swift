@@ -72,7 +72,9 @@ private func conclude(_ counters: Counters, _ output: Ref<Frame>, _ count: Int) 
     func has(_ counter: Counter) -> Bool { counters.read(counter.rawValue) != 0 }
     var explanation = apus_explanation()
     let verdict: apus_verdict =
-        if has(.held) {
+        if has(.replicated) {
+            APUS_VERDICT_COPY
+        } else if has(.held) {
             APUS_VERDICT_WAIT
         } else if has(.fragmented) {
             APUS_VERDICT_FRAGMENT

@@ -10,11 +10,15 @@ import CApusIntrinsics
 private let recordObject: Words = "lookup record"
 private let recordMinimum = MemoryLayout<apus_lookup_record>.size
 
-/// The key fields of a record.
-private func readKey(_ record: apus_lookup_record, _ settings: Settings) -> (Failure?, UInt32, IPAddress) {
+/// The key fields of a record; the MAC belongs to them where the address is unspecified.
+private func readKey(_ record: apus_lookup_record, _ settings: Settings) -> (Failure?, UInt32, IPAddress, MACAddress) {
     let vsid = record.virtual_subnet_id
-    let (failure, ca) = readUnicast(record.customer_address, recordObject, "customer_address")
-    return (checkVSID(vsid, settings, recordObject) ?? failure, vsid, ca)
+    let mac = MACAddress(record.mac)
+    var (failure, ca) = readAddress(record.customer_address, recordObject, "customer_address")
+    if failure == nil {
+        failure = ca.isUnspecified ? checkMAC(mac, recordObject) : checkUnicast(ca, recordObject, "customer_address")
+    }
+    return (checkVSID(vsid, settings, recordObject) ?? failure, vsid, ca, mac)
 }
 
 private func readRecord(
@@ -27,15 +31,16 @@ private func readRecord(
     if let failure = unsafe readStruct(pointer, into: &copy, minimum: recordMinimum, recordObject) {
         return (failure, record, nil)
     }
-    let (keyFailure, vsid, ca) = readKey(copy, settings)
+    let (keyFailure, vsid, ca, mac) = readKey(copy, settings)
     let (addressFailure, pa) = readUnicast(copy.provider_address, recordObject, "provider_address")
-    let mac = MACAddress(copy.mac)
     let rule = copy.rule == 0 ? APUS_RULE_ENCAP.rawValue : copy.rule.u32
     let type = copy.type == 0 ? APUS_RECORD_STATIC.rawValue : copy.type.u32
     let failure =
-        keyFailure ?? checkMAC(mac, recordObject) ?? checkRule(rule) ?? checkType(type) ?? addressFailure
-        ?? checkFlags(copy.flags, 0, recordObject) ?? readTexts(copy, &texts)
-    record = LookupRecord(vsid: vsid, ca: ca, mac: mac, pa: pa, rule: rule.u8, type: type.u8, texts: 0)
+        keyFailure ?? checkMAC(mac, recordObject) ?? checkRule(rule) ?? checkType(type, ca) ?? addressFailure
+        ?? checkFlags(copy.flags, LookupRecord.unusable | LookupRecord.unsynchronized, recordObject)
+        ?? readTexts(copy, &texts)
+    record = LookupRecord(
+        vsid: vsid, ca: ca, mac: mac, pa: pa, rule: rule.u8, type: type.u8, texts: 0, flags: copy.flags)
     return (failure, record, texts)
 }
 
@@ -50,13 +55,15 @@ private func checkRule(_ rule: UInt32) -> Failure? {
     }
 }
 
-private func checkType(_ type: UInt32) -> Failure? {
-    switch type {
-    case APUS_RECORD_STATIC.rawValue, APUS_RECORD_DYNAMIC.rawValue: return nil
-    case APUS_RECORD_GATEWAY_WILDCARD.rawValue, APUS_RECORD_L2_ONLY.rawValue:
-        return Failure(APUS_ERR_UNSUPPORTED, recordObject, "type", .number(type.u64), "is not in this version")
-    default: return Failure(APUS_ERR_RULE, recordObject, "type", .number(type.u64), "is outside 1-4")
+private func checkType(_ type: UInt32, _ ca: IPAddress) -> Failure? {
+    guard type >= APUS_RECORD_STATIC.rawValue, type <= APUS_RECORD_L2_ONLY.rawValue else {
+        return Failure(APUS_ERR_RULE, recordObject, "type", .number(type.u64), "is outside 1-4")
     }
+    let isSpecial = type.u8 == LookupRecord.wildcard || type.u8 == LookupRecord.l2Only
+    if isSpecial == ca.isUnspecified { return nil }
+    return Failure(
+        APUS_ERR_ADDRESS, recordObject, "customer_address", .address(ca),
+        isSpecial ? "must be 0.0.0.0 or :: for this type" : "is not a unicast address")
 }
 
 private func readTexts(_ record: apus_lookup_record, _ texts: inout RecordTexts?) -> Failure? {
@@ -83,6 +90,7 @@ private func fill(_ record: LookupRecord, _ tables: Tables, _ out: UnsafeMutable
     c.mac = record.mac.c
     c.rule = record.rule
     c.type = record.type
+    c.flags = record.flags
     c.provider_address = record.pa.c
     if record.texts != 0 {
         let texts = tables.texts[record.texts &- 1].value
@@ -122,9 +130,9 @@ public func apus_lookup_record_get(
     unsafe control(dataplane) { dataplane in
         let (sizeFailure, size) = unsafe sizeOfStruct(record, minimum: recordMinimum, recordObject)
         guard sizeFailure == nil, let record = unsafe record else { return sizeFailure }
-        let (failure, vsid, ca) = unsafe readKey(record.pointee, dataplane.value.settings)
+        let (failure, vsid, ca, mac) = unsafe readKey(record.pointee, dataplane.value.settings)
         if let failure { return failure }
-        guard let number = dataplane.value.store.record(vsid, ca) else { return Store.recordMissing(ca) }
+        guard let number = dataplane.value.store.record(vsid, ca, mac) else { return Store.recordMissing(ca) }
         let tables = dataplane.value.store.tables
         unsafe fill(tables.records[number], tables, record, size: size)
         return nil
@@ -138,8 +146,8 @@ public func apus_lookup_record_remove(
     unsafe control(dataplane) { dataplane in
         var copy = apus_lookup_record()
         if let failure = unsafe readStruct(record, into: &copy, minimum: recordMinimum, recordObject) { return failure }
-        let (failure, vsid, ca) = readKey(copy, dataplane.value.settings)
-        return failure ?? dataplane.value.store.removeRecord(vsid, ca)
+        let (failure, vsid, ca, mac) = readKey(copy, dataplane.value.settings)
+        return failure ?? dataplane.value.store.removeRecord(vsid, ca, mac)
     }
 }
 

@@ -11,7 +11,7 @@ private let minimum = MemoryLayout<apus_port_params>.size
 /// Check a port's parameters and turn them into a ``Port`` without an id.
 private func read(_ params: UnsafePointer<apus_port_params>?, _ settings: Settings) -> (Failure?, Port) {
     var copy = apus_port_params()
-    var port = Port(id: 0, vsid: 0, mac: MACAddress(0), flags: 0, mtu: 0, kind: 0, name: .init(repeating: 0))
+    var port = Port(id: 0, vsid: 0, mac: MACAddress(0), flags: 0, mtu: 0, kind: 0, name: .init(repeating: 0), dynamicLimit: 0)
     if let failure = unsafe readStruct(params, into: &copy, minimum: minimum, object) { return (failure, port) }
     if let failure = checkFlags(copy.flags, APUS_PORT_TRUSTED, object) { return (failure, port) }
     let isNamed = unsafe withUnsafePointer(to: copy.name) { unsafe readText($0, &port.name) }
@@ -34,9 +34,14 @@ private func readVM(_ params: apus_port_params, _ port: inout Port, _ settings: 
     port.vsid = params.virtual_subnet_id
     port.mac = MACAddress(params.mac)
     port.mtu = params.mtu == 0 ? 1500 : params.mtu
+    port.dynamicLimit = params.dynamic_address_limit == 0 ? 16 : params.dynamic_address_limit
     if let failure = checkVSID(port.vsid, settings, object) { return failure }
     if let failure = checkMAC(port.mac, object) { return failure }
     if let failure = checkNoDomain(params) { return failure }
+    if port.dynamicLimit > 65536 {
+        return Failure(
+            APUS_ERR_RANGE, object, "dynamic_address_limit", .number(port.dynamicLimit.u64), "is outside 0-65536")
+    }
     return port.mtu < 576
         ? Failure(APUS_ERR_RANGE, object, "mtu", .number(port.mtu.u64), "is outside 576-65535") : nil
 }
@@ -57,6 +62,11 @@ private func readProvider(_ params: apus_port_params, _ port: inout Port) -> Fai
             "is for vm ports; a provider address has its own")
     }
     if let failure = checkNoDomain(params) { return failure }
+    if params.dynamic_address_limit != 0 {
+        return Failure(
+            APUS_ERR_CONFLICT, object, "dynamic_address_limit", .number(params.dynamic_address_limit.u64),
+            "is for vm ports")
+    }
     return port.mtu < 128
         ? Failure(APUS_ERR_RANGE, object, "mtu", .number(port.mtu.u64), "is outside 128-65535") : nil
 }
@@ -74,6 +84,7 @@ private func fill(_ port: Port, _ out: UnsafeMutablePointer<apus_port_params>, s
     params.virtual_subnet_id = port.vsid
     params.mac = port.mac.c
     params.mtu = port.mtu
+    params.dynamic_address_limit = port.dynamicLimit
     unsafe withUnsafeMutablePointer(to: &params.name) { to in
         unsafe withUnsafePointer(to: port.name) { unsafe apus_copy(to, $0, 32) }
     }

@@ -86,6 +86,7 @@ public func apus_worker_destroy(_ worker: OpaquePointer?) -> Int32 {
         }
         found.slot.value.busy.store(1, ordering: .relaxed)
         found.worker.value.dropHeld()
+        found.worker.value.counters.add(.eventsLost, found.worker.value.events.count)
         found.slot.value.worker.store(0, ordering: .releasing)
         found.slot.value.generation.store(0, ordering: .relaxed)
         dataplane.value.retired.absorb(found.worker.value.counters)

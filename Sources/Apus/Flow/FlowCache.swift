@@ -88,7 +88,7 @@ struct FlowCache<Key: FlowIdentity> {
     }
 
     @inline(never)
-    private func flowFurther(_ hash: UInt64, _ key: Key) -> Ref<FlowState>? { findFurther(hash, key).map(state) }
+    private func flowFurther(_ hash: UInt64, _ key: Key) -> Ref<FlowState>? { findFurther(hash, key).map { state($0) } }
 
     /// The entry with this key, or nil.
     func find(_ hash: UInt64, _ key: Key) -> Int? {

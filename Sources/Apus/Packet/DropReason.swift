@@ -43,6 +43,8 @@ struct DropReason: BitwiseCopyable, Equatable {
     static var ndMalformed: Self { .init(APUS_DROP_ND_MALFORMED) }
     static var ndSpoofed: Self { .init(APUS_DROP_ND_SPOOFED) }
     static var ndUnanswered: Self { .init(APUS_DROP_ND_UNANSWERED) }
+    static var recordUnusable: Self { .init(APUS_DROP_RECORD_UNUSABLE) }
+    static var replicationLimit: Self { .init(APUS_DROP_REPLICATION_LIMIT) }
 
     static var providerRouteMissing: Self { .init(APUS_DROP_PROVIDER_ROUTE_MISSING) }
     static var providerAddressMissing: Self { .init(APUS_DROP_PROVIDER_ADDRESS_MISSING) }
@@ -85,4 +87,5 @@ struct DropReason: BitwiseCopyable, Equatable {
     static var keyLayout: Self { .init(APUS_DROP_KEY_LAYOUT) }
     static var pathMTUUnmatched: Self { .init(APUS_DROP_PATH_MTU_UNMATCHED) }
     static var providerNDMalformed: Self { .init(APUS_DROP_PROVIDER_ND_MALFORMED) }
+    static var innerARPMalformed: Self { .init(APUS_DROP_INNER_ARP_MALFORMED) }
 }

@@ -53,8 +53,21 @@ extension Ref where Value == Transposition {
         if headroom < Value.headerRoom.u16, headroom < value.headerLength.u16 { return .noHeadroom }
         if value.isRouted != 0 { route(bytes, isIPv6: isIPv6) }
         frame.length = (Ethernet.headerLength &+ length).u32
+        let tos = isIPv6 ? IPv6Header(ip).trafficClass : IPv4Header(ip).typeOfService
+        // RFC 6864: what may be fragmented has an identification.
+        let copiesDF = variant.has(Value.Variant.copiesDF) && !isIPv6 && IPv4Header(ip).mayBeFragmented
+        writeHeader(before: frame, tos, flowID, identification: copiesDF ? ip.u16(4) : nil)
+        finishEncapsulation(&frame)
+        return nil
+    }
 
-        if headroom >= Value.headerRoom.u16 {
+    /// Any outer header, before a frame of which its template is not common. `identification`: the packet may be fragmented.
+    private func writeHeader(
+        before frame: Frame, _ innerTOS: UInt8, _ flowID: UInt8, identification: UInt16? = nil
+    ) {
+        let variant = value.variant
+        let bytes = frame.bytes
+        if frame.headroom >= Value.headerRoom.u16 {
             unsafe apus_copy80(bytes.base - Value.headerRoom, raw)
         } else {
             copyHeader(before: bytes)
@@ -69,7 +82,7 @@ extension Ref where Value == Transposition {
         } else if !variant.has(Value.Variant.draftKey) {
             bytes[-1] = value.sendsFlowID != 0 ? flowID : 0
         }
-        var tos = isIPv6 ? IPv6Header(ip).trafficClass : IPv4Header(ip).typeOfService
+        var tos = innerTOS
         if variant.has(Value.Variant.hidesECN) { tos &= 0xFC }
         if variant.has(Value.Variant.outerIPv6) {
             let outer = bytes.advanced(by: -tunnel &- IPv6Header.length)
@@ -83,15 +96,23 @@ extension Ref where Value == Transposition {
             outer[1] = tos
             let total = (IPv4Header.minimumLength &+ payload).u32
             outer.store(total.u16, at: 2)
-            var sum = value.headerSum &+ total &+ tos.u32
-            if variant.has(Value.Variant.copiesDF), !isIPv6, IPv4Header(ip).mayBeFragmented {
-                // RFC 6864: what may be fragmented has an identification.
-                let identification = ip.u16(4)
+            // The common template's sum has all but the customer's packet.
+            var sum = value.headerSum &+ tos.u32 &+ total
+            if variant.isCommon { sum &-= NVGRE.overheadIPv4 }
+            if let identification {
                 outer.store(identification.u32 &<< 16, at: 4)
                 sum = sum &- 0x4000 &+ identification.u32
             }
             outer.store(~Checksum.fold(sum), at: 10)
         }
+    }
+
+    /// Encapsulate a frame whatever is in it: FlowID and TOS are 0.
+    func encapsulateWhole(_ frame: inout Frame) -> DropReason? {
+        if frame.length.int &- Ethernet.headerLength > value.maximum.int { return .mtuExceeded }
+        let headroom = frame.headroom
+        if headroom < Value.headerRoom.u16, headroom < value.headerLength.u16 { return .noHeadroom }
+        writeHeader(before: frame, 0, 0)
         finishEncapsulation(&frame)
         return nil
     }

@@ -9,25 +9,37 @@ extension Worker {
         if emit(sent, to: egress, from: frame.port) { counters.add(.switched) }
     }
 
-    /// To every other vm port of the virtual subnet, in the order of their numbers; the frame itself goes to the last.
-    mutating func copyToMembers(_ frame: Frame, of port: Port, orDrop reason: DropReason) {
+    /// Nobody knows the machine that is asked for: ask the hosts of machines whose addresses are unknown, with the first `length`
+    /// bytes, and every other vm port of the virtual subnet, in the order of their numbers; the frame itself goes to the last.
+    mutating func ask(_ frame: Frame, _ length: Int, of port: Port, orDrop reason: DropReason) {
+        let remotes = countRemotes(port.vsid, .l2Only)
+        if remotes > 0 {
+            if !mayCopy(remotes, from: port.id, interval: Self.copyInterval) { return drop(frame, .replicationLimit) }
+            copyToRemotes(frame, length, port.vsid, .l2Only)
+        }
+        let count = findMembers(of: port.vsid, except: port.id)
+        if count == 0 { return remotes > 0 ? consume(frame) : drop(frame, reason) }
+        var i = 0
+        while i < count &- 1 {
+            if let copy = makeCopy(of: frame), emitMade(copy, to: members[i]) { counters.add(.switched) }
+            i &+= 1
+        }
+        emitSwitched(frame, to: members[count &- 1])
+    }
+
+    /// Put the vm ports of a virtual subnet but one into `members`, in the order of their numbers.
+    func findMembers(of vsid: UInt32, except port: UInt32) -> Int {
         var count = 0
-        _ = tables.members.find(Member.hash(tables.key, port.vsid), at: version) {
+        _ = tables.members.find(Member.hash(tables.key, vsid), at: version) {
             let member = tables.members[$0]
-            if member.vsid == port.vsid, member.port != port.id, count < PortSlots.count {
+            if member.vsid == vsid, member.port != port, count < PortSlots.count {
                 members[count] = member.port
                 count &+= 1
             }
             return false
         }
-        if count == 0 { return drop(frame, reason) }
         sortMembers(count)
-        var i = 0
-        while i < count &- 1 {
-            emitCopy(of: frame, to: members[i])
-            i &+= 1
-        }
-        emitSwitched(frame, to: members[count &- 1])
+        return count
     }
 
     /// Heapsort: n log n whatever the order is that tenants brought about.
@@ -56,14 +68,21 @@ extension Worker {
         }
     }
 
-    private mutating func emitCopy(of frame: Frame, to egress: UInt32) {
+    /// A copy of what is contiguous, which is enough: the rest of an ARP or ND packet is padding. nil: none was possible,
+    /// and it is counted.
+    mutating func makeCopy(of frame: Frame) -> Frame? {
         counters.add(.generated)
-        if outputCount &+ remaining >= outputCapacity { return counters.addDrop(.outputFull) }
-        // An ARP or ND packet: what is contiguous is enough, the rest is padding.
+        if outputCount &+ remaining >= outputCapacity {
+            counters.addDrop(.outputFull)
+            return nil
+        }
         let length = min(frame.length.int, frame.contiguous.int)
-        guard var copy = buffers.allocate(length) else { return counters.addDrop(.noBuffer) }
+        guard var copy = buffers.allocate(length) else {
+            counters.addDrop(.noBuffer)
+            return nil
+        }
         copy.bytes.copy(length, from: frame.bytes)
         copy.port = frame.port
-        if emitMade(copy, to: egress) { counters.add(.switched) }
+        return copy
     }
 }

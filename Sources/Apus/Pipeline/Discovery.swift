@@ -10,32 +10,29 @@ extension Worker {
         guard packet.isWellFormed(readable: frame.readable &- Ethernet.headerLength) else {
             return drop(frame, .ndMalformed)
         }
-        if !port.isTrusted, isSpoofed(packet, port) { return drop(frame, .ndSpoofed) }
+        if !accepts(packet, frame.bytes.mac(Ethernet.source), from: port) { return drop(frame, .ndSpoofed) }
         switch packet.type {
         case NeighborDiscovery.routerSolicitation: answerRouterSolicitation(frame, packet, port)
         case NeighborDiscovery.solicitation: answerSolicitation(frame, packet, port)
         default:
             let egress = vmPort(port.vsid, frame.bytes.mac(Ethernet.destination))
             if let egress, egress != port.id { return emitSwitched(frame, to: egress) }
-            consume(frame)
+            if packet.type != NeighborDiscovery.advertisement { return consume(frame) }
+            sendReply(frame, Ethernet.headerLength &+ packet.ip.totalLength, from: port)
         }
     }
 
-    private func isSpoofed(_ packet: NeighborDiscovery, _ port: Port) -> Bool {
-        // No machine is a router here.
-        if packet.type == NeighborDiscovery.routerAdvertisement || packet.type == NeighborDiscovery.redirect {
-            return true
+    /// What a machine says of itself and of others.
+    private mutating func accepts(_ packet: NeighborDiscovery, _ mac: MACAddress, from port: Port) -> Bool {
+        if !port.isTrusted {
+            // No machine is a router here.
+            if packet.type == NeighborDiscovery.routerAdvertisement || packet.type == NeighborDiscovery.redirect {
+                return false
+            }
+            if !packet.names(only: port.mac) { return false }
         }
-        if !packet.names(only: port.mac) || isForeign(packet.ip.source, port) { return true }
-        return packet.type == NeighborDiscovery.advertisement && isForeign(packet.target, port)
-    }
-
-    /// This address is the router's, or another machine's.
-    func isForeign(_ address: IPAddress, _ port: Port) -> Bool {
-        if address.isUnspecified { return false }
-        if routerMAC(address, vsid: port.vsid) != nil { return true }
-        guard let number = record(port.vsid, address) else { return false }
-        return tables.records[number].mac != port.mac || !isLocal(tables.records[number].pa)
+        guard accepts(sender: packet.ip.source, mac, from: port) else { return false }
+        return packet.type != NeighborDiscovery.advertisement || accepts(sender: packet.target, mac, from: port)
     }
 
     private mutating func answerSolicitation(_ frame: Frame, _ packet: NeighborDiscovery, _ port: Port) {
@@ -43,7 +40,7 @@ extension Worker {
             return advertise(mac, isRouter: true, to: frame, link: Ethernet.headerLength)
         }
         guard let number = record(port.vsid, packet.target) else {
-            return copyToMembers(frame, of: port, orDrop: .ndUnanswered)
+            return ask(frame, Ethernet.headerLength &+ packet.ip.totalLength, of: port, orDrop: .ndUnanswered)
         }
         let mac = tables.records[number].mac
         // A machine that looks for itself: duplicate address detection.

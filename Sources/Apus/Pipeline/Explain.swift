@@ -64,6 +64,7 @@ extension Worker {
         trace.value.text.put(record.mac)
         trace.value.text.put(" at ")
         trace.value.text.put(record.pa)
+        if record.isUnusable { trace.value.text.put(", unusable") }
         if record.isRuleNone { trace.value.text.put(", TranslationMethodNone") }
     }
 

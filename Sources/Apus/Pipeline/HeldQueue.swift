@@ -24,6 +24,7 @@ struct HeldQueue {
         var arrival: UInt64
         /// Number of the ``Neighbor`` that it waits for.
         var neighbor: UInt32
+        var target: CopyTarget
     }
 
     private let slots: Ref<Slot>
@@ -76,7 +77,7 @@ struct HeldQueue {
         return waitingCount &- 1
     }
 
-    mutating func append(_ frame: Frame, to index: Int) {
+    mutating func append(_ frame: Frame, to index: Int, _ target: CopyTarget = .nowhere) {
         let number: UInt32
         if firstFree != 0 {
             number = firstFree &- 1
@@ -86,7 +87,8 @@ struct HeldQueue {
             used &+= 1
         }
         arrivals &+= 1
-        slots[number.int] = Slot(frame: frame, next: 0, arrival: arrivals, neighbor: waitings[index].neighbor)
+        slots[number.int] = Slot(
+            frame: frame, next: 0, arrival: arrivals, neighbor: waitings[index].neighbor, target: target)
         if waitings[index].last != 0 {
             slots[waitings[index].last.int &- 1].next = number &+ 1
         } else {
@@ -139,7 +141,7 @@ struct HeldQueue {
     }
 
     /// Take a frame out of a chain that `end` or `endAll` returned, with what it waited for, and step to the one behind it.
-    mutating func next(_ link: inout UInt32) -> (frame: Frame, neighbor: UInt32)? {
+    mutating func next(_ link: inout UInt32) -> (frame: Frame, neighbor: UInt32, target: CopyTarget)? {
         if link == 0 { return nil }
         let number = link &- 1
         let slot = slots[number.int]
@@ -147,6 +149,6 @@ struct HeldQueue {
         slots[number.int].next = firstFree
         firstFree = number &+ 1
         count &-= 1
-        return (slot.frame, slot.neighbor)
+        return (slot.frame, slot.neighbor, slot.target)
     }
 }

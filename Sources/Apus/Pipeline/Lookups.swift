@@ -34,8 +34,8 @@ extension Worker {
     func isLocal(_ pa: IPAddress) -> Bool { providerAddress(pa) != nil }
 
     func hosts(_ pa: IPAddress, vsid: UInt32) -> Bool {
-        let number = tables.remotes.find(RemoteAddress.hash(tables.key, vsid, pa), at: version) {
-            tables.remotes[$0].pa == pa && tables.remotes[$0].vsid == vsid
+        let number = tables.remotes.find(RemoteAddress.hash(tables.key, vsid, pa, .any), at: version) {
+            tables.remotes[$0].pa == pa && tables.remotes[$0].vsid == vsid && tables.remotes[$0].kind == .any
         }
         if let trace { note(trace, source: pa, hosts: vsid, number != nil) }
         return number != nil

@@ -60,7 +60,7 @@ extension Worker {
     // MARK: - Waiting
 
     /// The packet waits for the MAC of its next hop; `scratch` has the rest of its result.
-    mutating func hold(_ frame: Frame, for neighborNumber: UInt32) {
+    mutating func hold(_ frame: Frame, for neighborNumber: UInt32, _ target: CopyTarget = .nowhere) {
         let cell = tables.cells[tables.neighbors[neighborNumber].cell]
         if cell.value.failed.load(ordering: .relaxed) != 0 {
             if elapsed(since: cell.value.requested.load(ordering: .relaxed)) < settings.retry &* 4 {
@@ -85,7 +85,7 @@ extension Worker {
             return drop(frame, .neighborQueueFull)
         }
         let index = present ?? held.begin(neighborNumber, scratch)
-        held.append(frame, to: index)
+        held.append(frame, to: index, target)
         counters.add(.held)
         if present != nil { return }
         // The first packet begins an attempt, unless another worker has just asked. A packet that has waited for this next
@@ -152,10 +152,10 @@ extension Worker {
 
     private mutating func decideAnew(_ first: UInt32) {
         var link = first
-        while let (frame, neighbor) = held.next(&link) {
+        while let (frame, neighbor, target) = held.next(&link) {
             counters.subtract(.held)
             waitedFor = neighbor
-            processAnew(frame)
+            if target.vsid != 0 { sendCopyAnew(frame, target) } else { processAnew(frame) }
         }
         waitedFor = none
     }

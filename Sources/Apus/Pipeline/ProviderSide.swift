@@ -292,6 +292,10 @@ extension Worker {
             // Steps 8 and 9 come before what is wrong with the inner packet.
             if let reason = tunnelRefusal(header, outer) { return drop(frame, reason) }
             let isIP = etherType == Ethernet.ipv4 || etherType == Ethernet.ipv6
+            if etherType == Ethernet.arp { return processTunnelledARP(frame, outer, from: header.source) }
+            if isIP, IPPacket.isWellFormed(in: inner, available: outer.innerLength &- Ethernet.headerLength) {
+                return processTunnelledDiscovery(frame, outer, from: header.source)
+            }
             return drop(frame, isIP ? .innerIPMalformed : .innerEtherType)
         }
         let decision = decideProvider(frame, outer)
@@ -382,17 +386,21 @@ extension Worker {
 
         let source = packet.source
         let sourceVSID = sourceSubnet(of: source, arrivedIn: outer.vsid, domain: domain)
-        if !hosts(pa, vsid: sourceVSID) { return dropPacket(.vsidPAMismatch) }
-        if settings.validatesSource {
-            guard let known = record(sourceVSID, source) else { return dropPacket(.innerSourceMissing) }
-            if tables.records[known].pa != pa { return dropPacket(.innerSourceCAPA) }
-            if tables.records[known].mac != bytes.mac(Ethernet.source) { return dropPacket(.innerSourceCAMAC) }
+        let known = record(sourceVSID, source)
+        let sourceMAC = bytes.mac(Ethernet.source)
+        if known != nil
+            || !isForwarder(sourceMAC, at: pa, for: source, sourceVSID, arrivedIn: outer.vsid, domain: domain)
+        {
+            if !hosts(pa, vsid: sourceVSID) { return dropPacket(.vsidPAMismatch) }
+            if settings.validatesSource {
+                guard let known else { return dropPacket(.innerSourceMissing) }
+                if tables.records[known].pa != pa { return dropPacket(.innerSourceCAPA) }
+                if tables.records[known].mac != sourceMAC { return dropPacket(.innerSourceCAMAC) }
+            }
         }
-        guard let target = record(outer.vsid, packet.destination) else {
-            return dropPacket(.innerDestinationMissing)
+        if let reason = innerRefusal(packet.destination, destinationMAC, ourPA, outer.vsid) {
+            return dropPacket(reason)
         }
-        if tables.records[target].pa != ourPA { return dropPacket(.innerDestinationCAPA) }
-        if tables.records[target].mac != destinationMAC { return dropPacket(.innerDestinationCAMAC) }
         guard let egress = vmPort(outer.vsid, destinationMAC) else { return dropPacket(.noLocalPort) }
 
         scratch.value = Transposition(.decapsulate, scope: scope)
@@ -401,6 +409,21 @@ extension Worker {
         let isUniform = peer(pa).map { $0.dscpMode.u32 == APUS_DSCP_UNIFORM.rawValue } ?? false
         scratch.value.variant.set(Transposition.Variant.uniform, isUniform)
         return .flow
+    }
+
+    /// Step 13.
+    private func innerRefusal(
+        _ destination: IPAddress, _ mac: MACAddress, _ ourPA: IPAddress, _ vsid: UInt32
+    ) -> DropReason? {
+        guard let number = record(vsid, destination) else {
+            guard let gateway = wildcard(vsid, mac, for: destination), tables.records[gateway].pa == ourPA else {
+                return .innerDestinationMissing
+            }
+            return tables.records[gateway].isUnusable ? .recordUnusable : nil
+        }
+        if tables.records[number].pa != ourPA { return .innerDestinationCAPA }
+        if tables.records[number].mac != mac { return .innerDestinationCAMAC }
+        return tables.records[number].isUnusable ? .recordUnusable : nil
     }
 
     /// Step 11: the wire carries the destination's VSID; the sender's follows from its address.

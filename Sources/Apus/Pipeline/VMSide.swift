@@ -59,16 +59,24 @@ extension Worker {
         if destinationMAC.isGroup || !packet.hasUnicastDestination { return dropFlow(.notUnicast, scope) }
         if !packet.hasUnicastSource { return dropFlow(.ipMalformed, scope) }
 
-        let source = record(port.vsid, packet.source)
-        if !port.isTrusted, let source {
-            if tables.records[source].mac != sourceMAC { return dropFlow(.sourceCAMAC, scope) }
-            if !isLocal(tables.records[source].pa) { return dropFlow(.sourceCARemote, scope) }
-        }
-        let isKnown = port.isTrusted || source != nil
+        let (isKnown, refusal) = checkSource(packet.source, sourceMAC, port)
+        if let refusal { return dropFlow(refusal, scope) }
         if domain != none, isGatewayMAC(destinationMAC, vsid: port.vsid) {
             return decideRouted(packet, from: port, domain: domain, isKnown)
         }
         return decideSwitched(packet.destination, destinationMAC, from: port, scope, isKnown)
+    }
+
+    /// Step 6, and whether the packet may leave the virtual subnet or the host.
+    private func checkSource(
+        _ ca: IPAddress, _ mac: MACAddress, _ port: Port
+    ) -> (isKnown: Bool, refusal: DropReason?) {
+        let source = record(port.vsid, ca)
+        if port.isTrusted { return (true, nil) }
+        if let source, tables.records[source].mac == mac, isLocal(tables.records[source].pa) { return (true, nil) }
+        if isForwarder(port.vsid, mac, for: ca) { return (true, nil) }
+        guard let source else { return (false, nil) }
+        return (false, tables.records[source].mac == mac ? .sourceCARemote : .sourceCAMAC)
     }
 
     /// Section 2.1.
@@ -82,9 +90,12 @@ extension Worker {
             return .flow
         }
         if !isKnown { return dropFlow(.sourceRecordMissing, scope) }
-        guard let number = record(port.vsid, destination) else { return dropFlow(.destinationRecordMissing, scope) }
+        guard let number = record(port.vsid, destination) ?? wildcard(port.vsid, mac, for: destination) else {
+            return dropFlow(.destinationRecordMissing, scope)
+        }
         let target = tables.records[number]
         if target.mac != mac { return dropFlow(.destinationCAMAC, scope) }
+        if target.isUnusable { return dropFlow(.recordUnusable, scope) }
         if isLocal(target.pa) { return dropFlow(.noLocalPort, scope) }
         if target.isRuleNone { return dropFlow(.ruleNone, scope) }
         scratch.value = Transposition(.encapsulate, scope: scope)
@@ -107,10 +118,15 @@ extension Worker {
             return dropFlow(.customerRouteMissing, scope)
         }
         let route = tables.routes[routeNumber]
-        guard let number = record(route.vsid, route.isOnLink ? destination : route.nextHop) else {
+        let found =
+            route.isOnLink
+            ? record(route.vsid, destination) ?? wildcard(route.vsid, for: destination)
+            : record(route.vsid, route.nextHop)
+        guard let number = found else {
             return dropFlow(route.isOnLink ? .destinationRecordMissing : .nextHopRecordMissing, scope)
         }
         let target = tables.records[number]
+        if target.isUnusable { return dropFlow(.recordUnusable, scope) }
         let isLocal = isLocal(target.pa)
         if target.isRuleNone, !isLocal { return dropFlow(.ruleNone, scope) }
         if isLocal {
@@ -145,11 +161,11 @@ extension Worker {
             return drop(frame, .arpMalformed)
         }
         let sender = IPAddress(v4: arp.senderIP)
-        if !port.isTrusted, arp.senderMAC != port.mac || isForeign(sender, port) { return drop(frame, .arpSpoofed) }
+        if !accepts(sender: sender, arp.senderMAC, from: port) { return drop(frame, .arpSpoofed) }
         if arp.operation == ARPPacket.reply {
             let egress = vmPort(port.vsid, frame.bytes.mac(Ethernet.destination))
             if let egress, egress != port.id { return emitSwitched(frame, to: egress) }
-            return consume(frame)
+            return sendReply(frame, Self.arpFrameLength, from: port)
         }
         let target = IPAddress(v4: arp.targetIP)
         if target == sender { return consume(frame) }
@@ -160,9 +176,8 @@ extension Worker {
             let mac = tables.records[number].mac
             return mac == port.mac ? consume(frame) : answerARP(frame, Ethernet.headerLength, with: mac)
         }
-        copyToMembers(frame, of: port, orDrop: .arpUnanswered)
+        ask(frame, Self.arpFrameLength, of: port, orDrop: .arpUnanswered)
     }
-
 }
 
 extension MACAddress {

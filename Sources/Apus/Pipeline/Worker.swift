@@ -15,6 +15,8 @@ struct Settings {
     var retries: UInt32
     /// Between two ICMP errors to one port, nanoseconds.
     var errorInterval: UInt64
+    /// Between two addresses that are learned through one port, nanoseconds.
+    var learnInterval: UInt64
 
     var acceptsReservedVSIDs: Bool { flags & APUS_DATAPLANE_ACCEPT_RESERVED_VSIDS != 0 }
     var sendsFlowID: Bool { flags & APUS_DATAPLANE_FLOW_ID_ZERO == 0 }
@@ -47,6 +49,11 @@ struct Worker {
     let releases: Ref<UInt>
     /// By port slot: when the next ICMP error is due there, if they are sent at no more than their rate.
     let errorTimes: Ref<UInt64>
+    /// By port slot: the same for copies to other hosts.
+    let copyTimes: Ref<UInt64>
+    /// The same for addresses that are learned: by port slot, then by the lower bits of the virtual subnet.
+    let learnTimes: Ref<UInt64>
+    let events: EventRing
     /// The ports that a frame is being copied to.
     let members: Ref<UInt32>
     /// Where a decision is put together before it is interned.
@@ -150,11 +157,14 @@ extension Worker {
         let staged = memory.value.allocateZeroed(Staged.self, count: Self.chunk &+ 1, alignment: 64)
         let releases = memory.value.allocateZeroed(UInt.self, count: Self.releaseBatch)
         let errorTimes = memory.value.allocateZeroed(UInt64.self, count: PortSlots.count)
+        let copyTimes = memory.value.allocateZeroed(UInt64.self, count: PortSlots.count)
+        let learnTimes = memory.value.allocateZeroed(UInt64.self, count: Self.learnBuckets)
+        let events = EventRing(memory)
         let members = memory.value.allocateZeroed(UInt32.self, count: PortSlots.count)
         let scratch = memory.value.allocateZeroed(Transposition.self, count: 1, alignment: 64)
         let nowhere = Ref<Frame>(address: 64)
         guard let counters, let portCounters, let cache, let wideCache, let transpositions, let held, let staged, let releases,
-            let errorTimes, let members, let scratch, let nowhere
+            let errorTimes, let copyTimes, let learnTimes, let events, let members, let scratch, let nowhere
         else {
             counters?.destroy(memory)
             portCounters?.destroy(memory)
@@ -165,6 +175,9 @@ extension Worker {
             if let staged { memory.value.release(staged, count: Self.chunk &+ 1) }
             if let releases { memory.value.release(releases, count: Self.releaseBatch) }
             if let errorTimes { memory.value.release(errorTimes, count: PortSlots.count) }
+            if let copyTimes { memory.value.release(copyTimes, count: PortSlots.count) }
+            if let learnTimes { memory.value.release(learnTimes, count: Self.learnBuckets) }
+            events?.destroy(memory)
             if let members { memory.value.release(members, count: PortSlots.count) }
             if let scratch { memory.value.release(scratch, count: 1) }
             return nil
@@ -183,6 +196,9 @@ extension Worker {
         self.staged = staged
         self.releases = releases
         self.errorTimes = errorTimes
+        self.copyTimes = copyTimes
+        self.learnTimes = learnTimes
+        self.events = events
         self.members = members
         self.scratch = scratch
         output = nowhere
@@ -199,13 +215,16 @@ extension Worker {
         memory.value.release(staged, count: Self.chunk &+ 1)
         memory.value.release(releases, count: Self.releaseBatch)
         memory.value.release(errorTimes, count: PortSlots.count)
+        memory.value.release(copyTimes, count: PortSlots.count)
+        memory.value.release(learnTimes, count: Self.learnBuckets)
+        events.destroy(memory)
         memory.value.release(members, count: PortSlots.count)
         memory.value.release(scratch, count: 1)
     }
 
     mutating func dropHeld() {
         var link = held.endAll()
-        while let (frame, _) = held.next(&link) {
+        while let (frame, _, _) = held.next(&link) {
             counters.subtract(.held)
             drop(frame, .workerDestroyed)
         }

@@ -23,6 +23,8 @@ struct Port: Versionable {
     var mtu: UInt16
     var kind: UInt8
     var name: InlineArray<32, UInt8>
+    /// Dynamic records that the machine may have.
+    var dynamicLimit: UInt32
 
     static let vm = APUS_PORT_VM.rawValue.u8
     static let provider = APUS_PORT_PROVIDER.rawValue.u8
@@ -58,36 +60,71 @@ struct Member: Versionable {
     }
 }
 
-/// A lookup record (policy.h): 48 bytes. Index: (VSID, CA).
+/// A lookup record (policy.h): 48 bytes. Index: (VSID, CA); of a *special* one, which has no CA, (VSID, CA, MAC). Chain: (VSID,
+/// MAC), special ones apart from the others, so that a machine with thousands of addresses does not hide them.
 struct LookupRecord: Versionable {
     var ca: IPAddress
     var pa: IPAddress
-    /// MAC in the upper 48 bits, rule and type in the two lower bytes.
+    /// MAC in the upper 48 bits; flags, rule and type in four bits each.
     private var macRuleType: UInt64
     var vsid: UInt32
     /// Number + 1 of the operator's texts, 0 when there are none.
     var texts: UInt32
 
-    init(vsid: UInt32, ca: IPAddress, mac: MACAddress, pa: IPAddress, rule: UInt8, type: UInt8, texts: UInt32) {
+    static var unusable: UInt32 { APUS_RECORD_UNUSABLE }
+    static var unsynchronized: UInt32 { APUS_RECORD_UNSYNCHRONIZED }
+    static var dynamic: UInt8 { APUS_RECORD_DYNAMIC.rawValue.u8 }
+    static var wildcard: UInt8 { APUS_RECORD_GATEWAY_WILDCARD.rawValue.u8 }
+    static var l2Only: UInt8 { APUS_RECORD_L2_ONLY.rawValue.u8 }
+
+    init(
+        vsid: UInt32, ca: IPAddress, mac: MACAddress, pa: IPAddress, rule: UInt8, type: UInt8, texts: UInt32,
+        flags: UInt32 = 0
+    ) {
         self.ca = ca
         self.pa = pa
         self.vsid = vsid
         self.texts = texts
-        macRuleType = mac.value &<< 16 | rule.u64 &<< 8 | type.u64
+        macRuleType = mac.value &<< 16 | (flags & 15).u64 &<< 8 | (rule & 15).u64 &<< 4 | (type & 15).u64
     }
 
     @inline(__always) var mac: MACAddress { MACAddress(macRuleType &>> 16) }
-    @inline(__always) var rule: UInt8 { (macRuleType &>> 8).u8 }
-    @inline(__always) var type: UInt8 { macRuleType.u8 }
+    @inline(__always) var flags: UInt32 { (macRuleType &>> 8).u32 & 15 }
+    @inline(__always) var rule: UInt8 { (macRuleType &>> 4).u8 & 15 }
+    @inline(__always) var type: UInt8 { macRuleType.u8 & 15 }
     @inline(__always) var isRuleNone: Bool { rule.u32 == APUS_RULE_NONE.rawValue }
+    @inline(__always) var isUnusable: Bool { flags & Self.unusable != 0 }
+    @inline(__always) var isDynamic: Bool { type == Self.dynamic }
+    /// GatewayWildcard or L2Only.
+    @inline(__always) var isSpecial: Bool { ca.isUnspecified }
 
     static var hasSecondaryIndex: Bool { false }
-    func primaryHash(_ key: Ref<apus_hash_key>) -> UInt64 { Self.hash(key, vsid, ca) }
+    /// Wildcard records of a virtual subnet are few and are looked for all at once; L2Only records may be many.
+    func primaryHash(_ key: Ref<apus_hash_key>) -> UInt64 {
+        type == Self.l2Only ? Self.hash(key, vsid, ca, mac) : Self.hash(key, vsid, ca)
+    }
     func secondaryHash(_ key: Ref<apus_hash_key>) -> UInt64 { 0 }
+
+    static var hasChain: Bool { true }
+    func chainHash(_ key: Ref<apus_hash_key>) -> UInt64 { Self.hash(key, vsid, mac, special: isSpecial) }
+    func isInChain(of other: LookupRecord) -> Bool { isIn(other.vsid, other.mac, special: other.isSpecial) }
+    @inline(__always)
+    func isIn(_ vsid: UInt32, _ mac: MACAddress, special: Bool) -> Bool {
+        self.vsid == vsid && self.mac == mac && isSpecial == special
+    }
+    /// The newest comes first.
+    func precedes(_ newcomer: LookupRecord) -> Bool { false }
 
     @inline(__always)
     static func hash(_ key: Ref<apus_hash_key>, _ vsid: UInt32, _ ca: IPAddress) -> UInt64 {
         unsafe apus_hash_words(ca.high, ca.low, vsid.u64, 4, key.pointer)
+    }
+    private static func hash(_ key: Ref<apus_hash_key>, _ vsid: UInt32, _ ca: IPAddress, _ mac: MACAddress) -> UInt64 {
+        unsafe apus_hash_words(ca.high | mac.value, ca.low, vsid.u64, 17, key.pointer)
+    }
+    @inline(__always)
+    static func hash(_ key: Ref<apus_hash_key>, _ vsid: UInt32, _ mac: MACAddress, special: Bool) -> UInt64 {
+        unsafe apus_hash_words(vsid.u64, mac.value, special ? 19 : 18, 0, key.pointer)
     }
 }
 
@@ -193,20 +230,43 @@ struct VirtualSubnet: Versionable {
     }
 }
 
-/// That a provider address hosts something of a virtual subnet; with VSID 0, of any. Index: (VSID, PA).
+/// That a provider address hosts something of a virtual subnet; with VSID 0, of any. Index: (VSID, PA). Chain: VSID, in the
+/// order of addresses.
 struct RemoteAddress: Versionable {
     /// Lookup records (VSID 0: virtual subnets) behind it. Writer only, in place.
     var references: UInt32
     var vsid: UInt32
     var pa: IPAddress
+    var kind: Kind
+
+    enum Kind: UInt32 {
+        /// Any lookup record.
+        case any
+        /// L2Only records. Such an address is there as `any` too.
+        case l2Only
+    }
 
     static var hasSecondaryIndex: Bool { false }
-    func primaryHash(_ key: Ref<apus_hash_key>) -> UInt64 { Self.hash(key, vsid, pa) }
+    func primaryHash(_ key: Ref<apus_hash_key>) -> UInt64 { Self.hash(key, vsid, pa, kind) }
     func secondaryHash(_ key: Ref<apus_hash_key>) -> UInt64 { 0 }
 
+    static var hasChain: Bool { true }
+    /// The addresses of all virtual subnets need no order, which would be long: each is a chain by itself.
+    func chainHash(_ key: Ref<apus_hash_key>) -> UInt64 {
+        vsid == 0 ? primaryHash(key) : Self.hash(key, in: vsid, kind)
+    }
+    func isInChain(of other: RemoteAddress) -> Bool {
+        vsid == other.vsid && kind == other.kind && (vsid != 0 || pa == other.pa)
+    }
+    func precedes(_ newcomer: RemoteAddress) -> Bool { pa < newcomer.pa }
+
     @inline(__always)
-    static func hash(_ key: Ref<apus_hash_key>, _ vsid: UInt32, _ pa: IPAddress) -> UInt64 {
-        unsafe apus_hash_words(pa.high, pa.low, vsid.u64, 10, key.pointer)
+    static func hash(_ key: Ref<apus_hash_key>, _ vsid: UInt32, _ pa: IPAddress, _ kind: Kind) -> UInt64 {
+        unsafe apus_hash_words(pa.high, pa.low, kind.rawValue.u64 &<< 32 | vsid.u64, 10, key.pointer)
+    }
+    @inline(__always)
+    static func hash(_ key: Ref<apus_hash_key>, in vsid: UInt32, _ kind: Kind) -> UInt64 {
+        unsafe apus_hash_words(vsid.u64, kind.rawValue.u64, 20, 0, key.pointer)
     }
 }
 

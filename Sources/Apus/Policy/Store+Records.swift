@@ -8,31 +8,60 @@ typealias Text64 = InlineArray<64, UInt8>
 extension Store {
     static var recordName: Words { "lookup record" }
 
-    func record(_ vsid: UInt32, _ ca: IPAddress) -> UInt32? {
-        tables.records.find(LookupRecord.hash(tables.key, vsid, ca), at: next) {
+    /// The record with this key; the MAC is a part of it where the address is unspecified.
+    func record(_ vsid: UInt32, _ ca: IPAddress, _ mac: MACAddress) -> UInt32? {
+        if ca.isUnspecified {
+            return findInChain(vsid, mac, special: true) { tables.records[$0].ca == ca }
+        }
+        return tables.records.find(LookupRecord.hash(tables.key, vsid, ca), at: next) {
             tables.records[$0].ca == ca && tables.records[$0].vsid == vsid
         }
+    }
+
+    func findInChain(_ vsid: UInt32, _ mac: MACAddress, special: Bool, _ matches: (UInt32) -> Bool) -> UInt32? {
+        tables.records.findInChain(
+            LookupRecord.hash(tables.key, vsid, mac, special: special), at: next,
+            { tables.records[$0].isIn(vsid, mac, special: special) }, matches)
     }
 
     /// Add a record; its `texts` are replaced by a copy of `texts`, if given.
     mutating func addRecord(_ record: LookupRecord, texts: RecordTexts?) -> Failure? {
         change(Self.recordName) { store in
-            if store.record(record.vsid, record.ca) != nil {
+            if store.record(record.vsid, record.ca, record.mac) != nil {
                 return Failure(
                     APUS_ERR_DUPLICATE, Self.recordName, "customer_address", .address(record.ca),
-                    "has a record in this virtual subnet already")
+                    record.isSpecial
+                        ? "has a record with this MAC in this virtual subnet already"
+                        : "has a record in this virtual subnet already")
             }
-            guard store.retainSubnet(record.vsid) != nil, store.retainRemote(record.vsid, record.pa),
-                store.insertRecord(record, texts)
-            else { return .memory(Self.recordName) }
-            store.invalidate(scope: store.scope(record.vsid))
-            return nil
+            return store.put(record, texts)
         }
+    }
+
+    /// Within a change: add a record that does not exist.
+    mutating func put(_ record: LookupRecord, _ texts: RecordTexts?) -> Failure? {
+        guard retainSubnet(record.vsid) != nil, retainRemote(of: record), insertRecord(record, texts) else {
+            return .memory(Self.recordName)
+        }
+        invalidate(scope: scope(record.vsid))
+        return nil
+    }
+
+    /// Within a change: another record of the same virtual subnet takes this one's place.
+    mutating func replaceRecord(_ number: UInt32, with record: LookupRecord, _ texts: RecordTexts?) -> Failure? {
+        let old = tables.records[number]
+        guard retainRemote(of: record), insertRecord(record, texts) else { return .memory(Self.recordName) }
+        kill(number, .records, tables.records)
+        releaseRemote(of: old)
+        invalidate(scope: scope(record.vsid))
+        return nil
     }
 
     mutating func setRecord(_ record: LookupRecord, texts: RecordTexts?) -> Failure? {
         change(Self.recordName) { store in
-            guard let number = store.record(record.vsid, record.ca) else { return Self.recordMissing(record.ca) }
+            guard let number = store.record(record.vsid, record.ca, record.mac) else {
+                return Self.recordMissing(record.ca)
+            }
             let old = store.tables.records[number]
             if old.mac != record.mac {
                 return Failure(
@@ -44,23 +73,17 @@ extension Store {
                     APUS_ERR_IMMUTABLE, Self.recordName, "type", .number(record.type.u64),
                     "differs from the record's; remove and add it instead")
             }
-            guard store.retainRemote(record.vsid, record.pa), store.insertRecord(record, texts) else {
-                return .memory(Self.recordName)
-            }
-            store.kill(number, .records, store.tables.records)
-            store.releaseRemote(record.vsid, old.pa)
-            store.invalidate(scope: store.scope(record.vsid))
-            return nil
+            return store.replaceRecord(number, with: record, texts)
         }
     }
 
-    mutating func removeRecord(_ vsid: UInt32, _ ca: IPAddress) -> Failure? {
+    mutating func removeRecord(_ vsid: UInt32, _ ca: IPAddress, _ mac: MACAddress) -> Failure? {
         change(Self.recordName) { store in
-            guard let number = store.record(vsid, ca) else { return Self.recordMissing(ca) }
+            guard let number = store.record(vsid, ca, mac) else { return Self.recordMissing(ca) }
             let old = store.tables.records[number]
             store.invalidate(scope: store.scope(vsid))
             store.kill(number, .records, store.tables.records)
-            store.releaseRemote(vsid, old.pa)
+            store.releaseRemote(of: old)
             store.releaseSubnet(vsid)
             return nil
         }
@@ -68,7 +91,9 @@ extension Store {
 
     static func recordMissing(_ ca: IPAddress) -> Failure {
         Failure(
-            APUS_ERR_NOT_FOUND, recordName, "customer_address", .address(ca), "has no record in this virtual subnet")
+            APUS_ERR_NOT_FOUND, recordName, "customer_address", .address(ca),
+            ca.isUnspecified
+                ? "has no record with this MAC in this virtual subnet" : "has no record in this virtual subnet")
     }
 
     private mutating func insertRecord(_ record: LookupRecord, _ texts: RecordTexts?) -> Bool {

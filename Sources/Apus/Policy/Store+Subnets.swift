@@ -71,43 +71,55 @@ extension Store {
 
     // MARK: - Remote provider addresses
 
+    /// The provider address of a lookup record. False: no memory.
+    mutating func retainRemote(of record: LookupRecord) -> Bool {
+        retainRemote(record.vsid, record.pa, .any)
+            && (record.type != LookupRecord.l2Only || retainRemote(record.vsid, record.pa, .l2Only))
+    }
+
+    mutating func releaseRemote(of record: LookupRecord) {
+        if record.type == LookupRecord.l2Only { releaseRemote(record.vsid, record.pa, .l2Only) }
+        releaseRemote(record.vsid, record.pa, .any)
+    }
+
     /// A lookup record of `vsid` has this provider address. False: no memory.
-    mutating func retainRemote(_ vsid: UInt32, _ pa: IPAddress) -> Bool {
-        if let number = remote(vsid, pa) {
+    private mutating func retainRemote(_ vsid: UInt32, _ pa: IPAddress, _ kind: RemoteAddress.Kind) -> Bool {
+        if let number = remote(vsid, pa, kind) {
             tables.remotes[number].references &+= 1
             log(.referenced, .remotes, number)
             return true
         }
-        guard insert(RemoteAddress(references: 1, vsid: vsid, pa: pa), .remotes, tables.remotes) != nil else {
-            return false
-        }
+        let remote = RemoteAddress(references: 1, vsid: vsid, pa: pa, kind: kind)
+        guard insert(remote, .remotes, tables.remotes) != nil else { return false }
+        if kind != .any { return true }
         // The first of any virtual subnet behind it: it may become a neighbour, and frames from it are known from now on.
         if vsid != 0 {
-            return retainRemote(0, pa)
+            return retainRemote(0, pa, .any)
         }
         invalidateEverything()
         return retainNeighbor(pa)
     }
 
-    mutating func releaseRemote(_ vsid: UInt32, _ pa: IPAddress) {
-        guard let number = remote(vsid, pa) else { return }
+    private mutating func releaseRemote(_ vsid: UInt32, _ pa: IPAddress, _ kind: RemoteAddress.Kind) {
+        guard let number = remote(vsid, pa, kind) else { return }
         if tables.remotes[number].references > 1 {
             tables.remotes[number].references &-= 1
             log(.dereferenced, .remotes, number)
             return
         }
         kill(number, .remotes, tables.remotes)
+        if kind != .any { return }
         if vsid != 0 {
-            releaseRemote(0, pa)
+            releaseRemote(0, pa, .any)
         } else {
             invalidateEverything()
             releaseNeighbor(pa)
         }
     }
 
-    private func remote(_ vsid: UInt32, _ pa: IPAddress) -> UInt32? {
-        tables.remotes.find(RemoteAddress.hash(tables.key, vsid, pa), at: next) {
-            tables.remotes[$0].pa == pa && tables.remotes[$0].vsid == vsid
+    private func remote(_ vsid: UInt32, _ pa: IPAddress, _ kind: RemoteAddress.Kind) -> UInt32? {
+        tables.remotes.find(RemoteAddress.hash(tables.key, vsid, pa, kind), at: next) {
+            tables.remotes[$0].pa == pa && tables.remotes[$0].vsid == vsid && tables.remotes[$0].kind == kind
         }
     }
 }

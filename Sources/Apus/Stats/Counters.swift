@@ -9,7 +9,8 @@ enum Counter: Int {
     case receivedBytes, transmittedBytes
     case encapsulated, decapsulated, switched, routed
     case flowHits, flowMisses, flowInserts, flowEvictions, flowSuppressed, flowEntries
-    case arpReplies, arpRequests, echoReplies, routerAdvertisements, icmpErrors, pathMTUUpdates, icmpSuppressed, fragmented, bursts
+    case arpReplies, arpRequests, echoReplies, routerAdvertisements, icmpErrors, pathMTUUpdates, icmpSuppressed, fragmented
+    case replicated, learned, learnThrottled, eventsLost, bursts
 }
 
 /// The counters of one worker. One writer; anybody may read at any time. An addition is a load and a store, not a

@@ -89,17 +89,25 @@ struct IndexTable: BitwiseCopyable {
 
     /// Remove the entry (hash, node). Writer only.
     func remove(_ hash: UInt64, _ node: UInt32) {
-        guard let header = Ref<Header>(address: state.value.array.load(ordering: .relaxed)) else { return }
+        if put(Self.removed, over: hash, node) { state.value.count &-= 1 }
+    }
+
+    /// Another node stands where (hash, node) stood. Writer only.
+    func replace(_ hash: UInt64, _ node: UInt32, with other: UInt32) {
+        _ = put((hash &>> 32) &<< 32 | (other &+ 1).u64, over: hash, node)
+    }
+
+    private func put(_ replacement: UInt64, over hash: UInt64, _ node: UInt32) -> Bool {
+        guard let header = Ref<Header>(address: state.value.array.load(ordering: .relaxed)) else { return false }
         let slots = Self.slots(header)
         let wanted = (hash &>> 32) &<< 32 | (node &+ 1).u64
         var position = hash & header.value.mask
         while true {
             let word = slots[position.int].load(ordering: .relaxed)
-            if word == 0 { return }
+            if word == 0 { return false }
             if word == wanted {
-                slots[position.int].store(Self.removed, ordering: .releasing)
-                state.value.count &-= 1
-                return
+                slots[position.int].store(replacement, ordering: .releasing)
+                return true
             }
             position = (position &+ 1) & header.value.mask
         }

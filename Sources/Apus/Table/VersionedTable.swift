@@ -9,6 +9,21 @@ protocol Versionable: BitwiseCopyable {
     /// 0 when the kind has one index only.
     func secondaryHash(_ key: Ref<apus_hash_key>) -> UInt64
     static var hasSecondaryIndex: Bool { get }
+
+    // A kind may have a third index, in which many entries have the same key; see ``ChainIndex``.
+
+    static var hasChain: Bool { get }
+    func chainHash(_ key: Ref<apus_hash_key>) -> UInt64
+    func isInChain(of other: Self) -> Bool
+    /// Does this one stay before `newcomer`, which has the same key?
+    func precedes(_ newcomer: Self) -> Bool
+}
+
+extension Versionable {
+    static var hasChain: Bool { false }
+    func chainHash(_ key: Ref<apus_hash_key>) -> UInt64 { 0 }
+    func isInChain(of other: Self) -> Bool { false }
+    func precedes(_ newcomer: Self) -> Bool { false }
 }
 
 /// A table whose entries carry the policy versions between which they exist.
@@ -37,6 +52,7 @@ struct VersionedTable<Value: Versionable>: BitwiseCopyable {
     private let nodes: Slab<Node>
     private let primary: IndexTable
     private let secondary: IndexTable
+    private let chains: ChainIndex?
     private let key: Ref<apus_hash_key>
 
     init?(_ memory: Ref<Memory>, key: Ref<apus_hash_key>, capacity: Int = 0) {
@@ -57,14 +73,27 @@ struct VersionedTable<Value: Versionable>: BitwiseCopyable {
             memory.value.release(state, count: 1)
             return nil
         }
+        var chains: ChainIndex?
+        if Value.hasChain {
+            chains = ChainIndex(memory, capacity: capacity)
+            if chains == nil {
+                if Value.hasSecondaryIndex { secondary.destroy(memory) }
+                primary.destroy(memory)
+                nodes.destroy(memory)
+                memory.value.release(state, count: 1)
+                return nil
+            }
+        }
         self.state = state
         self.nodes = nodes
         self.primary = primary
         self.secondary = secondary
+        self.chains = chains
         self.key = key
     }
 
     func destroy(_ memory: Ref<Memory>) {
+        chains?.destroy(memory)
         if Value.hasSecondaryIndex { secondary.destroy(memory) }
         primary.destroy(memory)
         nodes.destroy(memory)
@@ -107,22 +136,33 @@ struct VersionedTable<Value: Versionable>: BitwiseCopyable {
         secondary.find(hash) { exists($0, at: version) && matches($0) }
     }
 
+    /// The first entry of this version in a chain for which `matches` is true; `hasKey` says whether an entry is in the chain
+    /// that is meant.
+    @inline(__always)
+    func findInChain(
+        _ hash: UInt64, at version: UInt64, _ hasKey: (UInt32) -> Bool, _ matches: (UInt32) -> Bool
+    ) -> UInt32? {
+        guard let chains else { return nil }
+        return chains.find(hash, hasKey) { exists($0, at: version) && matches($0) }
+    }
+
     // MARK: - Writer
 
     /// Add an entry that exists from `version` on. nil: no memory; nothing changed.
     func insert(_ memory: Ref<Memory>, _ value: Value, from version: UInt64) -> UInt32? {
         guard primary.reserve(memory), !Value.hasSecondaryIndex || secondary.reserve(memory) else { return nil }
-        let number: UInt32
-        if state.value.firstFree != 0 {
-            number = state.value.firstFree &- 1
+        let isReused = state.value.firstFree != 0
+        let number = isReused ? state.value.firstFree &- 1 : numbers
+        if let chains, !chains.reserve(memory, number) { return nil }
+        if isReused {
             state.value.firstFree = nodes[number].value.birth.load(ordering: .relaxed).u32
-        } else {
-            guard let next = nodes.append(memory) else { return nil }
-            number = next
+        } else if nodes.append(memory) == nil {
+            return nil
         }
         nodes[number].initialize(to: Node(birth: Atomic(version), death: Atomic(.max), value: value))
         primary.insert(value.primaryHash(key), number)
         if Value.hasSecondaryIndex { secondary.insert(value.secondaryHash(key), number) }
+        chains?.insert(value.chainHash(key), number, { self[$0].isInChain(of: value) }, { self[$0].precedes(value) })
         return number
     }
 
@@ -142,6 +182,7 @@ struct VersionedTable<Value: Versionable>: BitwiseCopyable {
         nodes[number].value.death.store(0, ordering: .relaxed)
         primary.remove(value.primaryHash(key), number)
         if Value.hasSecondaryIndex { secondary.remove(value.secondaryHash(key), number) }
+        chains?.remove(value.chainHash(key), number)
     }
 
     /// Make the number of an unlinked entry, which no worker can be looking at any more, available again.
@@ -154,5 +195,6 @@ struct VersionedTable<Value: Versionable>: BitwiseCopyable {
     func reclaim(_ memory: Ref<Memory>) {
         primary.reclaim(memory)
         if Value.hasSecondaryIndex { secondary.reclaim(memory) }
+        chains?.reclaim(memory)
     }
 }

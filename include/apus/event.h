@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file event.h
+ * @brief What the data path learned, and what the control plane should know.
+ *
+ * Customer addresses of machines with an APUS_RECORD_L2_ONLY record are learned from their ARP packets. Workers never
+ * change the policy: they note what they saw in a small ring of their own, and apus_event_poll() makes
+ * records of it. So somebody has to call it, also where nobody wants to read the events.
+ */
+#ifndef APUS_EVENT_H
+#define APUS_EVENT_H
+
+#include "policy.h"
+
+APUS_BEGIN_DECLS
+
+/** What happened. In brackets: the fields that are filled beside kind, size and virtual_subnet_id. */
+enum apus_event_kind {
+	/** An APUS_RECORD_DYNAMIC record with the flag APUS_RECORD_UNSYNCHRONIZED was made. [port, customer_address, mac, provider_address, count, limit] */
+	APUS_EVENT_RECORD_LEARNED = 1,
+	/** Another machine has, or the same machine on another host, what a Dynamic record says; it was changed. [as before, previous_mac, previous_provider_address] */
+	APUS_EVENT_RECORD_MOVED = 2,
+	/** The same, but the record is not Dynamic: nothing changed, the packet was dropped. [port, customer_address, mac, provider_address, previous_mac, previous_provider_address] */
+	APUS_EVENT_RECORD_CONFLICT = 3,
+	/** Not learned: the machine has as many Dynamic records as it may. [port, customer_address, mac, provider_address, count, limit] */
+	APUS_EVENT_LEARN_LIMIT = 4,
+	/** The machine has now 80 % of the Dynamic records that it may have. [port, mac, provider_address, count, limit] */
+	APUS_EVENT_LEARN_THRESHOLD = 5,
+	/** More than `learn_rate` addresses: some were not learned. Told once, until one is learned again. [port, mac, provider_address] */
+	APUS_EVENT_LEARN_THROTTLED = 6,
+	/** Events were lost, because a worker's ring was full or the worker was destroyed. [count] */
+	APUS_EVENT_LOST = 7
+};
+
+/** What a worker's ring holds; further events are lost, and counted. */
+#define APUS_EVENTS_MAX 256u
+/** Dynamic records of one machine on another host. Of a local one: apus_port_params.dynamic_address_limit. */
+#define APUS_REMOTE_ADDRESS_LIMIT 256u
+
+struct apus_event {
+	size_t size;
+	uint32_t kind;              /**< enum apus_event_kind */
+	uint32_t port;              /**< where it was seen: the machine's vm port, or a provider port */
+	uint32_t virtual_subnet_id; /**< 0 for APUS_EVENT_LOST */
+	uint32_t count;             /**< Dynamic records of the machine; for APUS_EVENT_LOST the number of lost events */
+	uint32_t limit;             /**< Dynamic records that the machine may have */
+	struct apus_address customer_address;
+	struct apus_address provider_address;          /**< of the machine that was seen */
+	struct apus_address previous_provider_address; /**< of the record */
+	struct apus_mac mac;                           /**< of the machine that was seen */
+	struct apus_mac previous_mac;                  /**< of the record */
+};
+
+/**
+ * Take what workers saw since the last call: make or change Dynamic records, and say what happened. All changes of one
+ * call become visible at once, as those of a transaction.
+ *
+ * @param out    an array; `size` of its first element is set, and is that of every element
+ * @param count  elements of `out`, at least 1; what does not fit is taken by the next call
+ * @return the number of events written, 0 when there is nothing; APUS_ERR_NULL, APUS_ERR_SIZE, APUS_ERR_STALE, APUS_ERR_BUSY,
+ *         APUS_ERR_RANGE (count is 0 or beyond 2^31 - 1), APUS_ERR_TRANSACTION (one is open), APUS_ERR_MEMORY (nothing more was taken)
+ * @note Context: control. Events come in order for each worker. A worker that does not leave its burst (APUS_ERR_STALLED) is
+ *       not reported here but by the next change.
+ */
+int apus_event_poll(struct apus_dataplane *dataplane, struct apus_event *out, uint32_t count);
+
+/** @return the name of a kind, "RECORD_LEARNED"; "" for other numbers. Static text. Any thread. */
+const char *apus_event_name(uint32_t kind);
+
+APUS_END_DECLS
+
+#endif /* APUS_EVENT_H */
