@@ -58,7 +58,7 @@ struct FlowCache<Key: FlowIdentity> {
 
     @inline(__always)
     func prefetch(_ hash: UInt64) {
-        let entry = entries.advanced(by: hash.int & mask).raw
+        let entry = unsafe entries.advanced(by: hash.int & mask).raw
         unsafe apus_prefetch(entry)
         if MemoryLayout<FlowEntry<Key>>.stride > 64 { unsafe apus_prefetch(entry + 64) }
     }
