@@ -20,7 +20,7 @@ APUS_BEGIN_DECLS
 /** Translation methods of a lookup record. */
 enum apus_rule {
 	APUS_RULE_ENCAP = 1, /**< TranslationMethodEncap: NVGRE */
-	APUS_RULE_NAT = 2,   /**< TranslationMethodNat: IP rewrite. APUS_ERR_UNSUPPORTED in this version. */
+	APUS_RULE_NAT = 2,   /**< TranslationMethodNat: IP rewrite, for addresses of one family; no other record has the provider address */
 	APUS_RULE_NONE = 3   /**< TranslationMethodNone: known, but never translated: traffic to it stays on this host */
 };
 
@@ -46,6 +46,9 @@ enum apus_record_type {
 /** apus_lookup_record.flags: learned here, and not known to the control plane; it clears the flag with `set`. Changes nothing else. */
 #define APUS_RECORD_UNSYNCHRONIZED 0x2u
 
+/** apus_lookup_record.flags (APUS_RULE_NAT): frames leave with the machine's MAC in place of the provider address's; UseVmMACAddress. */
+#define APUS_RECORD_USE_VM_MAC 0x4u
+
 #define APUS_RECORD_TEXT_SIZE 64u
 
 /**
@@ -67,7 +70,7 @@ struct apus_lookup_record {
 	char vm_name[APUS_RECORD_TEXT_SIZE];     /**< NUL-terminated; for the operator */
 };
 
-/** @return 0; APUS_ERR_VSID, APUS_ERR_FAMILY, APUS_ERR_ADDRESS (also: unspecified and of another type, or the other way round), APUS_ERR_MAC, APUS_ERR_RULE, APUS_ERR_UNSUPPORTED, APUS_ERR_RANGE (text not terminated), APUS_ERR_DUPLICATE, APUS_ERR_LIMIT */
+/** @return 0; APUS_ERR_VSID, APUS_ERR_FAMILY (also: APUS_RULE_NAT with both families), APUS_ERR_ADDRESS (also: unspecified and of another type, or the other way round), APUS_ERR_MAC, APUS_ERR_RULE, APUS_ERR_CONFLICT (APUS_RULE_NAT: the provider address is another record's, or the record has no address; APUS_RECORD_USE_VM_MAC without it), APUS_ERR_RANGE (text not terminated), APUS_ERR_DUPLICATE, APUS_ERR_LIMIT */
 int apus_lookup_record_add(struct apus_dataplane *dataplane, const struct apus_lookup_record *record);
 /** @return 0; APUS_ERR_NOT_FOUND */
 int apus_lookup_record_get(struct apus_dataplane *dataplane, struct apus_lookup_record *record);

@@ -57,6 +57,8 @@ APUS_BEGIN_DECLS
 	X(ND_SPOOFED, 40, 107, "neighbour discovery with addresses that are not the port's, or a router's message") \
 	X(ND_UNANSWERED, 41, 3, "neighbour discovery for an unknown customer address, and no other port to ask") \
 	X(RECORD_UNUSABLE, 42, 2, "lookup record of the destination is marked unusable") \
+	X(TRANSLATION_MISMATCH, 44, 104, "one of source and destination has the rule TranslationMethodNat, the other has not") \
+	X(TRANSPORT_TRUNCATED, 45, 5, "the transport checksum, which contains addresses, is not in the packet") \
 	X(REPLICATION_LIMIT, 43, 0, "more copies of frames from this port than its virtual subnet allows in a second") \
 	/* towards the provider network */ \
 	X(PROVIDER_ROUTE_MISSING, 48, 103, "no route to the provider address") \
@@ -133,6 +135,7 @@ struct apus_stats {
 	uint64_t encapsulated;  /**< frames that got an outer header */
 	uint64_t decapsulated;  /**< frames that lost one */
 	uint64_t switched;      /**< frames from one local port to another in a virtual subnet */
+	uint64_t rewritten;     /**< frames whose customer addresses became provider addresses, or the other way round */
 	uint64_t routed;        /**< frames that the distributed router forwarded, on this host or encapsulated */
 	uint64_t flow_hits;     /**< flow cache: found and still valid */
 	uint64_t flow_misses;   /**< flow cache: not found, or no longer valid */

@@ -21,6 +21,7 @@ private func name(_ verdict: UInt32) -> Words {
     case APUS_VERDICT_CONSUME.rawValue: "CONSUME"
     case APUS_VERDICT_COPY.rawValue: "COPY"
     case APUS_VERDICT_WAIT.rawValue: "WAIT"
+    case APUS_VERDICT_REWRITE.rawValue: "REWRITE"
     default: ""
     }
 }
@@ -80,6 +81,8 @@ private func conclude(_ counters: Counters, _ output: Ref<Frame>, _ count: Int) 
             APUS_VERDICT_FRAGMENT
         } else if has(.arpReplies) || has(.echoReplies) || has(.routerAdvertisements) {
             APUS_VERDICT_ANSWER
+        } else if has(.rewritten) {
+            APUS_VERDICT_REWRITE
         } else if has(.encapsulated) {
             APUS_VERDICT_ENCAPSULATE
         } else if has(.decapsulated) {

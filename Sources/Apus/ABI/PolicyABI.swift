@@ -37,22 +37,38 @@ private func readRecord(
     let type = copy.type == 0 ? APUS_RECORD_STATIC.rawValue : copy.type.u32
     let failure =
         keyFailure ?? checkMAC(mac, recordObject) ?? checkRule(rule) ?? checkType(type, ca) ?? addressFailure
-        ?? checkFlags(copy.flags, LookupRecord.unusable | LookupRecord.unsynchronized, recordObject)
+        ?? checkFlags(copy.flags, LookupRecord.unusable | LookupRecord.unsynchronized | APUS_RECORD_USE_VM_MAC, recordObject)
         ?? readTexts(copy, &texts)
     record = LookupRecord(
         vsid: vsid, ca: ca, mac: mac, pa: pa, rule: rule.u8, type: type.u8, texts: 0, flags: copy.flags)
-    return (failure, record, texts)
+    return (failure ?? checkRewrite(record), record, texts)
 }
 
 private func checkRule(_ rule: UInt32) -> Failure? {
-    switch rule {
-    case APUS_RULE_ENCAP.rawValue, APUS_RULE_NONE.rawValue: return nil
-    case APUS_RULE_NAT.rawValue:
-        return Failure(
-            APUS_ERR_UNSUPPORTED, recordObject, "rule", .number(rule.u64),
-            "(TranslationMethodNat) is not in this version")
-    default: return Failure(APUS_ERR_RULE, recordObject, "rule", .number(rule.u64), "is outside 1-3")
+    if rule >= APUS_RULE_ENCAP.rawValue, rule <= APUS_RULE_NONE.rawValue { return nil }
+    return Failure(APUS_ERR_RULE, recordObject, "rule", .number(rule.u64), "is outside 1-3")
+}
+
+/// What the rule TranslationMethodNat needs, and what needs it.
+private func checkRewrite(_ record: LookupRecord) -> Failure? {
+    if !record.isRewritten {
+        return record.usesVMMAC
+            ? Failure(
+                APUS_ERR_CONFLICT, recordObject, "flags", .number(record.flags.u64),
+                "have APUS_RECORD_USE_VM_MAC, which is for the rule TranslationMethodNat")
+            : nil
     }
+    if record.isSpecial {
+        return Failure(
+            APUS_ERR_CONFLICT, recordObject, "rule", .number(record.rule.u64),
+            "(TranslationMethodNat) needs a customer address")
+    }
+    if record.ca.isV4 != record.pa.isV4 {
+        return Failure(
+            APUS_ERR_FAMILY, recordObject, "provider_address", .address(record.pa),
+            "is not of the customer address's family, which the rule TranslationMethodNat needs")
+    }
+    return nil
 }
 
 private func checkType(_ type: UInt32, _ ca: IPAddress) -> Failure? {

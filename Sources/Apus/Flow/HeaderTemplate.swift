@@ -9,9 +9,11 @@ struct HeaderTemplate {
     init(_ transposition: Transposition) { self.transposition = transposition }
 
     private var isIPv6: Bool { transposition.variant.has(Transposition.Variant.outerIPv6) }
+    private var isRewrite: Bool { transposition.kind == .rewrite }
     /// IP and what is behind it.
     private var innerLength: Int {
-        (isIPv6 ? IPv6Header.length : IPv4Header.minimumLength)
+        if isRewrite { return 0 }
+        return (isIPv6 ? IPv6Header.length : IPv4Header.minimumLength)
             &+ (transposition.variant.has(Transposition.Variant.vxlan) ? VXLANHeader.length : GREHeader.length)
     }
     private var ipOffset: Int { Transposition.headerRoom &- innerLength }
@@ -26,6 +28,12 @@ struct HeaderTemplate {
     }
 
     var source: IPAddress {
+        if isRewrite {
+            return unsafe read {
+                unsafe IPAddress(
+                    high: UInt64(bigEndian: apus_load64($0)), low: UInt64(bigEndian: apus_load64($0 + 8)))
+            }
+        }
         if !isIPv6 {
             return unsafe read { unsafe IPAddress(v4: UInt32(bigEndian: apus_load32($0 + (ipOffset &+ 12)))) }
         }

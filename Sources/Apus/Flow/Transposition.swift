@@ -16,6 +16,8 @@ struct Transposition {
         case encapsulate
         /// Remove the outer header and leave through a vm port.
         case decapsulate
+        /// Replace both addresses and the Ethernet header.
+        case rewrite
         /// For a gateway address: each packet is looked at (echo requests are answered).
         case gateway
     }

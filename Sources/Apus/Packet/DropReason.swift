@@ -86,6 +86,8 @@ struct DropReason: BitwiseCopyable, Equatable {
     static var vxlanFlags: Self { .init(APUS_DROP_VXLAN_FLAGS) }
     static var keyLayout: Self { .init(APUS_DROP_KEY_LAYOUT) }
     static var pathMTUUnmatched: Self { .init(APUS_DROP_PATH_MTU_UNMATCHED) }
+    static var translationMismatch: Self { .init(APUS_DROP_TRANSLATION_MISMATCH) }
+    static var transportTruncated: Self { .init(APUS_DROP_TRANSPORT_TRUNCATED) }
     static var providerNDMalformed: Self { .init(APUS_DROP_PROVIDER_ND_MALFORMED) }
     static var innerARPMalformed: Self { .init(APUS_DROP_INNER_ARP_MALFORMED) }
 }

@@ -232,6 +232,9 @@ extension Worker {
         case .encapsulate:
             reason = transposition.encapsulate(&sent, flowID)
             if reason == .mtuExceeded, fragment(frame, transposition, flowID) { return }
+        case .rewrite:
+            reason = transposition.rewrite(&sent)
+            if reason == .mtuExceeded, fragment(frame, transposition, flowID) { return }
         case .decapsulate: reason = transposition.decapsulate(&sent)
         case .deliver: reason = transposition.deliver(&sent)
         case .drop: reason = transposition.refusal(of: frame)
@@ -258,6 +261,7 @@ extension Worker {
         switch transposition.value.kind {
         case .encapsulate: counters.add(.encapsulated)
         case .decapsulate: counters.add(.decapsulated)
+        case .rewrite: counters.add(.rewritten)
         default: if transposition.value.isRouted == 0 { counters.add(.switched) }
         }
         if transposition.value.isRouted != 0 { counters.add(.routed) }

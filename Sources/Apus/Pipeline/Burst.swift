@@ -39,6 +39,7 @@ extension Worker {
         if isNewEra { forgetAllFlows() }
         version = published
         floor = shared.value.floor.load(ordering: .relaxed)
+        hasRewrites = shared.value.rewrites.load(ordering: .relaxed) != 0
         hasDraftPeers = shared.value.draftPeers.load(ordering: .relaxed) != 0
         let epoch = shared.value.neighborEpoch.load(ordering: .acquiring)
         if epoch != seenNeighborEpoch || self.now >= nextRefresh {

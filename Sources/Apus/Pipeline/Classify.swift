@@ -19,7 +19,7 @@ extension Worker {
         let decision: Decision
         if packet.value.outerIdentity == 0 {
             decision = decideVM(frame)
-        } else if let outer = outerPacket(frame) {
+        } else if let outer = outerPacket(frame), !isForRewriting(frame) {
             decision = decideProvider(frame, outer)
         } else {
             return processSlowly(frame)

@@ -5,37 +5,62 @@ import CApus
 // Building the outer header of a flow: docs/pipeline.md 2.3 and 5.
 
 extension Worker {
-    /// Complete `scratch`, an encapsulation whose inner side is decided, with the way to the provider address.
-    func decideEncapsulation(to pa: IPAddress, vsid: UInt32) -> Decision {
-        guard let routeNumber = providerRoute(pa) else { return failEncapsulation(.providerRouteMissing) }
+    /// How packets get to a provider address.
+    struct Way {
+        var route: ProviderRoute
+        /// Number of the egress port.
+        var port: UInt32
+        var source: ProviderAddress
+        /// Number of the next hop.
+        var neighbor: UInt32
+        var isStatic: Bool
+        var mac: MACAddress?
+    }
+
+    func way(to pa: IPAddress) -> (reason: DropReason, way: Way?) {
+        guard let routeNumber = providerRoute(pa) else { return (.providerRouteMissing, nil) }
         let route = tables.providerRoutes[routeNumber]
         let nextHop = route.nextHop.isUnspecified ? pa : route.nextHop
-        guard let sourceNumber = sourceAddress(port: route.port, nextHop: nextHop),
-            let portNumber = findPort(route.port)
-        else { return failEncapsulation(.providerAddressMissing) }
-        guard let neighborNumber = neighbor(nextHop) else { return failEncapsulation(.neighborFailed) }
+        guard let source = sourceAddress(port: route.port, nextHop: nextHop), let port = findPort(route.port) else {
+            return (.providerAddressMissing, nil)
+        }
+        guard let number = neighbor(nextHop) else { return (.neighborFailed, nil) }
+        let neighbor = tables.neighbors[number]
+        let isStatic = neighbor.isStatic != 0
+        let mac = isStatic ? neighbor.mac : tables.cells[neighbor.cell].value.mac
+        let way = Way(
+            route: route, port: port, source: tables.addresses[source], neighbor: number, isStatic: isStatic, mac: mac)
+        return (.providerRouteMissing, way)
+    }
 
-        let isStatic = tables.neighbors[neighborNumber].isStatic != 0
-        let mac =
-            isStatic
-            ? tables.neighbors[neighborNumber].mac : tables.cells[tables.neighbors[neighborNumber].cell].value.mac
-        scratch.value.egress = route.port
-        scratch.value.neighbor = isStatic ? none : neighborNumber
-        writeTemplate(tables.addresses[sourceNumber], pa, mac ?? .broadcast, vsid, mtu: tables.ports[portNumber].mtu)
-        return mac == nil ? .unresolved(neighborNumber) : .flow
+    /// Complete `scratch`, an encapsulation whose inner side is decided, with the way to the provider address.
+    func decideEncapsulation(to pa: IPAddress, vsid: UInt32) -> Decision {
+        let (reason, found) = way(to: pa)
+        guard let way = found else { return failEncapsulation(reason) }
+        writeTemplate(way, pa, vsid)
+        return way.mac == nil ? .unresolved(way.neighbor) : .flow
+    }
+
+    /// Where `scratch` leaves, and how large packets may be: `overhead` is what of `mtu` the customer's packet does not get.
+    func take(_ way: Way, mtu: UInt16, overhead: Int, pa: IPAddress) {
+        scratch.value.egress = way.route.port
+        scratch.value.neighbor = way.isStatic ? none : way.neighbor
+        scratch.value.mtu = mtu
+        scratch.value.overhead = overhead.u16
+        scratch.value.pathCell = pathCell(pa) ?? none
+        limitToPath(scratch)
     }
 
     /// What comes before in the order of checks - the TTL of a routed packet - still comes before.
-    private func failEncapsulation(_ reason: DropReason) -> Decision {
+    func failEncapsulation(_ reason: DropReason) -> Decision {
         scratch.value = Transposition(drop: reason, scope: scratch.value.scope, isRouted: scratch.value.isRouted != 0)
         return .flow
     }
 
     /// Outer Ethernet, IP and GRE or VXLAN, right-aligned, with 0 for what differs from packet to packet.
-    private func writeTemplate(
-        _ source: ProviderAddress, _ pa: IPAddress, _ nextHop: MACAddress, _ vsid: UInt32, mtu: UInt16
-    ) {
+    private func writeTemplate(_ way: Way, _ pa: IPAddress, _ vsid: UInt32) {
         let peer = peer(pa)
+        let source = way.source
         let isVXLAN = peer?.isVXLAN ?? false
         let isTagged = source.vlan != 0
         let link = Ethernet.headerLength &+ (isTagged ? Ethernet.tagLength : 0)
@@ -45,15 +70,11 @@ extension Worker {
         scratch.value.headerLength = length.u8
         // Between the customer's IP packet and the outer one: the outer Ethernet header does not count for the MTU.
         let overhead = ipLength &+ tunnelLength &+ Ethernet.headerLength
-        let reachable = min(mtu, peer.map { $0.mtu == 0 ? .max : $0.mtu } ?? .max).int
-        scratch.value.mtu = reachable.u16
-        scratch.value.overhead = overhead.u16
-        scratch.value.pathCell = pathCell(pa) ?? none
-        limitToPath(scratch)
+        take(way, mtu: min(tables.ports[way.port].mtu, peer?.limit ?? .max), overhead: overhead, pa: pa)
         setVariant(peer, isIPv6: !pa.isV4)
 
         let start = scratchHeader.advanced(by: Transposition.headerRoom &- length)
-        start.store(nextHop, at: Ethernet.destination)
+        start.store(way.mac ?? .broadcast, at: Ethernet.destination)
         start.store(source.mac, at: Ethernet.source)
         if isTagged {
             start.store(UInt16(0x8100), at: 12)

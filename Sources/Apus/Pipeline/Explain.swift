@@ -27,7 +27,7 @@ extension Worker {
     }
 
     /// The largest packet of the flow that was decided last, 0 if it enters no tunnel.
-    var explainedMTU: UInt32 { scratch.value.kind == .encapsulate ? scratch.value.maximum.u32 : 0 }
+    var explainedMTU: UInt32 { scratch.value.pathCell != none ? scratch.value.maximum.u32 : 0 }
 
     @inline(never)
     func note(_ trace: Ref<Trace>, _ words: Words) { trace.value.begin(words) }

@@ -57,9 +57,11 @@ extension Worker {
         own.ip.store(~Checksum.fold(Checksum.sum(own.ip, header)), at: 10)
 
         fragment.port = none
-        if let reason = result.encapsulate(&fragment, flowID) { return drop(fragment, reason, ingress: none) }
+        let isRewritten = result.value.kind == .rewrite
+        let reason = isRewritten ? result.rewrite(&fragment) : result.encapsulate(&fragment, flowID)
+        if let reason { return drop(fragment, reason, ingress: none) }
         guard emitMade(fragment, to: result.value.egress) else { return }
-        counters.add(.encapsulated)
+        counters.add(isRewritten ? .rewritten : .encapsulated)
         if result.value.isRouted != 0 { counters.add(.routed) }
     }
 

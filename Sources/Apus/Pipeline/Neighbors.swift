@@ -19,7 +19,7 @@ extension Worker {
             }
             header.store(mac, at: Transposition.headerRoom &- transpositions[number].headerLength.int)
         }
-        if transpositions[number].kind == .encapsulate { limitToPath(transpositions.place(of: number)) }
+        if transpositions[number].pathCell != none { limitToPath(transpositions.place(of: number)) }
         transpositions[number].neighborEpoch = neighborEpoch
         return true
     }

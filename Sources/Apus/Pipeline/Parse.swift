@@ -98,7 +98,11 @@ extension Worker {
 
     @inline(never)
     private func stageTunnel(_ frame: Frame, _ packet: Ref<Staged>) {
-        if let outer = outerPacket(frame) { stageProvider(frame, outer, packet) }
+        if let outer = outerPacket(frame) {
+            stageProvider(frame, outer, packet)
+        } else if hasRewrites {
+            _ = stageRewritten(frame, packet)
+        }
     }
 
     /// The key of an untagged, well-formed IP packet from a vm port that is not for the library itself.

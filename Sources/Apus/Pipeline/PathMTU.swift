@@ -34,7 +34,7 @@ extension Worker {
         else { return drop(frame, .pathMTUUnmatched) }
         let told = header.isIPv6 ? max(icmp.u32(4), Self.minimumIPv6) : max(icmp.u16(6).u32, Self.minimumIPv4)
         consume(frame)
-        let peerMTU = peer(pa).map { $0.mtu == 0 ? .max : $0.mtu } ?? .max
+        let peerMTU = peer(pa)?.limit ?? .max
         guard trace == nil, told < pathMTU(number, otherwise: min(tables.ports[port].mtu, peerMTU).u32) else { return }
         tables.cells[number].value.pathMTU.store(told, ordering: .relaxed)
         tables.cells[number].value.pathMTULearned.store(now, ordering: .relaxed)

@@ -47,6 +47,8 @@ struct OuterPacket {
     var isVXLAN: Bool { identity & Self.vxlanBit != 0 }
 
     private static var vxlanBit: UInt64 { 1 &<< 61 }
+    /// A packet that is no tunnel's, but rewritten.
+    static var rewriteBit: UInt64 { 1 &<< 60 }
 
     /// The common case - at most one tag, no IP options, nothing wrong - or nil. Says nothing about *what* is wrong:
     /// `processFromProvider` does, check by check.
@@ -146,7 +148,7 @@ struct OuterPacket {
     }
 
     @inline(__always)
-    private static func hasGoodChecksum(_ frame: Frame, _ ip: IPv4Header) -> Bool {
+    static func hasGoodChecksum(_ frame: Frame, _ ip: IPv4Header) -> Bool {
         let checked = frame.flags & (APUS_FRAME_IP_CHECKSUM_GOOD | APUS_FRAME_IP_CHECKSUM_BAD)
         return checked == APUS_FRAME_IP_CHECKSUM_GOOD || (checked == 0 && ip.hasCorrectChecksumWithoutOptions)
     }
@@ -239,6 +241,7 @@ extension Worker {
         let bytes = frame.bytes
         if header.isMapped.destination { return drop(frame, .outerNotOurs) }
         if let reason = outerRefusal(frame, header.destination, header.link.vlan) { return drop(frame, reason) }
+        if let target = rewrittenRecord(header.destination) { return processRewritten(frame, header, for: target) }
         if header.isFragment { return drop(frame, .outerFragment) }
         if header.isIPv6, IPv6Header.isExtension(header.proto) { return drop(frame, .outerIPOptions) }
         let available = header.total &- header.length

@@ -64,7 +64,7 @@ extension Worker {
         if domain != none, isGatewayMAC(destinationMAC, vsid: port.vsid) {
             return decideRouted(packet, from: port, domain: domain, isKnown)
         }
-        return decideSwitched(packet.destination, destinationMAC, from: port, scope, isKnown)
+        return decideSwitched(packet, destinationMAC, from: port, scope, isKnown)
     }
 
     /// Step 6, and whether the packet may leave the virtual subnet or the host.
@@ -81,7 +81,7 @@ extension Worker {
 
     /// Section 2.1.
     private func decideSwitched(
-        _ destination: IPAddress, _ mac: MACAddress, from port: Port, _ scope: UInt32, _ isKnown: Bool
+        _ packet: IPPacket, _ mac: MACAddress, from port: Port, _ scope: UInt32, _ isKnown: Bool
     ) -> Decision {
         if let egress = vmPort(port.vsid, mac) {
             if egress == port.id { return dropFlow(.hairpin, scope) }
@@ -90,6 +90,7 @@ extension Worker {
             return .flow
         }
         if !isKnown { return dropFlow(.sourceRecordMissing, scope) }
+        let destination = packet.destination
         guard let number = record(port.vsid, destination) ?? wildcard(port.vsid, mac, for: destination) else {
             return dropFlow(.destinationRecordMissing, scope)
         }
@@ -99,8 +100,18 @@ extension Worker {
         if isLocal(target.pa) { return dropFlow(.noLocalPort, scope) }
         if target.isRuleNone { return dropFlow(.ruleNone, scope) }
         scratch.value = Transposition(.encapsulate, scope: scope)
-        scratch.value.variant.set(Transposition.Variant.ipv6, !destination.isV4)
-        return decideEncapsulation(to: target.pa, vsid: port.vsid)
+        return decideTransport(packet, from: port, to: target)
+    }
+
+    /// Into a tunnel or rewritten, by the rules of both records; `scratch` is an encapsulation whose inner side is decided.
+    private func decideTransport(_ packet: IPPacket, from port: Port, to target: LookupRecord) -> Decision {
+        scratch.value.variant.set(Transposition.Variant.ipv6, packet.isIPv6)
+        if target.isRewritten || hasRewrites {
+            let source = record(port.vsid, packet.source).map { tables.records[$0] }
+            if target.isRewritten != source?.isRewritten ?? false { return failEncapsulation(.translationMismatch) }
+            if target.isRewritten, let source { return decideRewrite(packet, from: source, to: target) }
+        }
+        return decideEncapsulation(to: target.pa, vsid: target.vsid)
     }
 
     /// Section 2.2.
@@ -137,10 +148,9 @@ extension Worker {
         } else {
             scratch.value = Transposition(.encapsulate, scope: scope)
         }
-        scratch.value.variant.set(Transposition.Variant.ipv6, packet.isIPv6)
         scratch.value.isRouted = 1
         scratch.value.destinationMAC = target.mac.inMemoryOrder
-        return isLocal ? .flow : decideEncapsulation(to: target.pa, vsid: route.vsid)
+        return isLocal ? .flow : decideTransport(packet, from: port, to: target)
     }
 
     func dropFlow(_ reason: DropReason, _ scope: UInt32) -> Decision {

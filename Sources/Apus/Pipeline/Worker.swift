@@ -73,6 +73,8 @@ struct Worker {
     var heldFloor: UInt32 = 0
     /// Some peers have the VSID elsewhere in the key: whose packet it is has to be known before it is read.
     var hasDraftPeers = false
+    /// Some machines have a provider address for themselves.
+    var hasRewrites = false
     var now: UInt64 = 0
     var output: Ref<Frame>
     var outputCount = 0

@@ -18,7 +18,7 @@ struct JournalEntry {
     }
 
     enum Table: UInt8 {
-        case ports, members, records, routes, gateways, subnets, remotes, addresses, providerRoutes, neighbors, peers
+        case ports, members, records, routes, gateways, subnets, remotes, addresses, providerRoutes, neighbors, peers, rewrites
         /// For `touched`: `number` is a scope, or `none` for everything.
         case scopes
     }

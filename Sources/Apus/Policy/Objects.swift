@@ -93,6 +93,8 @@ struct LookupRecord: Versionable {
     @inline(__always) var rule: UInt8 { (macRuleType &>> 4).u8 & 15 }
     @inline(__always) var type: UInt8 { macRuleType.u8 & 15 }
     @inline(__always) var isRuleNone: Bool { rule.u32 == APUS_RULE_NONE.rawValue }
+    @inline(__always) var isRewritten: Bool { rule.u32 == APUS_RULE_NAT.rawValue }
+    @inline(__always) var usesVMMAC: Bool { flags & APUS_RECORD_USE_VM_MAC != 0 }
     @inline(__always) var isUnusable: Bool { flags & Self.unusable != 0 }
     @inline(__always) var isDynamic: Bool { type == Self.dynamic }
     /// GatewayWildcard or L2Only.
@@ -320,6 +322,22 @@ struct ProviderRoute: Versionable {
     }
 }
 
+/// The record whose machine has this provider address for itself (rule TranslationMethodNat). Index: the address.
+struct Rewrite: Versionable {
+    var pa: IPAddress
+    var ca: IPAddress
+    var vsid: UInt32
+
+    static var hasSecondaryIndex: Bool { false }
+    func primaryHash(_ key: Ref<apus_hash_key>) -> UInt64 { Self.hash(key, pa) }
+    func secondaryHash(_ key: Ref<apus_hash_key>) -> UInt64 { 0 }
+
+    @inline(__always)
+    static func hash(_ key: Ref<apus_hash_key>, _ pa: IPAddress) -> UInt64 {
+        unsafe apus_hash_words(pa.high, pa.low, 21, 0, key.pointer)
+    }
+}
+
 /// How to talk to a tunnel endpoint (provider.h). Index: its address.
 struct ProviderPeer: Versionable {
     var address: IPAddress
@@ -333,6 +351,8 @@ struct ProviderPeer: Versionable {
     var dfMode: UInt8
     var ttl: UInt8
 
+    /// Larger outer packets do not reach it.
+    var limit: UInt16 { mtu == 0 ? .max : mtu }
     var isVXLAN: Bool { encapsulation.u32 == APUS_ENCAPSULATION_VXLAN.rawValue }
     var hasDraftKeys: Bool { keyLayout.u32 == APUS_KEY_DRAFT00.rawValue }
 

@@ -44,17 +44,18 @@ extension Store {
             return .memory(Self.recordName)
         }
         invalidate(scope: scope(record.vsid))
-        return nil
+        return addRewrite(of: record)
     }
 
     /// Within a change: another record of the same virtual subnet takes this one's place.
     mutating func replaceRecord(_ number: UInt32, with record: LookupRecord, _ texts: RecordTexts?) -> Failure? {
         let old = tables.records[number]
         guard retainRemote(of: record), insertRecord(record, texts) else { return .memory(Self.recordName) }
+        removeRewrite(of: old)
         kill(number, .records, tables.records)
         releaseRemote(of: old)
         invalidate(scope: scope(record.vsid))
-        return nil
+        return addRewrite(of: record)
     }
 
     mutating func setRecord(_ record: LookupRecord, texts: RecordTexts?) -> Failure? {
@@ -82,6 +83,7 @@ extension Store {
             guard let number = store.record(vsid, ca, mac) else { return Self.recordMissing(ca) }
             let old = store.tables.records[number]
             store.invalidate(scope: store.scope(vsid))
+            store.removeRewrite(of: old)
             store.kill(number, .records, store.tables.records)
             store.releaseRemote(of: old)
             store.releaseSubnet(vsid)

@@ -117,6 +117,14 @@ extension Store {
         }
     }
 
+    /// Does another record have this provider address? It has one already, in this virtual subnet.
+    func isShared(_ pa: IPAddress, vsid: UInt32) -> Bool {
+        func references(_ vsid: UInt32) -> UInt32 {
+            remote(vsid, pa, .any).map { tables.remotes[$0].references } ?? 0
+        }
+        return references(0) > 1 || references(vsid) > 1
+    }
+
     private func remote(_ vsid: UInt32, _ pa: IPAddress, _ kind: RemoteAddress.Kind) -> UInt32? {
         tables.remotes.find(RemoteAddress.hash(tables.key, vsid, pa, kind), at: next) {
             tables.remotes[$0].pa == pa && tables.remotes[$0].vsid == vsid && tables.remotes[$0].kind == kind

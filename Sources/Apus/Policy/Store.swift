@@ -242,6 +242,7 @@ struct Store: ~Copyable {
         case .providerRoutes: tables.providerRoutes.unlink(entry.number)
         case .neighbors: tables.neighbors.unlink(entry.number)
         case .peers: tables.peers.unlink(entry.number)
+        case .rewrites: tables.rewrites.unlink(entry.number)
         case .scopes: break
         }
         limbo.append(entry)
@@ -260,6 +261,7 @@ struct Store: ~Copyable {
         case .providerRoutes: tables.providerRoutes.revive(entry.number)
         case .neighbors: tables.neighbors.revive(entry.number)
         case .peers: tables.peers.revive(entry.number)
+        case .rewrites: tables.rewrites.revive(entry.number)
         case .scopes: break
         }
     }
@@ -279,6 +281,7 @@ struct Store: ~Copyable {
         case .providerRoutes: recycleProviderRoute(number)
         case .neighbors: recycleNeighbor(number)
         case .peers: recyclePeer(number)
+        case .rewrites: recycleRewrite(number)
         case .scopes: break
         }
     }

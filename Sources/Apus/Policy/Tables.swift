@@ -16,6 +16,7 @@ struct Tables {
     let providerRoutes: VersionedTable<ProviderRoute>
     let neighbors: VersionedTable<Neighbor>
     let peers: VersionedTable<ProviderPeer>
+    let rewrites: VersionedTable<Rewrite>
     let domains: Domains
     let cells: Slab<NeighborCell>
     let texts: Slab<RecordTexts>
@@ -34,6 +35,8 @@ struct Tables {
         let floor = Atomic<UInt32>(0)
         /// Peers of any version whose keys have the layout of the first draft: while there are none, nobody looks for them.
         let draftPeers = Atomic<UInt32>(0)
+        /// Entries of `rewrites` of any version: while there are none, nobody looks for them.
+        let rewrites = Atomic<UInt32>(0)
         /// Grows when a neighbour's MAC changed or was lost.
         let neighborEpoch = Atomic<UInt32>(0)
     }
@@ -55,13 +58,14 @@ extension Tables {
         let providerRoutes = VersionedTable<ProviderRoute>(memory, key: key)
         let neighbors = VersionedTable<Neighbor>(memory, key: key)
         let peers = VersionedTable<ProviderPeer>(memory, key: key)
+        let rewrites = VersionedTable<Rewrite>(memory, key: key)
         let domains = Domains(memory, key: key)
         let cells = Slab<NeighborCell>(memory)
         let texts = Slab<RecordTexts>(memory)
         let portSlots = PortSlots(memory)
         let scopes = Scopes(memory)
         guard let ports, let members, let records, let routes, let gateways, let subnets, let remotes, let addresses,
-            let providerRoutes, let neighbors, let peers, let domains, let cells, let texts, let portSlots, let scopes
+            let providerRoutes, let neighbors, let peers, let rewrites, let domains, let cells, let texts, let portSlots, let scopes
         else {
             ports?.destroy(memory)
             members?.destroy(memory)
@@ -74,6 +78,7 @@ extension Tables {
             providerRoutes?.destroy(memory)
             neighbors?.destroy(memory)
             peers?.destroy(memory)
+            rewrites?.destroy(memory)
             domains?.destroy(memory)
             cells?.destroy(memory)
             texts?.destroy(memory)
@@ -93,6 +98,7 @@ extension Tables {
         self.providerRoutes = providerRoutes
         self.neighbors = neighbors
         self.peers = peers
+        self.rewrites = rewrites
         self.domains = domains
         self.cells = cells
         self.texts = texts
@@ -114,6 +120,7 @@ extension Tables {
         providerRoutes.destroy(memory)
         neighbors.destroy(memory)
         peers.destroy(memory)
+        rewrites.destroy(memory)
         domains.destroy(memory)
         cells.destroy(memory)
         texts.destroy(memory)
@@ -135,6 +142,7 @@ extension Tables {
         providerRoutes.reclaim(memory)
         neighbors.reclaim(memory)
         peers.reclaim(memory)
+        rewrites.reclaim(memory)
         domains.reclaim(memory)
     }
 }

@@ -7,7 +7,7 @@ import Synchronization
 enum Counter: Int {
     case received, transmitted, generated, consumed, dropped, held
     case receivedBytes, transmittedBytes
-    case encapsulated, decapsulated, switched, routed
+    case encapsulated, decapsulated, switched, rewritten, routed
     case flowHits, flowMisses, flowInserts, flowEvictions, flowSuppressed, flowEntries
     case arpReplies, arpRequests, echoReplies, routerAdvertisements, icmpErrors, pathMTUUpdates, icmpSuppressed, fragmented
     case replicated, learned, learnThrottled, eventsLost, bursts
