@@ -12,8 +12,23 @@ extension Worker {
             { tables.records[$0].isIn(vsid, mac, special: special) }, matches)
     }
 
+    /// The record by which the machine with this MAC forwards packets to or from `address`: a wildcard record, or that of a
+    /// customer route's next hop.
+    func forwardingRecord(_ vsid: UInt32, _ mac: MACAddress, for address: IPAddress) -> UInt32? {
+        wildcard(vsid, mac, for: address) ?? nextHopRecord(vsid, mac, for: address)
+    }
+
+    private func nextHopRecord(_ vsid: UInt32, _ mac: MACAddress, for address: IPAddress) -> UInt32? {
+        guard let subnet = subnet(vsid), tables.subnets[subnet].domain != none,
+            let number = customerRoute(address, domain: tables.subnets[subnet].domain, onLinkOnly: false)
+        else { return nil }
+        let route = tables.routes[number]
+        guard !route.isOnLink, route.vsid == vsid, let hop = record(vsid, route.nextHop) else { return nil }
+        return tables.records[hop].mac == mac ? hop : nil
+    }
+
     /// The wildcard record with this MAC, of the family of `address`.
-    func wildcard(_ vsid: UInt32, _ mac: MACAddress, for address: IPAddress) -> UInt32? {
+    private func wildcard(_ vsid: UInt32, _ mac: MACAddress, for address: IPAddress) -> UInt32? {
         let number = findRecord(vsid, mac, special: true) {
             tables.records[$0].type == LookupRecord.wildcard && tables.records[$0].ca.isV4 == address.isV4
         }
@@ -78,7 +93,7 @@ extension Worker {
 
     /// May the machine behind a vm port send packets of others: has it a local wildcard record of the family of `source`?
     func isForwarder(_ vsid: UInt32, _ mac: MACAddress, for source: IPAddress) -> Bool {
-        wildcard(vsid, mac, for: source).map { isLocal(tables.records[$0].pa) } ?? false
+        forwardingRecord(vsid, mac, for: source).map { isLocal(tables.records[$0].pa) } ?? false
     }
 
     /// The same for a machine behind `pa`, whose packet arrived in D: docs/pipeline.md 4.11.
@@ -86,14 +101,14 @@ extension Worker {
         _ mac: MACAddress, at pa: IPAddress, for source: IPAddress, _ sourceVSID: UInt32, arrivedIn vsid: UInt32,
         domain: UInt32
     ) -> Bool {
-        func isWildcard(_ candidate: UInt32) -> Bool {
-            wildcard(candidate, mac, for: source).map { tables.records[$0].pa == pa } ?? false
+        func forwards(_ candidate: UInt32) -> Bool {
+            forwardingRecord(candidate, mac, for: source).map { tables.records[$0].pa == pa } ?? false
         }
-        if isWildcard(sourceVSID) || (sourceVSID != vsid && isWildcard(vsid)) { return true }
+        if forwards(sourceVSID) || (sourceVSID != vsid && forwards(vsid)) { return true }
         guard domain != none, let route = customerRoute(source, domain: domain, onLinkOnly: false),
             customerRoute(source, domain: domain, onLinkOnly: true) == nil
         else { return false }
-        return isWildcard(tables.routes[route].vsid)
+        return forwards(tables.routes[route].vsid)
     }
 
     /// Call `body` with each provider address that has something of this kind in the virtual subnet and is not ours, in order.

@@ -419,7 +419,7 @@ extension Worker {
         _ destination: IPAddress, _ mac: MACAddress, _ ourPA: IPAddress, _ vsid: UInt32
     ) -> DropReason? {
         guard let number = record(vsid, destination) else {
-            guard let gateway = wildcard(vsid, mac, for: destination), tables.records[gateway].pa == ourPA else {
+            guard let gateway = forwardingRecord(vsid, mac, for: destination), tables.records[gateway].pa == ourPA else {
                 return .innerDestinationMissing
             }
             return tables.records[gateway].isUnusable ? .recordUnusable : nil

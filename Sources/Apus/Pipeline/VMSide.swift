@@ -91,7 +91,7 @@ extension Worker {
         }
         if !isKnown { return dropFlow(.sourceRecordMissing, scope) }
         let destination = packet.destination
-        guard let number = record(port.vsid, destination) ?? wildcard(port.vsid, mac, for: destination) else {
+        guard let number = record(port.vsid, destination) ?? forwardingRecord(port.vsid, mac, for: destination) else {
             return dropFlow(.destinationRecordMissing, scope)
         }
         let target = tables.records[number]
