@@ -44,6 +44,14 @@ struct apus_allocator {
 /** A customer's packet that expires or does not fit the tunnel is dropped without telling its sender. */
 #define APUS_DATAPLANE_NO_ICMP_ERRORS 0x10u
 
+/**
+ * There is no distributed router: nobody answers for the gateway addresses, packets between virtual subnets go to the machine
+ * that has the gateway's lookup record, and may come from it. HNV's UseExternalRouter.
+ */
+#define APUS_DATAPLANE_USE_EXTERNAL_ROUTER 0x100u
+/** All customer routes of a routing domain are of one address family, as HNV demands. Without it both may be mixed (RFC 7637 section 4.5). */
+#define APUS_DATAPLANE_ONE_CUSTOMER_FAMILY 0x200u
+
 /** Options of a dataplane; all-zero (or NULL) is a good default. */
 struct apus_dataplane_opts {
 	size_t size;

@@ -104,7 +104,7 @@ struct apus_customer_route {
 	uint32_t flags;                        /**< APUS_CUSTOMER_ROUTE_* */
 };
 
-/** @return 0; APUS_ERR_VSID, APUS_ERR_FAMILY, APUS_ERR_PREFIX, APUS_ERR_ADDRESS, APUS_ERR_CONFLICT (virtual subnet bound to another routing domain; routing_domain_id zero; flags of another kind of route), APUS_ERR_DUPLICATE, APUS_ERR_LIMIT */
+/** @return 0; APUS_ERR_VSID, APUS_ERR_FAMILY (also: of the other family than the routes of the domain, with APUS_DATAPLANE_ONE_CUSTOMER_FAMILY), APUS_ERR_PREFIX, APUS_ERR_ADDRESS, APUS_ERR_CONFLICT (virtual subnet bound to another routing domain; routing_domain_id zero; flags of another kind of route), APUS_ERR_DUPLICATE, APUS_ERR_LIMIT */
 int apus_customer_route_add(struct apus_dataplane *dataplane, const struct apus_customer_route *route);
 /** @return 0; APUS_ERR_NOT_FOUND */
 int apus_customer_route_get(struct apus_dataplane *dataplane, struct apus_customer_route *route);

@@ -21,6 +21,8 @@ enum apus_port_kind {
 
 /** apus_port_params.flags (vm): do not check source MAC and source CA of what this port sends. */
 #define APUS_PORT_TRUSTED 0x1u
+/** apus_port_params.flags (vm): this machine is no DHCP server: what it sends from UDP port 67 (IPv6: 547) is dropped, also if it is trusted. */
+#define APUS_PORT_DHCP_GUARD 0x2u
 
 /** A port. */
 struct apus_port_params {

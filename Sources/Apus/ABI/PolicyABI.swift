@@ -241,7 +241,8 @@ public func apus_customer_route_add(_ dataplane: OpaquePointer?, _ route: Unsafe
 {
     unsafe control(dataplane) { dataplane in
         let (failure, id, value) = unsafe readRoute(route, dataplane.value.settings)
-        return failure ?? dataplane.value.store.addRoute(id, value)
+        let hasOneFamily = dataplane.value.settings.flags & APUS_DATAPLANE_ONE_CUSTOMER_FAMILY != 0
+        return failure ?? dataplane.value.store.addRoute(id, value, hasOneFamily: hasOneFamily)
     }
 }
 

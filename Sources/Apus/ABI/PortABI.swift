@@ -13,7 +13,7 @@ private func read(_ params: UnsafePointer<apus_port_params>?, _ settings: Settin
     var copy = apus_port_params()
     var port = Port(id: 0, vsid: 0, mac: MACAddress(0), flags: 0, mtu: 0, kind: 0, name: .init(repeating: 0), dynamicLimit: 0)
     if let failure = unsafe readStruct(params, into: &copy, minimum: minimum, object) { return (failure, port) }
-    if let failure = checkFlags(copy.flags, APUS_PORT_TRUSTED, object) { return (failure, port) }
+    if let failure = checkFlags(copy.flags, APUS_PORT_TRUSTED | APUS_PORT_DHCP_GUARD, object) { return (failure, port) }
     let isNamed = unsafe withUnsafePointer(to: copy.name) { unsafe readText($0, &port.name) }
     if !isNamed {
         return (Failure(APUS_ERR_RANGE, object, "name", .none, "is not NUL-terminated within 32 bytes"), port)

@@ -88,6 +88,7 @@ struct DropReason: BitwiseCopyable, Equatable {
     static var pathMTUUnmatched: Self { .init(APUS_DROP_PATH_MTU_UNMATCHED) }
     static var translationMismatch: Self { .init(APUS_DROP_TRANSLATION_MISMATCH) }
     static var transportTruncated: Self { .init(APUS_DROP_TRANSPORT_TRUNCATED) }
+    static var dhcpGuard: Self { .init(APUS_DROP_DHCP_GUARD) }
     static var providerNDMalformed: Self { .init(APUS_DROP_PROVIDER_ND_MALFORMED) }
     static var innerARPMalformed: Self { .init(APUS_DROP_INNER_ARP_MALFORMED) }
 }

@@ -10,6 +10,7 @@ struct Transport {
     let offset: Int
     /// The end of what is in the packet and may be read.
     let readableEnd: Int
+    let isFragment: Bool
     /// There is no upper layer here.
     let isLaterFragment: Bool
 
@@ -27,10 +28,12 @@ struct Transport {
             let header = IPv6Header(ip)
             let upper = header.upperLayer(readable: readable)
             (proto, offset, isLaterFragment) = (upper.proto, upper.offset, upper.isLaterFragment)
+            isFragment = upper.isFragment
             readableEnd = min(readable, header.totalLength)
         } else {
             let header = IPv4Header(ip)
             (proto, offset, isLaterFragment) = (header.proto, header.headerLength, header.fragmentOffset != 0)
+            isFragment = header.isFragment
             readableEnd = min(readable, header.totalLength)
         }
     }

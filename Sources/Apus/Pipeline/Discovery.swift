@@ -75,7 +75,7 @@ extension Worker {
 
     private mutating func answerRouterSolicitation(_ frame: Frame, _ packet: NeighborDiscovery, _ port: Port) {
         let sender = frame.bytes.mac(Ethernet.source)
-        guard !sender.isGroup,
+        guard !sender.isGroup, !settings.usesExternalRouter,
             let first = nextIPv6Route(vsid: port.vsid, flags: CustomerRoute.advertise, after: nil)
         else { return consume(frame) }
         counters.add(.generated)

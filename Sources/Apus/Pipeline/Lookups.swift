@@ -42,14 +42,14 @@ extension Worker {
     }
 
     func isGateway(_ address: IPAddress, vsid: UInt32) -> Bool {
-        tables.gateways.find(Gateway.hash(tables.key, vsid: vsid, address), at: version) {
+        !settings.usesExternalRouter && tables.gateways.find(Gateway.hash(tables.key, vsid: vsid, address), at: version) {
             tables.gateways[$0].vsid == vsid && tables.gateways[$0].address == address
         } != nil
     }
 
     /// The same of any virtual subnet of the domain.
     func isGateway(_ address: IPAddress, domain: UInt32) -> Bool {
-        tables.gateways.findSecondary(Gateway.hash(tables.key, domain: domain, address), at: version) {
+        !settings.usesExternalRouter && tables.gateways.findSecondary(Gateway.hash(tables.key, domain: domain, address), at: version) {
             tables.gateways[$0].domain == domain && tables.gateways[$0].address == address
         } != nil
     }
@@ -61,6 +61,7 @@ extension Worker {
 
     /// Is this the MAC of a gateway of the virtual subnet? A subnet may have several on-link prefixes.
     func isGatewayMAC(_ mac: MACAddress, vsid: UInt32) -> Bool {
+        if settings.usesExternalRouter { return false }
         let number = tables.routes.findSecondary(CustomerRoute.hash(tables.key, onLinkIn: vsid), at: version) {
             let route = tables.routes[$0]
             return route.vsid == vsid && route.isOnLink
@@ -73,7 +74,7 @@ extension Worker {
     /// that belongs to an IPv6 gateway. nil: it is none of these.
     func routerMAC(_ address: IPAddress, vsid: UInt32) -> MACAddress? {
         if isGateway(address, vsid: vsid) { return gatewayMAC(address, vsid: vsid) }
-        guard address.isLinkLocal else { return nil }
+        guard address.isLinkLocal, !settings.usesExternalRouter else { return nil }
         var found: MACAddress?
         _ = tables.routes.findSecondary(CustomerRoute.hash(tables.key, onLinkIn: vsid), at: version) {
             let route = tables.routes[$0]

@@ -391,8 +391,12 @@ extension Worker {
         let sourceVSID = sourceSubnet(of: source, arrivedIn: outer.vsid, domain: domain)
         let known = record(sourceVSID, source)
         let sourceMAC = bytes.mac(Ethernet.source)
-        if known != nil
-            || !isForwarder(sourceMAC, at: pa, for: source, sourceVSID, arrivedIn: outer.vsid, domain: domain)
+        let isRouter =
+            settings.usesExternalRouter
+            && forwardingRecord(outer.vsid, sourceMAC, for: source).map { tables.records[$0].pa == pa } ?? false
+        if !isRouter,
+            known != nil
+                || !isForwarder(sourceMAC, at: pa, for: source, sourceVSID, arrivedIn: outer.vsid, domain: domain)
         {
             if !hosts(pa, vsid: sourceVSID) { return dropPacket(.vsidPAMismatch) }
             if settings.validatesSource {

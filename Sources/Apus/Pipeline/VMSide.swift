@@ -56,6 +56,7 @@ extension Worker {
         let destinationMAC = bytes.mac(Ethernet.destination)
 
         if !port.isTrusted, sourceMAC != port.mac { return dropFlow(.sourceMAC, scope) }
+        if port.hasDHCPGuard, isFromDHCPServer(frame, packet) { return dropFlow(.dhcpGuard, scope) }
         if destinationMAC.isGroup || !packet.hasUnicastDestination { return dropFlow(.notUnicast, scope) }
         if !packet.hasUnicastSource { return dropFlow(.ipMalformed, scope) }
 
@@ -65,6 +66,15 @@ extension Worker {
             return decideRouted(packet, from: port, domain: domain, isKnown)
         }
         return decideSwitched(packet, destinationMAC, from: port, scope, isKnown)
+    }
+
+    private func isFromDHCPServer(_ frame: Frame, _ packet: IPPacket) -> Bool {
+        let readable = frame.readable &- Ethernet.headerLength
+        let transport = Transport(packet.ip, isIPv6: packet.isIPv6, readable: readable)
+        guard transport.proto == Transport.udp, !transport.isFragment, transport.contains(transport.offset, 4) else {
+            return false
+        }
+        return packet.ip.u16(transport.offset) == (packet.isIPv6 ? 547 : 67)
     }
 
     /// Step 6, and whether the packet may leave the virtual subnet or the host.

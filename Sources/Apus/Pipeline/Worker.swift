@@ -22,6 +22,7 @@ struct Settings {
     var sendsFlowID: Bool { flags & APUS_DATAPLANE_FLOW_ID_ZERO == 0 }
     var validatesSource: Bool { flags & APUS_DATAPLANE_NO_SOURCE_VALIDATION == 0 }
     var sendsErrors: Bool { flags & APUS_DATAPLANE_NO_ICMP_ERRORS == 0 }
+    var usesExternalRouter: Bool { flags & APUS_DATAPLANE_USE_EXTERNAL_ROUTER != 0 }
     var acceptsIPOptions: Bool { flags & APUS_DATAPLANE_ACCEPT_IP_OPTIONS != 0 }
 }
 

@@ -30,6 +30,7 @@ struct Port: Versionable {
     static let provider = APUS_PORT_PROVIDER.rawValue.u8
 
     var isTrusted: Bool { flags & APUS_PORT_TRUSTED != 0 }
+    var hasDHCPGuard: Bool { flags & APUS_PORT_DHCP_GUARD != 0 }
 
     static var hasSecondaryIndex: Bool { true }
     func primaryHash(_ key: Ref<apus_hash_key>) -> UInt64 { Self.hash(key, id: id) }

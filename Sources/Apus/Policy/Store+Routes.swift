@@ -15,7 +15,8 @@ extension Store {
     }
 
     /// Add a route; `route.domain` is found or made from `id`.
-    mutating func addRoute(_ id: GUID, _ route: CustomerRoute) -> Failure? {
+    /// `hasOneFamily`: all routes of a domain are of one address family.
+    mutating func addRoute(_ id: GUID, _ route: CustomerRoute, hasOneFamily: Bool) -> Failure? {
         change(Self.routeName) { store in
             if store.route(id, route) != nil {
                 return Failure(
@@ -31,6 +32,11 @@ extension Store {
                 return Failure(
                     APUS_ERR_CONFLICT, Self.routeName, "virtual_subnet_id", .number(route.vsid.u64),
                     "is bound to routing domain", .guid(other))
+            }
+            if hasOneFamily, store.hasRoute(in: domain, isIPv4: !route.prefix.isV4) {
+                return Failure(
+                    APUS_ERR_FAMILY, Self.routeName, "destination_prefix", .prefix(route.prefix, route.length),
+                    "is not of the address family of the routing domain's other routes")
             }
             var copy = route
             copy.domain = domain
@@ -77,6 +83,20 @@ extension Store {
             store.releaseSubnet(route.vsid)
             return nil
         }
+    }
+
+    /// Looks at all routes: for a check that few want, of an object of which there are few.
+    private func hasRoute(in domain: UInt32, isIPv4: Bool) -> Bool {
+        var number: UInt32 = 0
+        while number < tables.routes.numbers {
+            if tables.routes.exists(number, at: next), tables.routes[number].domain == domain,
+                tables.routes[number].prefix.isV4 == isIPv4
+            {
+                return true
+            }
+            number &+= 1
+        }
+        return false
     }
 
     static func routeMissing(_ route: CustomerRoute) -> Failure {
