@@ -19,6 +19,7 @@ struct Tables {
     let rewrites: VersionedTable<Rewrite>
     let domains: Domains
     let cells: Slab<NeighborCell>
+    let addressCells: Slab<AddressCell>
     let texts: Slab<RecordTexts>
     let portSlots: PortSlots
     let scopes: Scopes
@@ -37,7 +38,9 @@ struct Tables {
         let draftPeers = Atomic<UInt32>(0)
         /// Entries of `rewrites` of any version: while there are none, nobody looks for them.
         let rewrites = Atomic<UInt32>(0)
-        /// Grows when a neighbour's MAC changed or was lost.
+        /// Provider addresses of any version that are watched for duplicates: while there are none, nobody looks for them.
+        let watchedAddresses = Atomic<UInt32>(0)
+        /// Grows when a neighbour's MAC changed or was lost, and when a provider address turned out to be somebody else's.
         let neighborEpoch = Atomic<UInt32>(0)
     }
 }
@@ -61,11 +64,13 @@ extension Tables {
         let rewrites = VersionedTable<Rewrite>(memory, key: key)
         let domains = Domains(memory, key: key)
         let cells = Slab<NeighborCell>(memory)
+        let addressCells = Slab<AddressCell>(memory)
         let texts = Slab<RecordTexts>(memory)
         let portSlots = PortSlots(memory)
         let scopes = Scopes(memory)
         guard let ports, let members, let records, let routes, let gateways, let subnets, let remotes, let addresses,
-            let providerRoutes, let neighbors, let peers, let rewrites, let domains, let cells, let texts, let portSlots, let scopes
+            let providerRoutes, let neighbors, let peers, let rewrites, let domains, let cells,
+            let addressCells, let texts, let portSlots, let scopes
         else {
             ports?.destroy(memory)
             members?.destroy(memory)
@@ -81,6 +86,7 @@ extension Tables {
             rewrites?.destroy(memory)
             domains?.destroy(memory)
             cells?.destroy(memory)
+            addressCells?.destroy(memory)
             texts?.destroy(memory)
             portSlots?.destroy(memory)
             scopes?.destroy(memory)
@@ -101,6 +107,7 @@ extension Tables {
         self.rewrites = rewrites
         self.domains = domains
         self.cells = cells
+        self.addressCells = addressCells
         self.texts = texts
         self.portSlots = portSlots
         self.scopes = scopes
@@ -123,6 +130,7 @@ extension Tables {
         rewrites.destroy(memory)
         domains.destroy(memory)
         cells.destroy(memory)
+        addressCells.destroy(memory)
         texts.destroy(memory)
         portSlots.destroy(memory)
         scopes.destroy(memory)
