@@ -43,6 +43,7 @@ struct Worker {
     /// All others.
     var wideCache: FlowCache<WideFlowKey>
     var transpositions: TranspositionTable
+    let tunnels: TunnelCache
     var held: HeldQueue
     /// The packets of a chunk, and one that is looked at by itself.
     let staged: Ref<Staged>
@@ -156,6 +157,7 @@ extension Worker {
         let cache = FlowCache<FlowKey>(memory, capacity: flowCapacity)
         let wideCache = FlowCache<WideFlowKey>(memory, capacity: wideFlowCapacity)
         let transpositions = TranspositionTable(memory, capacity: max(64, min(max(flowCapacity, wideFlowCapacity), 65536)), key: tables.key)
+        let tunnels = TunnelCache(memory)
         let held = HeldQueue(memory, capacity: heldCapacity)
         let staged = memory.value.allocateZeroed(Staged.self, count: Self.chunk &+ 1, alignment: 64)
         let releases = memory.value.allocateZeroed(UInt.self, count: Self.releaseBatch)
@@ -166,7 +168,7 @@ extension Worker {
         let members = memory.value.allocateZeroed(UInt32.self, count: PortSlots.count)
         let scratch = memory.value.allocateZeroed(Transposition.self, count: 1, alignment: 64)
         let nowhere = Ref<Frame>(address: 64)
-        guard let counters, let portCounters, let cache, let wideCache, let transpositions, let held, let staged, let releases,
+        guard let counters, let portCounters, let cache, let wideCache, let transpositions, let tunnels, let held, let staged, let releases,
             let errorTimes, let copyTimes, let learnTimes, let events, let members, let scratch, let nowhere
         else {
             counters?.destroy(memory)
@@ -174,6 +176,7 @@ extension Worker {
             cache?.destroy(memory)
             wideCache?.destroy(memory)
             transpositions?.destroy(memory)
+            tunnels?.destroy(memory)
             held?.destroy(memory)
             if let staged { memory.value.release(staged, count: Self.chunk &+ 1) }
             if let releases { memory.value.release(releases, count: Self.releaseBatch) }
@@ -195,6 +198,7 @@ extension Worker {
         self.cache = cache
         self.wideCache = wideCache
         self.transpositions = transpositions
+        self.tunnels = tunnels
         self.held = held
         self.staged = staged
         self.releases = releases
@@ -214,6 +218,7 @@ extension Worker {
         cache.destroy(memory)
         wideCache.destroy(memory)
         transpositions.destroy(memory)
+        tunnels.destroy(memory)
         held.destroy(memory)
         memory.value.release(staged, count: Self.chunk &+ 1)
         memory.value.release(releases, count: Self.releaseBatch)
