@@ -45,8 +45,8 @@ inline Bytes ipv4(const Ethernet &ethernet, const Ip4 &ip, const Bytes &payload)
 	model::put8(frame, at + 8, ip.ttl);
 	model::put8(frame, at + 9, ip.protocol);
 	model::put16(frame, at + 10, 0);
-	model::put32(frame, at + 12, ip.source);
-	model::put32(frame, at + 16, ip.destination);
+	model::put_ip(frame, at + 12, ip.source);
+	model::put_ip(frame, at + 16, ip.destination);
 	model::put16(frame, at + 10, model::internet_checksum(frame, at, header));
 	frame.insert(frame.end(), payload.begin(), payload.end());
 	return frame;

@@ -125,6 +125,7 @@ std::string compare_stats(const struct apus_stats &got, const struct apus_stats 
 	compare("arp_replies", got.arp_replies, expected.arp_replies);
 	compare("arp_requests", got.arp_requests, expected.arp_requests);
 	compare("echo_replies", got.echo_replies, expected.echo_replies);
+	compare("router_advertisements", got.router_advertisements, expected.router_advertisements);
 	compare("icmp_errors", got.icmp_errors, expected.icmp_errors);
 	compare("icmp_suppressed", got.icmp_suppressed, expected.icmp_suppressed);
 	compare("fragmented", got.fragmented, expected.fragmented);

@@ -160,19 +160,20 @@ void Round::describe_policy() const
 		std::printf("  port %u: %s vsid %u mac %012llx mtu %u%s\n", id, port.vm ? "vm" : "provider", port.vsid,
 			    static_cast<unsigned long long>(port.mac), port.mtu, port.trusted ? " trusted" : "");
 	for (const auto &[key, record] : policy.records)
-		std::printf("  record (%u, %08x): mac %012llx pa %08x%s%s\n", key.first, key.second, static_cast<unsigned long long>(record.mac),
-			    record.provider_address, policy.is_local(record) ? " local" : "", record.rule == APUS_RULE_NONE ? " none" : "");
-	for (const auto &[key, metric] : policy.customer_routes)
-		std::printf("  route domain %s vsid %u: %08x/%u via %08x metric %u\n", comparison::hex(key.domain.data(), 16).c_str(), key.vsid,
-			    key.prefix.address, key.prefix.length, key.next_hop, metric);
+		std::printf("  record (%u, %s): mac %012llx pa %s%s%s\n", key.first, to_text(key.second).c_str(),
+			    static_cast<unsigned long long>(record.mac), to_text(record.provider_address).c_str(), policy.is_local(record) ? " local" : "", record.rule == APUS_RULE_NONE ? " none" : "");
+	for (const auto &[key, route] : policy.customer_routes)
+		std::printf("  route domain %s vsid %u: %s/%u via %s metric %u flags %u\n", comparison::hex(key.domain.data(), 16).c_str(),
+			    key.vsid, to_text(key.prefix.address).c_str(), key.prefix.length, to_text(key.next_hop).c_str(), route.metric,
+			    route.flags);
 	for (const auto &[ip, address] : policy.provider_addresses)
-		std::printf("  provider address %08x/%u port %u vlan %u mac %012llx\n", ip, address.prefix_length, address.port, address.vlan,
+		std::printf("  provider address %s/%u port %u vlan %u mac %012llx\n", to_text(ip).c_str(), address.prefix_length, address.port, address.vlan,
 			    static_cast<unsigned long long>(address.mac));
 	for (const auto &[key, metric] : policy.provider_routes)
-		std::printf("  provider route %08x/%u via %08x port %u metric %u\n", key.prefix.address, key.prefix.length, key.next_hop,
-			    key.port, metric);
+		std::printf("  provider route %s/%u via %s port %u metric %u\n", to_text(key.prefix.address).c_str(), key.prefix.length,
+			    to_text(key.next_hop).c_str(), key.port, metric);
 	for (const auto &[ip, mac] : policy.static_neighbours)
-		std::printf("  neighbour %08x %012llx\n", ip, static_cast<unsigned long long>(mac));
+		std::printf("  neighbour %s %012llx\n", to_text(ip).c_str(), static_cast<unsigned long long>(mac));
 }
 
 bool Round::open()
@@ -410,7 +411,7 @@ void Round::change_policy()
 	} else if (dice < 55) {
 		const model::CustomerRouteKey key = world_.customer_route(random_);
 		// Whether a route that binds nothing ties its subnet to a domain is not tested: such a pair is not made.
-		for (const auto &[other, metric] : policy.customer_routes)
+		for (const auto &[other, route] : policy.customer_routes)
 			if (other.vsid == key.vsid && other.domain != key.domain && !policy.domain_of(key.vsid))
 				return;
 		const std::uint32_t metric = world_.metric(random_);
@@ -580,7 +581,7 @@ bool Round::compare_neighbours()
 				const bool same = expected ? got == 0 && object.state == *expected && (mac == 0 || std::memcmp(&object.mac, objects::mac(mac).bytes, 6) == 0)
 							   : got == APUS_ERR_NOT_FOUND;
 				if (!same)
-					return problem(text("neighbour %08x: expected state %d, got %s, state %d\n", ip, expected ? *expected : -1,
+					return problem(text("neighbour %s: expected state %d, got %s, state %d\n", to_text(ip).c_str(), expected ? *expected : -1,
 							    apus_error_name(got), object.state));
 				report::passed++;
 			}

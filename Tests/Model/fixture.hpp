@@ -22,7 +22,7 @@ using model::Ip;
 using model::Mac;
 using model::Vsid;
 
-constexpr Ip ip(unsigned a, unsigned b, unsigned c, unsigned d) { return a << 24 | b << 16 | c << 8 | d; }
+constexpr Ip ip(unsigned a, unsigned b, unsigned c, unsigned d) { return Ip(a << 24 | b << 16 | c << 8 | d); }
 
 constexpr Vsid subnet1 = 6000, subnet2 = 6001;
 constexpr Ip vm1_ip = ip(10, 0, 1, 2), vm2_ip = ip(10, 0, 1, 3), vm3_ip = ip(10, 0, 2, 2);

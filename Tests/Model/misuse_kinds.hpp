@@ -64,10 +64,10 @@ template <class Object> void wrong_family(Kind<Object> &kind, const std::string 
 
 template <class Object> void not_unicast(Kind<Object> &kind, const std::string &field, unsigned verbs, Address<Object> of, bool may_be_zero = false)
 {
-	const std::pair<model::Ip, const char *> addresses[] = {{0, "0.0.0.0"},
+	const std::pair<model::Ip, const char *> addresses[] = {{model::Ip(0), "0.0.0.0"},
 								{fixture::ip(224, 0, 0, 1), "224.0.0.1"},
 								{fixture::ip(239, 255, 255, 255), "239.255.255.255"},
-								{~model::Ip{0}, "255.255.255.255"}};
+								{fixture::ip(255, 255, 255, 255), "255.255.255.255"}};
 	for (const auto &[ip, text] : addresses)
 		if (ip != 0 || !may_be_zero)
 			kind.wrong.push_back({field + " " + text, verbs, {APUS_ERR_ADDRESS}, {field, text},

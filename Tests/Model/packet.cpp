@@ -51,9 +51,9 @@ void Arp::append_to(Bytes &frame) const
 	put8(frame, at + 5, 4);
 	put16(frame, at + 6, operation);
 	put_mac(frame, at + 8, sender_mac);
-	put32(frame, at + 14, sender);
+	put_ip(frame, at + 14, sender);
 	put_mac(frame, at + 18, target_mac);
-	put32(frame, at + 24, target);
+	put_ip(frame, at + 24, target);
 }
 
 Bytes ethernet_header(Mac destination, Mac source, std::uint16_t vlan, std::uint16_t type)

@@ -51,7 +51,7 @@ using RecordKey = std::pair<Vsid, Ip>;
 struct Prefix {
 	Ip address = 0;
 	unsigned length = 0;
-	bool contains(Ip ip) const { return (ip & prefix_mask(length)) == address; }
+	bool contains(const Ip &ip) const { return ip.family == address.family && ip.network(length) == address; }
 	bool operator<(const Prefix &other) const { return std::tie(address, length) < std::tie(other.address, other.length); }
 };
 
@@ -60,7 +60,7 @@ struct CustomerRouteKey {
 	Vsid vsid = 0;
 	Prefix prefix;
 	Ip next_hop = 0;
-	bool on_link() const { return next_hop == 0; }
+	bool on_link() const { return next_hop.is_unspecified(); }
 	bool operator<(const CustomerRouteKey &other) const
 	{
 		return std::tie(domain, vsid, prefix, next_hop) <
@@ -68,11 +68,19 @@ struct CustomerRouteKey {
 	}
 };
 
+struct CustomerRoute {
+	std::uint32_t metric = 0;
+	std::uint32_t flags = 0;  // APUS_CUSTOMER_ROUTE_*
+	CustomerRoute(std::uint32_t its_metric = 0, std::uint32_t its_flags = 0) : metric(its_metric), flags(its_flags) {}
+};
+
 struct ProviderAddress {
 	std::uint32_t port = 0;
 	unsigned prefix_length = 24;
 	std::uint16_t vlan = 0;
 	Mac mac = 0;
+	/// The prefix of `own`, which has these properties: neighbours are in it.
+	Prefix prefix(const Ip &own) const { return {own.network(prefix_length), prefix_length}; }
 };
 
 struct ProviderRouteKey {
@@ -97,7 +105,7 @@ class Policy {
 public:
 	std::map<std::uint32_t, Port> ports;
 	std::map<RecordKey, Record> records;
-	std::map<CustomerRouteKey, std::uint32_t> customer_routes;  // -> metric
+	std::map<CustomerRouteKey, CustomerRoute> customer_routes;
 	std::map<Ip, ProviderAddress> provider_addresses;
 	std::map<ProviderRouteKey, std::uint32_t> provider_routes;  // -> metric
 	std::map<Ip, Mac> static_neighbours;
@@ -112,8 +120,8 @@ public:
 	int add_record(const RecordKey &key, const Record &record);
 	int set_record(const RecordKey &key, const Record &record);
 	int remove_record(const RecordKey &key);
-	int add_customer_route(const CustomerRouteKey &key, std::uint32_t metric);
-	int set_customer_route(const CustomerRouteKey &key, std::uint32_t metric);
+	int add_customer_route(const CustomerRouteKey &key, const CustomerRoute &route);
+	int set_customer_route(const CustomerRouteKey &key, const CustomerRoute &route);
 	int remove_customer_route(const CustomerRouteKey &key);
 	int add_provider_address(Ip ip, const ProviderAddress &address);
 	int set_provider_address(Ip ip, const ProviderAddress &address);

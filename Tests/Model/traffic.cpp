@@ -96,7 +96,7 @@ Bytes Traffic::customer_packet(Mac destination, Mac source, Ip from, Ip to)
 		size = random_.pick<std::size_t>({60, 200, 1416 - 1, 1418 + 14, 1420 + 14, 1472, random_.below(1600)});
 	Bytes payload;
 	if (ip.protocol == 1) {
-		payload = build::icmp(random_.one_in(4) ? 0 : 8, random_.one_in(10), static_cast<std::uint16_t>((getenv("NOMAC") ? 1 : 0) + random_.below(4)),
+		payload = build::icmp(random_.one_in(4) ? 0 : 8, random_.one_in(10), static_cast<std::uint16_t>(random_.below(4)),
 				      static_cast<std::uint16_t>(random_.below(4)), random_.one_in(6) ? 0 : size);
 		if (random_.one_in(12))
 			payload[2] ^= 0x10;
@@ -132,16 +132,16 @@ void Traffic::spoil_customer(Bytes &frame)
 		break;
 	}
 	case 3: {
-		const Ip ip = get32(frame, 26);
+		const std::uint32_t ip = get32(frame, 26);
 		put32(frame, 26, get32(frame, 30));
 		put32(frame, 30, ip);
 		break;
 	}
 	case 4:
-		put32(frame, 26, world_.some_ca(random_));
+		put_ip(frame, 26, world_.some_ca(random_));
 		break;
 	case 5:
-		put32(frame, 30, world_.some_ca(random_));
+		put_ip(frame, 30, world_.some_ca(random_));
 		break;
 	case 6:
 		frame.resize(random_.below(frame.size() + 1));
@@ -252,10 +252,10 @@ void Traffic::spoil_outer(Bytes &frame, std::size_t ethernet)
 		put_mac(frame, 0, random_.chance(50) ? world_.some_mac(random_) : world_.uplink_mac(static_cast<unsigned>(random_.below(5))));
 		break;
 	case 1:
-		put32(frame, ip + 16, random_.chance(50) ? random_.pick(world_.local_pas) : random_.pick(world_.remote_pas));
+		put_ip(frame, ip + 16, random_.chance(50) ? random_.pick(world_.local_pas) : random_.pick(world_.remote_pas));
 		break;
 	case 2:
-		put32(frame, ip + 12, random_.chance(50) ? random_.pick(world_.local_pas) : random_.pick(world_.remote_pas));
+		put_ip(frame, ip + 12, random_.chance(50) ? random_.pick(world_.local_pas) : random_.pick(world_.remote_pas));
 		break;
 	case 3:
 		put16(frame, ip + 6, random_.pick<std::uint16_t>({0x2000, 0x0001, 0x1FFF, 0x8000, 0}));
@@ -376,14 +376,14 @@ Bytes Traffic::provider_arp(std::uint32_t &port)
 		vlan = request.vlan;
 		arp = {2, world_.remote_mac(request.neighbour), request.neighbour, request.by_mac, request.by};
 		destination = request.by_mac;
-		if (!getenv("NOMAC") && random_.one_in(10))
+		if (random_.one_in(10))
 			arp.sender_mac ^= 0x10;
 	} else {
 		const bool known_host = random_.chance(70);
 		const Ip sender = random_.chance(60) ? random_.pick(world_.remote_pas) : random_.pick(world_.routers);
 		arp.operation = random_.one_in(4) ? 2 : 1;
 		arp.sender = known_host ? sender : world_.some_ca(random_);
-		arp.sender_mac = world_.remote_mac(sender) ^ (!getenv("NOMAC") && random_.one_in(6) ? 0x20 : 0);
+		arp.sender_mac = world_.remote_mac(sender) ^ (random_.one_in(6) ? 0x20 : 0);
 		arp.target = random_.chance(70) ? random_.pick(world_.local_pas) : arp.sender;
 		if (!pas_.empty()) {
 			const Pa &pa = random_.pick(pas_);

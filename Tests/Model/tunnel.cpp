@@ -5,6 +5,12 @@
 
 namespace model {
 
+/// The XOR of an address's 32-bit words.
+static std::uint32_t folded(const Ip &ip)
+{
+	return static_cast<std::uint32_t>(ip.value ^ ip.value >> 32 ^ ip.value >> 64 ^ ip.value >> 96);
+}
+
 std::uint8_t flow_id(const Bytes &inner)
 {
 	const Ipv4 ip = *Ipv4::parse(inner, ethernet_size, inner.size());
@@ -12,7 +18,7 @@ std::uint8_t flow_id(const Bytes &inner)
 	const bool has_ports = (ip.protocol == 6 || ip.protocol == 17) && !ip.fragment && ip.total_length >= ip.header_length + 4;
 	if (has_ports)
 		ports = get32(inner, ip.payload());
-	const std::uint32_t hash = (ip.source * 0x9E3779B1u) ^ (ip.destination * 0x85EBCA77u) ^ ((ports + ip.protocol) * 0xC2B2AE3Du);
+	const std::uint32_t hash = (folded(ip.source) * 0x9E3779B1u) ^ (folded(ip.destination) * 0x85EBCA77u) ^ ((ports + ip.protocol) * 0xC2B2AE3Du);
 	return static_cast<std::uint8_t>(((hash ^ (hash >> 15)) * 0x2C1B3C6Du) >> 24);
 }
 
@@ -32,8 +38,8 @@ Bytes encapsulated(const Bytes &inner, const Settings &settings, const ProviderA
 	put16(frame, at + 6, 0x4000);
 	put8(frame, at + 8, settings.outer_ttl);
 	put8(frame, at + 9, 47);
-	put32(frame, at + 12, source_address);
-	put32(frame, at + 16, remote);
+	put_ip(frame, at + 12, source_address);
+	put_ip(frame, at + 16, remote);
 	put16(frame, at + 10, internet_checksum(frame, at, 20));
 
 	put16(frame, at + 20, 0x2000);

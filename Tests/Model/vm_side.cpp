@@ -34,8 +34,8 @@ Verdict answer_echo(Bytes frame, const Ipv4 &ip)
 	const Mac gateway = get_mac(frame, 0);
 	put_mac(frame, 0, asker);
 	put_mac(frame, 6, gateway);
-	put32(frame, ip.at + 12, ip.destination);
-	put32(frame, ip.at + 16, ip.source);
+	put_ip(frame, ip.at + 12, ip.destination);
+	put_ip(frame, ip.at + 16, ip.source);
 	put8(frame, ip.at + 8, 128);
 	put16(frame, ip.at + 10, 0);
 	put16(frame, ip.at + 10, internet_checksum(frame, ip.at, ip.header_length));
@@ -252,8 +252,8 @@ std::optional<Bytes> icmp_error(const Policy &policy, const Settings &settings, 
 	put16(error, 20, 0x4000);
 	put8(error, 22, 128);
 	put8(error, 23, 1);
-	put32(error, 26, *gateway);
-	put32(error, 30, ip.source);
+	put_ip(error, 26, *gateway);
+	put_ip(error, 30, ip.source);
 	put16(error, 24, internet_checksum(error, 14, 20));
 	put8(error, 34, expired ? 11 : 3);
 	put8(error, 35, expired ? 0 : 4);

@@ -3,7 +3,7 @@
 
 namespace world {
 
-constexpr Ip net(unsigned a, unsigned b, unsigned c, unsigned d) { return a << 24 | b << 16 | c << 8 | d; }
+constexpr Ip net(unsigned a, unsigned b, unsigned c, unsigned d) { return Ip(a << 24 | b << 16 | c << 8 | d); }
 
 constexpr unsigned hosts_of_a_subnet = 6;  // .2 to .7
 
@@ -60,16 +60,16 @@ Ip World::some_ca(Random &random) const
 	case 1:
 		return net(172, 16, 3, 4);
 	case 2:
-		return random.pick<Ip>({0, net(127, 0, 0, 1), net(224, 0, 0, 1), 0xFFFFFFFF, net(240, 0, 0, 1), net(255, 255, 255, 254)});
+		return random.pick<Ip>({Ip(0), net(127, 0, 0, 1), net(224, 0, 0, 1), net(255, 255, 255, 255), net(240, 0, 0, 1), net(255, 255, 255, 254)});
 	case 3:
-		return random.pick(subnets).base + 200 + static_cast<Ip>(random.below(4));
+		return random.pick(subnets).base + 200 + static_cast<unsigned>(random.below(4));
 	case 4:
 		return random.pick(subnets).base + 255;
 	case 5:
 	case 6:
 		return random.pick(subnets).base + 1;
 	default:
-		return random.pick(subnets).base + 2 + static_cast<Ip>(random.below(hosts_of_a_subnet + 1));
+		return random.pick(subnets).base + 2 + static_cast<unsigned>(random.below(hosts_of_a_subnet + 1));
 	}
 }
 
@@ -79,14 +79,14 @@ RecordKey World::record_key(Random &random) const
 	if (random.one_in(12))
 		return {subnet.vsid, subnet.base + 1};  // the gateway's own record
 	if (random.one_in(12))
-		return {subnet.vsid, subnet.base + 200 + static_cast<Ip>(random.below(4))};
-	return {subnet.vsid, subnet.base + 2 + static_cast<Ip>(random.below(hosts_of_a_subnet))};
+		return {subnet.vsid, subnet.base + 200 + static_cast<unsigned>(random.below(4))};
+	return {subnet.vsid, subnet.base + 2 + static_cast<unsigned>(random.below(hosts_of_a_subnet))};
 }
 
 Record World::record(Random &random, const RecordKey &key) const
 {
 	Record record;
-	const unsigned host = key.second & 0xFF;
+	const unsigned host = key.second.low() & 0xFF;
 	record.mac = random.one_in(10) ? vm_mac(2 + static_cast<unsigned>(random.below(hosts_of_a_subnet))) : vm_mac(host);
 	record.rule = random.one_in(10) ? APUS_RULE_NONE : APUS_RULE_ENCAP;
 	record.type = random.one_in(4) ? APUS_RECORD_DYNAMIC : APUS_RECORD_STATIC;
@@ -104,10 +104,10 @@ CustomerRouteKey World::customer_route(Random &random) const
 		key.domain = random.pick(domains);
 	if (subnet.domain >= 0 && random.chance(60)) {
 		const unsigned length = random.pick<unsigned>({24, 24, 24, 29, 30, 31, 32, 16, 8});
-		key.prefix = {(subnet.base + static_cast<Ip>(length > 29 ? random.below(8) : 0)) & prefix_mask(length), length};
+		key.prefix = {(subnet.base + (length > 29 ? random.below(8) : 0)).network(length), length};
 		return key;
 	}
-	key.next_hop = subnet.base + 2 + static_cast<Ip>(random.below(hosts_of_a_subnet));
+	key.next_hop = subnet.base + 2 + static_cast<unsigned>(random.below(hosts_of_a_subnet));
 	switch (random.below(5)) {
 	case 0:
 		key.prefix = {0, 0};
@@ -142,9 +142,9 @@ ProviderRouteKey World::provider_route(Random &random, const std::vector<std::ui
 {
 	ProviderRouteKey key;
 	const unsigned length = random.pick<unsigned>({0, 8, 24, 24, 25, 32});
-	key.prefix = {random.pick(remote_pas) & prefix_mask(length), length};
+	key.prefix = {random.pick(remote_pas).network(length), length};
 	key.port = random.pick(provider_ports);
-	key.next_hop = random.one_in(4) ? 0 : random.pick(routers);
+	key.next_hop = random.one_in(4) ? Ip(0) : random.pick(routers);
 	return key;
 }
 

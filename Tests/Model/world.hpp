@@ -28,7 +28,7 @@ public:
 
 	Mac vm_mac(unsigned host) const { return 0x600060000100 + host; }
 	Mac uplink_mac(unsigned i) const { return 0x324455667700 + i; }
-	Mac remote_mac(Ip ip) const { return 0x445566000000 + (ip & 0xFFFFFF); }
+	Mac remote_mac(Ip ip) const { return 0x445566000000 + (ip.low() & 0xFFFFFF); }
 	Mac some_mac(Random &random) const;
 	Ip some_ca(Random &random) const;
 
