@@ -1124,7 +1124,7 @@ void check_error(Trial &t, const std::vector<Sent> &sent, std::uint8_t type, std
 	if (!is_sent)
 		return;
 	const Bytes &error = sent[0].bytes;
-	const auto ip = model::Ipv4::parse(error, 14, error.size());
+	const auto ip = model::IpPacket::parse(model::type_ipv4, error, 14);
 	t.check(model::get_mac(error, 0) == vm1_mac && model::get_mac(error, 6) == router_mac, "its MAC addresses are wrong");
 	t.check(ip && ip->source == gateway1 && ip->destination == vm1_ip && ip->protocol == 1 && ip->end() == error.size() &&
 			model::internet_checksum(error, 14, 20) == 0, "its IP header is wrong");
@@ -1413,7 +1413,7 @@ const CounterCase counter_cases[] = {
 		t.check(sent.size() == 3, "not three fragments");
 		std::size_t at = 0;
 		for (const Sent &one : sent) {
-			const auto ip = model::Ipv4::parse(one.bytes, 42 + 14, one.bytes.size());
+			const auto ip = model::IpPacket::parse(model::type_ipv4, one.bytes, 42 + 14);
 			t.check(one.port == t.uplink && ip && ip->total_length <= 1500 && ip->ttl == 63, "not a fragment in a tunnel");
 			t.check((model::get16(one.bytes, ip->at + 6) & 0x1FFF) * 8u == at, "the offset is wrong");
 			t.check(std::equal(one.bytes.begin() + static_cast<std::ptrdiff_t>(ip->payload()), one.bytes.end(),

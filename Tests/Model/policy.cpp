@@ -182,7 +182,10 @@ std::optional<Guid> Policy::domain_of(Vsid vsid) const
 }
 
 /// Network + 1; for /31 and /32 (of IPv6: /127 and /128) the network address itself.
-static Ip gateway_of(const Prefix &prefix) { return prefix.length + 1 >= prefix.address.bits() ? prefix.address : prefix.address + 1; }
+Ip Policy::gateway_of(const Prefix &prefix)
+{
+	return prefix.length + 1 >= prefix.address.bits() ? prefix.address : prefix.address + 1;
+}
 
 std::set<Ip> Policy::gateways_of(Vsid vsid) const
 {
@@ -200,6 +203,43 @@ std::optional<Ip> Policy::gateway_for(Vsid vsid, Ip ip) const
 		if (key.vsid == vsid && key.on_link() && key.prefix.contains(ip) && (!longest || key.prefix.length > longest->length))
 			longest = key.prefix;
 	return longest ? std::optional<Ip>(gateway_of(*longest)) : std::nullopt;
+}
+
+std::vector<std::pair<Prefix, CustomerRoute>> Policy::v6_on_link(Vsid vsid) const
+{
+	std::map<Prefix, CustomerRoute> sorted;
+	for (const auto &[key, route] : customer_routes)
+		if (key.vsid == vsid && key.on_link() && key.prefix.address.is_v6())
+			sorted.emplace(key.prefix, route);
+	return {sorted.begin(), sorted.end()};
+}
+
+std::optional<Ip> Policy::first_v6_gateway(Vsid vsid) const
+{
+	const auto prefixes = v6_on_link(vsid);
+	return prefixes.empty() ? std::nullopt : std::optional<Ip>(gateway_of(prefixes.front().first));
+}
+
+std::map<Ip, Mac> Policy::router_addresses(const Settings &settings, Vsid vsid) const
+{
+	std::map<Ip, Mac> addresses;
+	for (const Ip &gateway : gateways_of(vsid))
+		addresses.emplace(gateway, gateway_mac(settings, vsid, gateway));
+	for (const auto &[prefix, route] : v6_on_link(vsid)) {
+		const Mac mac = gateway_mac(settings, vsid, gateway_of(prefix));
+		addresses.emplace(link_local_of(mac), mac);
+	}
+	return addresses;
+}
+
+std::vector<AdvertisedPrefix> Policy::advertised_prefixes(Vsid vsid) const
+{
+	std::vector<AdvertisedPrefix> out;
+	for (const auto &[prefix, route] : v6_on_link(vsid))
+		if ((route.flags & APUS_CUSTOMER_ROUTE_ADVERTISE) != 0)
+			out.push_back({prefix.address, prefix.length,
+				       (route.flags & APUS_CUSTOMER_ROUTE_AUTOCONFIGURE) != 0 && prefix.length == 64});
+	return out;
 }
 
 bool Policy::is_gateway_in_domain(const Guid &domain, Ip ip) const

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "apus/apus.h"
-#include "wire.hpp"
+#include "discovery.hpp"
 
 namespace model {
 
@@ -141,8 +141,15 @@ public:
 	std::set<Ip> gateways_of(Vsid vsid) const;
 	/// Of the longest on-link prefix of the virtual subnet that contains `ip`.
 	std::optional<Ip> gateway_for(Vsid vsid, Ip ip) const;
+	/// Of the first IPv6 on-link prefix of the virtual subnet, in order of prefixes as numbers, then lengths.
+	std::optional<Ip> first_v6_gateway(Vsid vsid) const;
+	/// The router addresses of the virtual subnet: its gateways, and the link-local addresses of their MACs. With the MACs.
+	std::map<Ip, Mac> router_addresses(const Settings &settings, Vsid vsid) const;
+	/// Prefixes that router advertisements name, in that order too; all of them.
+	std::vector<AdvertisedPrefix> advertised_prefixes(Vsid vsid) const;
 	bool is_gateway_in_domain(const Guid &domain, Ip ip) const;
 	Mac gateway_mac(const Settings &settings, Vsid vsid, Ip gateway) const;
+	static Ip gateway_of(const Prefix &prefix);
 	bool is_gateway_mac(const Settings &settings, Vsid vsid, Mac mac) const;
 	const CustomerRouteKey *best_route(const Guid &domain, Ip ip, bool on_link_only) const;
 	bool is_known_vsid(Vsid vsid) const;
@@ -154,6 +161,7 @@ public:
 
 private:
 	int provider_side_changed(int result);
+	std::vector<std::pair<Prefix, CustomerRoute>> v6_on_link(Vsid vsid) const;  // in that order
 	int check_provider_port(std::uint32_t id) const;
 };
 
