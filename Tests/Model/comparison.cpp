@@ -25,7 +25,8 @@ std::uint64_t flow_of(const model::Frame &frame)
 			hash = (hash ^ frame.bytes[i]) * 0x100000001B3ull;
 	};
 	mix(0, 14);
-	mix(26, 34);
+	const bool is_ipv6 = frame.bytes.size() >= 14 && model::get16(frame.bytes, 12) == model::type_ipv6;
+	is_ipv6 ? mix(22, 54) : mix(26, 34);
 	return hash;
 }
 

@@ -53,13 +53,22 @@ int Policy::remove_port(std::uint32_t id)
 	return provider_side_changed(0);
 }
 
+static bool has_mapped_address(const RecordKey &key, const Record &record)
+{
+	return is_mapped(key.second) || is_mapped(record.provider_address);
+}
+
 int Policy::add_record(const RecordKey &key, const Record &record)
 {
+	if (has_mapped_address(key, record))
+		return APUS_ERR_ADDRESS;
 	return records.emplace(key, record).second ? 0 : APUS_ERR_DUPLICATE;
 }
 
 int Policy::set_record(const RecordKey &key, const Record &record)
 {
+	if (has_mapped_address(key, record))
+		return APUS_ERR_ADDRESS;
 	const auto found = records.find(key);
 	if (found == records.end())
 		return APUS_ERR_NOT_FOUND;
@@ -69,11 +78,24 @@ int Policy::set_record(const RecordKey &key, const Record &record)
 	return 0;
 }
 
-int Policy::remove_record(const RecordKey &key) { return records.erase(key) != 0 ? 0 : APUS_ERR_NOT_FOUND; }
+int Policy::remove_record(const RecordKey &key)
+{
+	if (is_mapped(key.second))
+		return APUS_ERR_ADDRESS;
+	return records.erase(key) != 0 ? 0 : APUS_ERR_NOT_FOUND;
+}
+
+/// Flags are for on-link routes of IPv6.
+static bool has_wrong_flags(const CustomerRouteKey &key, const CustomerRoute &route)
+{
+	return route.flags != 0 && !(key.on_link() && key.prefix.address.is_v6());
+}
 
 int Policy::add_customer_route(const CustomerRouteKey &key, const CustomerRoute &route)
 {
 	const auto bound = domain_of(key.vsid);
+	if (has_wrong_flags(key, route))
+		return APUS_ERR_CONFLICT;
 	if (bound && *bound != key.domain)
 		return APUS_ERR_CONFLICT;
 	return customer_routes.emplace(key, route).second ? 0 : APUS_ERR_DUPLICATE;
@@ -81,6 +103,8 @@ int Policy::add_customer_route(const CustomerRouteKey &key, const CustomerRoute 
 
 int Policy::set_customer_route(const CustomerRouteKey &key, const CustomerRoute &route)
 {
+	if (has_wrong_flags(key, route))
+		return APUS_ERR_CONFLICT;
 	const auto found = customer_routes.find(key);
 	if (found == customer_routes.end())
 		return APUS_ERR_NOT_FOUND;
