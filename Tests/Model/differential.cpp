@@ -363,8 +363,13 @@ void Round::first_policy()
 		});
 	}
 	for (const auto &subnet : world_.subnets) {
-		for (const model::Ip &base : subnet.bases)
+		for (const model::Ip &base : subnet.bases) {
 			first_route(subnet, base);
+			// More prefixes than a router advertisement names.
+			const std::uint64_t more = base.is_v6() && random_.one_in(5) ? random_.below(7) : 0;
+			for (std::uint64_t i = 1; i <= more; i++)
+				first_route(subnet, model::Ip::v6(base.high() + 0x1000 * i, 0));
+		}
 		for (unsigned host = 2; host < 8; host++) {
 			model::Record record = world_.record(random_, {subnet.vsid, host});
 			record.mac = world_.vm_mac(host);
@@ -509,7 +514,7 @@ std::optional<traffic::Asked> Round::question(const model::Output &output) const
 	if (const auto arp = model::Arp::parse(output.bytes, ethernet.size))
 		return traffic::Asked{arp->target, output.port, ethernet.vlan, arp->sender_mac, arp->sender};
 	const auto ip = model::IpPacket::parse(ethernet.type, output.bytes, ethernet.size);
-	const auto message = model::Discovery::parse(output.bytes, *ip, output.bytes.size());
+	const auto message = model::Discovery::parse(output.bytes, *ip);
 	if (message->type != model::nd_neighbour_solicitation)
 		return std::nullopt;
 	return traffic::Asked{message->target, output.port, ethernet.vlan, model::get_mac(output.bytes, 6), ip->source};
@@ -522,9 +527,10 @@ bool Round::burst(std::uint64_t count, std::size_t worker)
 		frame = traffic_.frame();
 		frame.id = next_id_++;
 	}
-	// A few frames come again, so that the flow cache is hit.
+	// A few frames come again, so that the flow cache is hit. Sometimes one comes again and again.
+	const unsigned again = random_.one_in(40) ? 95 : 30;
 	for (std::size_t i = 1; i < frames.size(); i++)
-		if (random_.chance(30)) {
+		if (random_.chance(again)) {
 			const std::uint64_t id = frames[i].id;
 			frames[i] = frames[random_.below(i)];
 			frames[i].id = id;

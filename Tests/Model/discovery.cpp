@@ -5,7 +5,7 @@
 
 namespace model {
 
-constexpr std::size_t longest_discovery = 178;  // bytes of the IP packet
+constexpr std::size_t longest_discovery = 146;  // bytes of the IP packet
 
 bool is_discovery(const Bytes &frame, const IpPacket &ip)
 {
@@ -30,13 +30,13 @@ static std::size_t fixed_length(std::uint8_t type)
 	}
 }
 
-std::optional<Discovery> Discovery::parse(const Bytes &frame, const IpPacket &ip, std::size_t readable)
+std::optional<Discovery> Discovery::parse(const Bytes &frame, const IpPacket &ip)
 {
 	Discovery message;
 	message.type = get8(frame, ip.upper);
 	const bool solicitation = message.type == nd_neighbour_solicitation;
 	const bool advertisement = message.type == nd_neighbour_advertisement;
-	if (ip.ttl != 255 || ip.upper != ip.payload() || ip.total_length > longest_discovery || ip.end() > readable)
+	if (ip.ttl != 255 || ip.upper != ip.payload() || ip.total_length > longest_discovery)
 		return std::nullopt;
 	const std::size_t length = ip.end() - ip.upper;
 	if (length < fixed_length(message.type) || get8(frame, ip.upper + 1) != 0 ||

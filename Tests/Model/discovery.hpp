@@ -37,8 +37,7 @@ struct Discovery {
 	Ip target = Ip::unspecified(6);
 	std::vector<Mac> source_macs, target_macs;  // link-layer options
 
-	/// `readable`: bytes of the frame that are in memory.
-	static std::optional<Discovery> parse(const Bytes &frame, const IpPacket &ip, std::size_t readable);
+	static std::optional<Discovery> parse(const Bytes &frame, const IpPacket &ip);
 	/// Every link-layer option has this MAC.
 	bool names_only(Mac mac) const;
 };

@@ -112,7 +112,7 @@ Verdict Model::decide(Burst &burst, const Frame &frame)
 	    frame.contiguous < std::min(frame.length(), APUS_CONTIGUOUS))
 		return Verdict::drop(APUS_DROP_FRAME_INVALID);
 	if (port->second.vm)
-		return from_vm(policy_, settings_, frame.port, frame.bytes, frame.contiguous);
+		return from_vm(policy_, settings_, frame.port, frame.bytes);
 
 	const OuterEthernet ethernet = OuterEthernet::parse(frame.bytes);
 	if (!ethernet.complete)
@@ -122,8 +122,8 @@ Verdict Model::decide(Burst &burst, const Frame &frame)
 	if (ethernet.type != type_ipv4 && ethernet.type != type_ipv6)
 		return Verdict::drop(APUS_DROP_OUTER_ETHERTYPE);
 	if (ethernet.type == type_ipv6 && is_provider_discovery(ethernet, frame.bytes))
-		return neighbours_.discovery(policy_, frame.port, ethernet, frame.bytes, frame.contiguous, burst.now);
-	return from_provider(policy_, settings_, frame.port, ethernet, frame.bytes, frame.contiguous, frame.flags);
+		return neighbours_.discovery(policy_, frame.port, ethernet, frame.bytes, burst.now);
+	return from_provider(policy_, settings_, frame.port, ethernet, frame.bytes, frame.flags);
 }
 
 void Model::carry_out(Burst &burst, const Frame &frame, Verdict verdict)

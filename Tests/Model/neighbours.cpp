@@ -139,10 +139,10 @@ Verdict Neighbours::arp(const Policy &policy, std::uint32_t port, const OuterEth
 }
 
 Verdict Neighbours::discovery(const Policy &policy, std::uint32_t port, const OuterEthernet &ethernet, const Bytes &frame,
-			      std::size_t contiguous, std::uint64_t now)
+			      std::uint64_t now)
 {
 	const IpPacket ip = *IpPacket::parse(type_ipv6, frame, ethernet.size);
-	const auto message = Discovery::parse(frame, ip, contiguous);
+	const auto message = Discovery::parse(frame, ip);
 	const Mac sender = get_mac(frame, 6);
 	if (!message || sender == 0 || is_group(sender) || !message->names_only(sender))
 		return Verdict::drop(APUS_DROP_PROVIDER_ND_MALFORMED);

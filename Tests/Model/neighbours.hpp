@@ -52,7 +52,7 @@ public:
 
 	/// The same for a neighbour solicitation or advertisement.
 	Verdict discovery(const Policy &policy, std::uint32_t port, const OuterEthernet &ethernet, const Bytes &frame,
-			  std::size_t contiguous, std::uint64_t now);
+			  std::uint64_t now);
 
 	/// What apus_provider_neighbor_get() tells; nothing when there is no such neighbour.
 	std::optional<enum apus_neighbor_state> state(const Policy &policy, Ip ip) const;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "packet.hpp"
 
+#include <algorithm>
+
 namespace model {
 
 static std::optional<IpPacket> parse_ipv4(const Bytes &frame, std::size_t at)

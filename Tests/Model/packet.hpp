@@ -3,12 +3,15 @@
 // ARP, is in discovery.hpp.
 #pragma once
 
-#include <algorithm>
 #include <optional>
 
 #include "wire.hpp"
 
 namespace model {
+
+/// The upper layer is looked for in so many bytes of a frame, after tag removal (docs/pipeline.md 2.4). They are in memory
+/// whatever the number of tags.
+constexpr std::size_t readable = 160;
 
 constexpr std::uint8_t protocol_icmp = 1, protocol_tcp = 6, protocol_udp = 17, protocol_gre = 47, protocol_icmpv6 = 58;
 
@@ -37,9 +40,6 @@ struct IpPacket {
 	/// The first `bytes` of the upper layer are there to be looked at.
 	bool shows(std::size_t bytes) const { return !later_fragment && upper + bytes <= limit; }
 };
-
-/// The bytes of a frame that are looked at for an upper layer, of those that are in memory.
-inline std::size_t looked_at(std::size_t contiguous) { return std::min(contiguous, std::size_t{192}); }
 
 struct Arp {
 	std::uint16_t operation = 0;

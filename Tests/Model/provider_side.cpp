@@ -169,7 +169,7 @@ bool is_provider_discovery(const OuterEthernet &ethernet, const Bytes &frame)
 }
 
 Verdict from_provider(const Policy &policy, const Settings &settings, std::uint32_t port, const OuterEthernet &ethernet,
-		      const Bytes &frame, std::size_t contiguous, std::uint32_t flags)
+		      const Bytes &frame, std::uint32_t flags)
 {
 	const auto malformed = ethernet.type == type_ipv6 ? check_outer_ipv6(frame, ethernet.size)
 							  : check_outer_ipv4(settings, frame, ethernet.size, flags);
@@ -202,7 +202,7 @@ Verdict from_provider(const Policy &policy, const Settings &settings, std::uint3
 	const std::uint16_t type = get16(inner, 12);
 	if (type != type_ipv4 && type != type_ipv6)
 		return Verdict::drop(APUS_DROP_INNER_ETHERTYPE);
-	const auto ip = IpPacket::parse(type, inner, ethernet_size, looked_at(contiguous - outer.payload - 8));
+	const auto ip = IpPacket::parse(type, inner, ethernet_size, readable - outer.payload - 8);
 	if (!ip || is_discovery(inner, *ip))
 		return Verdict::drop(APUS_DROP_INNER_IP_MALFORMED);
 	if (is_group(get_mac(inner, 0)) || is_special(ip->destination))

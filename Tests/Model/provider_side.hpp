@@ -18,8 +18,8 @@ struct OuterEthernet {
 /// Step 3: whether a frame whose outer EtherType is IPv6 is neighbour discovery of the provider network.
 bool is_provider_discovery(const OuterEthernet &ethernet, const Bytes &frame);
 
-/// A frame whose outer EtherType is IPv4 or IPv6. `flags` are those of apus_frame, `contiguous` bytes are in memory.
+/// A frame whose outer EtherType is IPv4 or IPv6. `flags` are those of apus_frame.
 Verdict from_provider(const Policy &policy, const Settings &settings, std::uint32_t port, const OuterEthernet &ethernet,
-		      const Bytes &frame, std::size_t contiguous, std::uint32_t flags);
+		      const Bytes &frame, std::uint32_t flags);
 
 }  // namespace model

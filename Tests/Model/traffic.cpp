@@ -55,6 +55,17 @@ const Traffic::Entry *Traffic::some_record(Vsid vsid)
 	return found == records_of_.end() ? nullptr : &random_.pick(found->second);
 }
 
+const Traffic::Entry *Traffic::some_record(Vsid vsid, const std::function<bool(const Entry &)> &fits)
+{
+	std::vector<const Entry *> fitting;
+	const auto found = records_of_.find(vsid);
+	if (found != records_of_.end())
+		for (const Entry &entry : found->second)
+			if (fits(entry))
+				fitting.push_back(&entry);
+	return fitting.empty() ? nullptr : random_.pick(fitting);
+}
+
 void Traffic::pad(Bytes &frame)
 {
 	const std::size_t count = random_.one_in(8) ? random_.below(256) : random_.below(47);
@@ -79,26 +90,26 @@ void Traffic::insert_tags(Bytes &frame)
 
 std::uint8_t Traffic::some_ttl()
 {
-	return random_.one_in(10) ? static_cast<std::uint8_t>(random_.below(3)) : random_.pick<std::uint8_t>({64, 128, 255});
+	return random_.one_in(6) ? static_cast<std::uint8_t>(random_.below(3)) : random_.pick<std::uint8_t>({64, 128, 255});
 }
 
 /// Of an upper layer.
 std::size_t Traffic::some_size()
 {
-	if (random_.one_in(25))
+	if (random_.one_in(16))
 		return random_.pick<std::size_t>({60, 200, 1380, 1398, 1400, 1416 - 1, 1418 + 14, 1420 + 14, 1472, random_.below(1600)});
 	return random_.one_in(12) ? random_.below(8) : random_.between(8, 40);
 }
 
-Bytes Traffic::customer_packet(Mac destination, Mac source, const Ip &from, const Ip &to)
+Bytes Traffic::customer_packet(Mac destination, Mac source, const Ip &from, const Ip &to, bool ping)
 {
-	Bytes frame = to.is_v6() ? customer_ipv6(destination, source, from, to) : customer_ipv4(destination, source, from, to);
+	Bytes frame = to.is_v6() ? customer_ipv6(destination, source, from, to, ping) : customer_ipv4(destination, source, from, to, ping);
 	if (random_.one_in(8))
 		pad(frame);
 	return frame;
 }
 
-Bytes Traffic::customer_ipv4(Mac destination, Mac source, const Ip &from, const Ip &to)
+Bytes Traffic::customer_ipv4(Mac destination, Mac source, const Ip &from, const Ip &to, bool ping)
 {
 	build::Ip4 ip;
 	ip.source = from.is_v6() ? world_.some_ca(random_, 4) : from;
@@ -107,8 +118,12 @@ Bytes Traffic::customer_ipv4(Mac destination, Mac source, const Ip &from, const 
 	ip.ttl = some_ttl();
 	ip.identification = static_cast<std::uint16_t>(random_.next());
 	ip.protocol = random_.pick<std::uint8_t>({6, 17, 17, 1, 47, 0, 132});
+	if (ping && random_.chance(60))
+		ip.protocol = 1;
 	if (random_.one_in(20))
 		ip.fragment = random_.pick<std::uint16_t>({0x2000, 0x0001, 0x1FFF, 0x6000, 0x8000, 0});
+	else if (random_.one_in(4))
+		ip.fragment = 0;
 	if (random_.one_in(30))
 		ip.options = static_cast<unsigned>(random_.between(1, 10));
 	const std::size_t size = some_size();
@@ -125,10 +140,19 @@ Bytes Traffic::customer_ipv4(Mac destination, Mac source, const Ip &from, const 
 	} else {
 		payload = build::transport(static_cast<std::uint16_t>(random_.below(4)), static_cast<std::uint16_t>(random_.below(4)), size - 4);
 	}
-	return build::ipv4({destination, source, 0, type_ipv4}, ip, payload);
+	Bytes frame = build::ipv4({destination, source, 0, type_ipv4}, ip, payload);
+	// Options of every kind, copied into fragments and not.
+	if (ip.options != 0 && random_.chance(60)) {
+		const std::size_t header = 20 + ip.options * 4;
+		for (std::size_t at = ethernet_size + 20; at < ethernet_size + header; at++)
+			put8(frame, at, random_.pick<std::uint8_t>({0, 1, 2, 3, 4, 7, 0x82, 0x83, 0x94}));
+		put16(frame, ethernet_size + 10, 0);
+		put16(frame, ethernet_size + 10, internet_checksum(frame, ethernet_size, header));
+	}
+	return frame;
 }
 
-Bytes Traffic::customer_ipv6(Mac destination, Mac source, Ip from, const Ip &to)
+Bytes Traffic::customer_ipv6(Mac destination, Mac source, Ip from, const Ip &to, bool ping)
 {
 	build::Ip6 ip;
 	ip.source = from = from.is_v6() ? from : world_.some_ca(random_, 6);
@@ -137,10 +161,14 @@ Bytes Traffic::customer_ipv6(Mac destination, Mac source, Ip from, const Ip &to)
 	ip.flow_label = static_cast<std::uint32_t>(random_.chance(50) ? random_.next() : 0);
 	ip.hop_limit = some_ttl();
 	ip.next_header = random_.pick<std::uint8_t>({6, 17, 17, 58, 58, 47, 59, 50, 1, 132});
+	if (ping && random_.chance(60))
+		ip.next_header = 58;
 	const std::size_t size = some_size();
 	Bytes payload;
 	if (ip.next_header == 58) {
-		const std::uint8_t type = random_.pick<std::uint8_t>({128, 128, 128, 129, 1, 2, 3, 127, 130, 132, 138, 143, 255});
+		const std::uint8_t type = ping && random_.chance(80)
+						  ? 128
+						  : random_.pick<std::uint8_t>({128, 128, 128, 129, 1, 2, 3, 127, 130, 132, 138, 143, 255});
 		payload = build::icmpv6(type, random_.one_in(10), build::echo(static_cast<std::uint16_t>(random_.below(4)), 1, size), from, to);
 		if (random_.one_in(12))
 			payload[2] ^= 0x10;
@@ -312,18 +340,18 @@ void Traffic::spoil_customer(Bytes &frame)
 
 Ip Traffic::own_ca(const Port &port, unsigned family)
 {
-	for (int attempt = 0; attempt < 12; attempt++) {
-		const Entry *source = some_record(port.vsid);
-		if (source != nullptr && source->local && source->record.mac == port.mac && source->key.second.family == family)
-			return source->key.second;
-	}
+	const Entry *own = random_.one_in(20) ? nullptr : some_record(port.vsid, [&](const Entry &one) {
+		return one.local && one.record.mac == port.mac && one.key.second.family == family;
+	});
+	if (own != nullptr)
+		return own->key.second;
 	return world_.some_ca(random_, family);
 }
 
 Bytes Traffic::vm_ip(const Port &port)
 {
-	const auto send = [&](Mac destination, const Ip &to) {
-		return customer_packet(destination, port.mac, own_ca(port, to.family), to);
+	const auto send = [&](Mac destination, const Ip &to, bool ping = false) {
+		return customer_packet(destination, port.mac, own_ca(port, to.family), to, ping);
 	};
 	const auto gateway_mac = gateway_mac_of_.find(port.vsid);
 	const Mac router = gateway_mac != gateway_mac_of_.end() ? gateway_mac->second : settings_.gateway_mac;
@@ -340,7 +368,7 @@ Bytes Traffic::vm_ip(const Port &port)
 		if (peers != domain_peers_.end()) {
 			const auto gateways = gateways_of_.find(random_.chance(70) ? port.vsid : random_.pick(peers->second));
 			if (gateways != gateways_of_.end())
-				return send(router, random_.pick(gateways->second));
+				return send(router, random_.pick(gateways->second), true);
 		}
 	}
 	return send(random_.chance(70) ? router : world_.some_mac(random_), world_.some_ca(random_));
@@ -552,20 +580,15 @@ Bytes Traffic::provider_ip()
 {
 	const Pa &pa = random_.pick(pas_);
 	const Entry *target = &random_.pick(records_);
-	for (int attempt = 0; attempt < 8 && target->record.provider_address != pa.ip; attempt++)
+	for (int attempt = 0; attempt < 16 && target->record.provider_address != pa.ip; attempt++)
 		target = &random_.pick(records_);
 	Vsid source_vsid = target->key.first;
 	const auto peers = domain_peers_.find(target->key.first);
 	if (peers != domain_peers_.end() && random_.chance(40))
 		source_vsid = random_.pick(peers->second);
-	const Entry *source = some_record(source_vsid);
-	for (int attempt = 0; attempt < 12 && source != nullptr; attempt++) {
-		const bool fits = !source->local && source->key.second.family == target->key.second.family &&
-				  source->record.provider_address.family == pa.ip.family;
-		if (fits || (attempt > 8 && !source->local))
-			break;
-		source = some_record(source_vsid);
-	}
+	const Entry *source = random_.one_in(12) ? some_record(source_vsid) : some_record(source_vsid, [&](const Entry &one) {
+		return !one.local && one.key.second.family == target->key.second.family && one.record.provider_address.family == pa.ip.family;
+	});
 	if (source == nullptr)
 		source = target;
 

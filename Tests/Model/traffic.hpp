@@ -55,14 +55,17 @@ private:
 	std::vector<Asked> asked_;
 
 	const Entry *some_record(Vsid vsid);
+	/// One of the virtual subnet's records that fit; nullptr when none does.
+	const Entry *some_record(Vsid vsid, const std::function<bool(const Entry &)> &fits);
 	/// An address that the machine behind the port may use, if it has one of the family.
 	Ip own_ca(const Port &port, unsigned family);
 	std::uint16_t some_type();
 	std::uint8_t some_ttl();
 	std::size_t some_size();
-	Bytes customer_packet(Mac destination, Mac source, const Ip &from, const Ip &to);
-	Bytes customer_ipv4(Mac destination, Mac source, const Ip &from, const Ip &to);
-	Bytes customer_ipv6(Mac destination, Mac source, Ip from, const Ip &to);
+	/// `ping`: most probably an echo request.
+	Bytes customer_packet(Mac destination, Mac source, const Ip &from, const Ip &to, bool ping = false);
+	Bytes customer_ipv4(Mac destination, Mac source, const Ip &from, const Ip &to, bool ping);
+	Bytes customer_ipv6(Mac destination, Mac source, Ip from, const Ip &to, bool ping);
 	Bytes put_extension_headers(std::uint8_t &next_header, Bytes payload);
 	Bytes vm_ip(const Port &port);
 	Bytes vm_arp(const Port &port);

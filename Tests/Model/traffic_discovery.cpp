@@ -20,13 +20,13 @@ Bytes Traffic::discovery_options(std::uint8_t type, Mac mac)
 		append(build::mac_option(random_.chance(50) ? nd_target_option : nd_source_option, world_.some_mac(random_)));
 	if (random_.one_in(10)) {
 		// Any other option: a nonce, a prefix, what nobody knows, a link-layer address that is not Ethernet's.
-		Bytes option(random_.pick<std::size_t>({8, 8, 16, 32, 80}), 0x33);
+		Bytes option(random_.pick<std::size_t>({8, 8, 16, 32, 64, 72}), 0x33);
 		option[0] = random_.pick<std::uint8_t>({3, 5, 14, 25, 255, 0, nd_source_option, nd_target_option});
 		option[1] = static_cast<std::uint8_t>(option.size() / 8);
 		append(option);
 	}
 	// As long as what is looked at, or a little longer.
-	while (random_.one_in(25) || (options.size() > 80 && options.size() < 112)) {
+	while (random_.one_in(25) || (options.size() > 56 && options.size() < 80)) {
 		Bytes option(8, 0x44);
 		option[0] = 14;
 		option[1] = 1;

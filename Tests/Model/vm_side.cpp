@@ -238,11 +238,11 @@ Verdict advertise_router(const Sender &from, const Bytes &frame, const Ip &asker
 }
 
 /// Section 3.1.
-Verdict discovery(const Sender &from, Bytes frame, const IpPacket &ip, std::size_t contiguous)
+Verdict discovery(const Sender &from, Bytes frame, const IpPacket &ip)
 {
 	const Policy &policy = from.policy;
 	const Vsid vsid = from.port.vsid;
-	const auto message = Discovery::parse(frame, ip, contiguous);
+	const auto message = Discovery::parse(frame, ip);
 	if (!message)
 		return Verdict::drop(APUS_DROP_ND_MALFORMED);
 
@@ -276,27 +276,25 @@ Verdict discovery(const Sender &from, Bytes frame, const IpPacket &ip, std::size
 
 }  // namespace
 
-Verdict from_vm(const Policy &policy, const Settings &settings, std::uint32_t port_id, Bytes frame, std::size_t contiguous)
+Verdict from_vm(const Policy &policy, const Settings &settings, std::uint32_t port_id, Bytes frame)
 {
 	const Sender from{policy, settings, port_id, policy.ports.at(port_id)};
 	const Vsid vsid = from.port.vsid;
-	const std::size_t length = frame.size();
 
 	if (!from.port.trusted && get_mac(frame, 6) != from.port.mac)
 		return Verdict::drop(APUS_DROP_SOURCE_MAC);
 	if (!remove_tags(frame))
 		return Verdict::drop(APUS_DROP_FRAME_INVALID);
-	contiguous -= length - frame.size();
 	const std::uint16_t type = get16(frame, 12);
 	if (type == type_arp)
 		return arp(from, std::move(frame));
 	if (type != type_ipv4 && type != type_ipv6)
 		return Verdict::drop(APUS_DROP_ETHERTYPE);
-	const auto ip = IpPacket::parse(type, frame, ethernet_size, looked_at(contiguous));
+	const auto ip = IpPacket::parse(type, frame, ethernet_size, readable);
 	if (!ip)
 		return Verdict::drop(APUS_DROP_IP_MALFORMED);
 	if (is_discovery(frame, *ip))
-		return discovery(from, std::move(frame), *ip, contiguous);
+		return discovery(from, std::move(frame), *ip);
 	if (is_group(get_mac(frame, 0)) || is_special(ip->destination))
 		return Verdict::drop(APUS_DROP_NOT_UNICAST);
 	if (is_special(ip->source))
@@ -377,7 +375,7 @@ std::optional<Bytes> icmp_error(const Policy &policy, const Settings &settings, 
 	remove_tags(frame);
 	contiguous -= length - frame.size();
 	const std::uint16_t type = get16(frame, 12);
-	const IpPacket ip = *IpPacket::parse(type, frame, ethernet_size, looked_at(contiguous));
+	const IpPacket ip = *IpPacket::parse(type, frame, ethernet_size, readable);
 	const Vsid vsid = policy.ports.at(port_id).vsid;
 	const Mac sender = get_mac(frame, 6);
 	const auto source = error_source(policy, settings, vsid, ip.source);

@@ -8,11 +8,10 @@
 
 namespace model {
 
-/// `contiguous`: bytes of the frame, as it came, that are in memory.
-Verdict from_vm(const Policy &policy, const Settings &settings, std::uint32_t port_id, Bytes frame, std::size_t contiguous);
+Verdict from_vm(const Policy &policy, const Settings &settings, std::uint32_t port_id, Bytes frame);
 
 /// docs/pipeline.md section 7: the message to the sender of `frame`, which was dropped for `reason`; nothing where none is due.
-/// `mtu`: of the tunnel, for customers' packets.
+/// `contiguous`: bytes of the frame, as it came, that are in memory. `mtu`: of the tunnel, for customers' packets.
 std::optional<Bytes> icmp_error(const Policy &policy, const Settings &settings, std::uint32_t port_id, Bytes frame, std::size_t contiguous,
 				Reason reason, std::size_t mtu);
 
