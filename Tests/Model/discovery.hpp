@@ -16,13 +16,13 @@ enum : std::uint8_t {
 constexpr std::uint8_t nd_router = 0x80, nd_solicited = 0x40, nd_override = 0x20;  // flags of an advertisement
 constexpr std::uint8_t nd_source_option = 1, nd_target_option = 2;                 // link-layer addresses
 
-inline Ip all_nodes() { return Ip::v6(0xFF02000000000000, 1); }
-inline Ip solicited_node(const Ip &ip) { return Ip::v6(0xFF02000000000000, 0x1FF000000 | (ip.low() & 0xFFFFFF)); }
+constexpr Ip all_nodes() { return Ip::v6(0xFF02000000000000, 1); }
+constexpr Ip solicited_node(const Ip &ip) { return Ip::v6(0xFF02000000000000, 0x1FF000000 | (ip.low() & 0xFFFFFF)); }
 inline bool is_solicited_node(const Ip &ip) { return ip.is_v6() && ip.network(104) == Ip::v6(0xFF02000000000000, 0x1FF000000); }
 /// RFC 2464 section 7
-inline Mac multicast_mac(const Ip &ip) { return 0x333300000000 | (ip.low() & 0xFFFFFFFF); }
+constexpr Mac multicast_mac(const Ip &ip) { return 0x333300000000 | (ip.low() & 0xFFFFFFFF); }
 /// fe80::/64 with the modified EUI-64 of the MAC
-inline Ip link_local_of(Mac mac)
+constexpr Ip link_local_of(Mac mac)
 {
 	return Ip::v6(0xFE80000000000000, ((mac >> 24) ^ 0x020000) << 40 | 0xFFFE000000 | (mac & 0xFFFFFF));
 }
