@@ -20,6 +20,15 @@ struct Model::Burst {
 	struct apus_stats &stats() { return worker.stats_; }
 };
 
+/// Bytes of the tags that a customer's frame has.
+static std::size_t tag_bytes(const Bytes &frame)
+{
+	std::size_t bytes = 0;
+	while (is_tag(get16(frame, 12 + bytes)))
+		bytes += 4;
+	return bytes;
+}
+
 std::size_t Worker::held_for(Ip next_hop) const
 {
 	return static_cast<std::size_t>(std::count_if(waiting_.begin(), waiting_.end(),
@@ -188,13 +197,16 @@ void Model::send_through_tunnel(Burst &burst, const Frame &frame, const Verdict 
 	}
 
 	const ProviderAddress &source = policy_.provider_addresses.at(path->source);
-	const IpPacket ip = *IpPacket::parse(get16(verdict.bytes, 12), verdict.bytes, ethernet_size);
+	const std::size_t total_length = verdict.is_ip ? IpPacket::parse(get16(verdict.bytes, 12), verdict.bytes, ethernet_size)->total_length
+						       : verdict.bytes.size() - ethernet_size;
 	// Tags that were taken out of the customer's frame leave their room as headroom.
-	const std::size_t removed = frame.bytes.size() - verdict.bytes.size();
+	const std::size_t removed = verdict.is_ip ? frame.bytes.size() - verdict.bytes.size() : tag_bytes(frame.bytes);
 	const std::size_t port_mtu = policy_.ports.at(path->port).mtu;
 	const std::size_t overhead = tunnel_overhead(verdict.remote);
 	const std::size_t mtu = port_mtu > overhead ? port_mtu - overhead : 0;
-	if (ip.total_length > mtu) {
+	if (total_length > mtu && !verdict.is_ip)
+		return drop(burst, frame, APUS_DROP_MTU_EXCEEDED);
+	if (total_length > mtu) {
 		const std::vector<Bytes> fragments = fragments_of(verdict.bytes, frame.contiguous - removed, mtu);
 		if (fragments.empty())
 			return refuse(burst, frame, APUS_DROP_MTU_EXCEEDED, mtu);
@@ -219,7 +231,7 @@ void Model::send_through_tunnel(Burst &burst, const Frame &frame, const Verdict 
 	burst.stats().routed += verdict.routed;
 	transmit(burst, frame.id, path->port, APUS_FRAME_ENCAPSULATED,
 		 encapsulated(verdict.bytes, settings_, source, path->source, verdict.remote, resolution.mac, verdict.vsid,
-			      verdict.flow_id));
+			      verdict.flow_id, verdict.is_ip));
 }
 
 /// Section 7.
@@ -252,6 +264,7 @@ bool Model::may_tell(Burst &burst, std::uint32_t port)
 /// Section 3, step 7, and 3.1, step 6.
 void Model::flood(Burst &burst, const Frame &frame, const Verdict &verdict)
 {
+	const bool decapsulated = verdict.work == Verdict::Work::decapsulated;
 	std::vector<std::uint32_t> targets;  // lowest number first
 	for (const auto &[id, port] : policy_.ports)
 		if (port.vm && port.vsid == verdict.vsid && id != frame.port)
@@ -261,13 +274,13 @@ void Model::flood(Burst &burst, const Frame &frame, const Verdict &verdict)
 	// A copy has what is contiguous of the frame; anything beyond is Ethernet padding of an ARP packet.
 	const std::size_t removed = frame.bytes.size() - verdict.bytes.size();
 	Bytes copy = verdict.bytes;
-	copy.resize(std::min(copy.size(), frame.contiguous - removed));
+	copy.resize(std::min(copy.size(), decapsulated ? copy.size() : frame.contiguous - removed));
 	for (std::size_t i = 0; i + 1 < targets.size(); i++) {
 		burst.stats().generated++;
-		burst.stats().switched++;
+		(decapsulated ? burst.stats().decapsulated : burst.stats().switched)++;
 		transmit(burst, new_buffer, targets[i], APUS_FRAME_GENERATED, copy);
 	}
-	burst.stats().switched++;
+	(decapsulated ? burst.stats().decapsulated : burst.stats().switched)++;
 	transmit(burst, frame.id, targets.back(), 0, verdict.bytes);
 }
 

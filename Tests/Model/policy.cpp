@@ -62,7 +62,11 @@ int Policy::add_record(const RecordKey &key, const Record &record)
 {
 	if (has_mapped_address(key, record))
 		return APUS_ERR_ADDRESS;
-	return records.emplace(key, record).second ? 0 : APUS_ERR_DUPLICATE;
+	const auto [at, is_new] = records.emplace(key, record);
+	if (!is_new)
+		return APUS_ERR_DUPLICATE;
+	at->second.order = ++record_changes_;
+	return 0;
 }
 
 int Policy::set_record(const RecordKey &key, const Record &record)
@@ -75,6 +79,7 @@ int Policy::set_record(const RecordKey &key, const Record &record)
 	if (found->second.mac != record.mac || found->second.type != record.type)
 		return APUS_ERR_IMMUTABLE;
 	found->second = record;
+	found->second.order = ++record_changes_;
 	return 0;
 }
 
@@ -88,7 +93,8 @@ int Policy::remove_record(const RecordKey &key)
 /// Flags are for on-link routes of IPv6.
 static bool has_wrong_flags(const CustomerRouteKey &key, const CustomerRoute &route)
 {
-	return route.flags != 0 && !(key.on_link() && key.prefix.address.is_v6());
+	const bool autoconfigure = (route.flags & APUS_CUSTOMER_ROUTE_AUTOCONFIGURE) != 0;
+	return (route.flags != 0 && !(key.on_link() && key.prefix.address.is_v6())) || (autoconfigure && key.prefix.length != 64);
 }
 
 int Policy::add_customer_route(const CustomerRouteKey &key, const CustomerRoute &route)
@@ -187,6 +193,15 @@ const Record *Policy::record(Vsid vsid, Ip ip) const
 {
 	const auto found = records.find({vsid, ip});
 	return found == records.end() ? nullptr : &found->second;
+}
+
+const Record *Policy::record_of_machine(Vsid vsid, Mac mac) const
+{
+	const Record *last = nullptr;
+	for (auto at = records.lower_bound({vsid, 0}); at != records.end() && at->first.first == vsid; ++at)
+		if (at->second.mac == mac && (last == nullptr || at->second.order > last->order))
+			last = &at->second;
+	return last;
 }
 
 std::optional<std::uint32_t> Policy::vm_port(Vsid vsid, Mac mac) const

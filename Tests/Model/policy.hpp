@@ -45,6 +45,7 @@ struct Record {
 	std::uint8_t rule = APUS_RULE_ENCAP;
 	std::uint8_t type = APUS_RECORD_STATIC;
 	Ip provider_address = 0;
+	std::uint64_t order = 0;  // in which records were added or set; the policy's own
 };
 using RecordKey = std::pair<Vsid, Ip>;
 
@@ -136,6 +137,8 @@ public:
 	// What the pipeline asks.
 	const Record *record(Vsid vsid, Ip ip) const;
 	bool is_local(const Record &record) const { return provider_addresses.count(record.provider_address) != 0; }
+	/// Of the virtual subnet's records with this MAC, the one that was added or set last.
+	const Record *record_of_machine(Vsid vsid, Mac mac) const;
 	std::optional<std::uint32_t> vm_port(Vsid vsid, Mac mac) const;
 	std::optional<Guid> domain_of(Vsid vsid) const;  // the routing domain that the virtual subnet is bound to
 	std::set<Ip> gateways_of(Vsid vsid) const;
@@ -160,6 +163,7 @@ public:
 	std::set<Ip> needed_neighbours() const;
 
 private:
+	std::uint64_t record_changes_ = 0;
 	int provider_side_changed(int result);
 	std::vector<std::pair<Prefix, CustomerRoute>> v6_on_link(Vsid vsid) const;  // in that order
 	int check_provider_port(std::uint32_t id) const;

@@ -36,11 +36,15 @@ static void append_outer_ipv4(Bytes &frame, std::uint8_t tos, const Settings &se
 }
 
 Bytes encapsulated(const Bytes &inner, const Settings &settings, const ProviderAddress &source, Ip source_address, Ip remote,
-		   Mac next_hop, Vsid vsid, std::optional<std::uint8_t> its_flow_id)
+		   Mac next_hop, Vsid vsid, std::optional<std::uint8_t> its_flow_id, bool is_ip)
 {
-	const IpPacket ip = *IpPacket::parse(get16(inner, 12), inner, ethernet_size);
+	IpPacket ip;  // of what is not IP, nothing is known outside
+	ip.at = ethernet_size;
+	ip.total_length = inner.size() - ethernet_size;
+	if (is_ip)
+		ip = *IpPacket::parse(get16(inner, 12), inner, ethernet_size);
 	const std::size_t inner_size = ip.end();
-	const std::uint8_t flow = settings.flow_id_zero ? 0 : its_flow_id ? *its_flow_id : flow_id(inner, ip);
+	const std::uint8_t flow = its_flow_id ? *its_flow_id : flow_id(inner, ip);
 
 	Bytes frame = ethernet_header(next_hop, source.mac, source.vlan, remote.is_v6() ? type_ipv6 : type_ipv4);
 	if (remote.is_v6()) {
@@ -55,7 +59,7 @@ Bytes encapsulated(const Bytes &inner, const Settings &settings, const ProviderA
 	frame.resize(gre + 8);
 	put16(frame, gre, 0x2000);
 	put16(frame, gre + 2, type_bridging);
-	put32(frame, gre + 4, vsid << 8 | flow);
+	put32(frame, gre + 4, vsid << 8 | (settings.flow_id_zero ? 0 : flow));
 	frame.insert(frame.end(), inner.begin(), inner.begin() + static_cast<std::ptrdiff_t>(inner_size));
 	return frame;
 }

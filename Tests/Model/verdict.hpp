@@ -16,7 +16,7 @@ struct Verdict {
 		answer,       ///< `bytes` back to where the frame came from, in its buffer
 		reply,        ///< the same in a buffer of its own
 		consume,      ///< did its work here
-		flood         ///< `bytes` to every other vm port of the virtual subnet
+		flood         ///< `bytes` to every other vm port of the virtual subnet; `work` is counted for each
 	};
 	enum class Work { none, switched, routed, decapsulated, arp_reply, echo_reply, router_advertisement };
 
@@ -29,6 +29,7 @@ struct Verdict {
 	std::uint8_t flow_id = 0;
 	Work work = Work::none;
 	bool routed = false;  ///< the distributed router forwarded it
+	bool is_ip = true;    ///< to encapsulate: else ARP or neighbour discovery, of which nothing is known outside
 
 	static Verdict drop(Reason reason)
 	{
