@@ -272,9 +272,9 @@ void Model::flood(Burst &burst, const Frame &frame, const Verdict &verdict)
 	if (targets.empty())
 		return drop(burst, frame, verdict.reason);
 	// A copy has what is contiguous of the frame; anything beyond is Ethernet padding of an ARP packet.
-	const std::size_t removed = frame.bytes.size() - verdict.bytes.size();
+	const std::size_t removed = decapsulated ? verdict.outer : frame.bytes.size() - verdict.bytes.size();
 	Bytes copy = verdict.bytes;
-	copy.resize(std::min(copy.size(), decapsulated ? copy.size() : frame.contiguous - removed));
+	copy.resize(std::min(copy.size(), frame.contiguous - removed));
 	for (std::size_t i = 0; i + 1 < targets.size(); i++) {
 		burst.stats().generated++;
 		(decapsulated ? burst.stats().decapsulated : burst.stats().switched)++;

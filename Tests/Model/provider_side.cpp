@@ -181,7 +181,7 @@ struct Tunnelled {
 	const Settings &settings;
 	Vsid vsid;
 	Ip remote;
-	std::size_t visible;  // bytes of the inner frame
+	std::size_t outer;  // bytes of outer headers
 };
 
 /// Step 4 for one address that the machine says is its own.
@@ -234,6 +234,7 @@ Verdict hand_on(const Tunnelled &from, Bytes inner, bool is_reply, const Ip &sen
 	verdict.kind = Verdict::Kind::flood;
 	verdict.work = Verdict::Work::decapsulated;
 	verdict.reason = when_alone;
+	verdict.outer = from.outer;
 	verdict.bytes = std::move(inner);
 	verdict.vsid = from.vsid;
 	return verdict;
@@ -255,7 +256,7 @@ Verdict inner_arp(const Tunnelled &from, Bytes inner)
 
 Verdict inner_discovery(const Tunnelled &from, Bytes inner, const IpPacket &ip)
 {
-	const auto message = Discovery::parse(inner, ip, from.visible);
+	const auto message = Discovery::parse(inner, ip, 192 - from.outer);
 	const bool is_reply = message && message->type == nd_neighbour_advertisement;
 	if (!message || (!is_reply && message->type != nd_neighbour_solicitation))
 		return Verdict::drop(APUS_DROP_INNER_IP_MALFORMED);
@@ -322,7 +323,7 @@ Verdict from_provider(const Policy &policy, const Settings &settings, std::uint3
 	}
 
 	const std::uint16_t type = get16(inner, 12);
-	const Tunnelled from{policy, settings, vsid, remote, 192 - outer.payload - header};
+	const Tunnelled from{policy, settings, vsid, remote, outer.payload + header};
 	if (type == type_arp)
 		return inner_arp(from, std::move(inner));
 	if (type != type_ipv4 && type != type_ipv6)

@@ -28,6 +28,7 @@ struct Verdict {
 	Vsid vsid = 0;
 	std::uint8_t flow_id = 0;
 	Work work = Work::none;
+	std::size_t outer = 0;  ///< bytes of outer headers that were before `bytes`
 	bool routed = false;  ///< the distributed router forwarded it
 	bool is_ip = true;    ///< to encapsulate: else ARP or neighbour discovery, of which nothing is known outside
 
