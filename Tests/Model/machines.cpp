@@ -72,12 +72,14 @@ void wildcard_in_its_own_subnet(Machines &host)
 	host.add_route(gateway_subnet, {ip(10, 0, 254, 0), 24});
 	host.add_route(gateway_subnet, {any, 0}, gateway_ip);
 	host.add_record(gateway_subnet, gateway_ip, away_mac, other_pa);
-	const Bytes packet = udp(vm1_mac, away_mac, outside_ip, vm1_ip);
+	// The machine that the route names, and another one with a wildcard record.
+	host.pass(host.uplink, tunnelled_from(other_pa, udp(vm1_mac, away_mac, outside_ip, vm1_ip)), host.vm1);
+	const Bytes packet = udp(vm1_mac, stranger_mac, outside_ip, vm1_ip);
 	host.refuse(host.uplink, tunnelled_from(other_pa, packet), APUS_DROP_VSID_PA_MISMATCH);
-	host.wildcard(away_mac, other_pa, gateway_subnet);
+	host.wildcard(stranger_mac, other_pa, gateway_subnet);
 	host.pass(host.uplink, tunnelled_from(other_pa, packet), host.vm1);
 	host.refuse(host.uplink, tunnelled_from(remote_pa, packet), APUS_DROP_INNER_SOURCE_MISSING);
-	host.refuse(host.uplink, tunnelled_from(other_pa, udp(vm1_mac, away_mac, ip(10, 0, 2, 77), vm1_ip)), APUS_DROP_VSID_PA_MISMATCH);
+	host.refuse(host.uplink, tunnelled_from(other_pa, udp(vm1_mac, stranger_mac, ip(10, 0, 2, 77), vm1_ip)), APUS_DROP_VSID_PA_MISMATCH);
 }
 
 // ---- records ---------------------------------------------------------------------------------------------------------
@@ -90,7 +92,7 @@ void keys(Machines &host)
 	expect(host.put(apus_lookup_record_add, subnet1, any, vm1_mac, our_pa, APUS_RECORD_STATIC) == APUS_ERR_ADDRESS, "a static record has an address");
 	expect(host.put(apus_lookup_record_add, subnet1, nobody_ip, vm1_mac, our_pa, APUS_RECORD_L2_ONLY) == APUS_ERR_ADDRESS, "an L2Only record has none");
 	expect(host.put(apus_lookup_record_add, subnet1, nobody_ip, vm1_mac, our_pa, APUS_RECORD_GATEWAY_WILDCARD) == APUS_ERR_ADDRESS, "nor has a wildcard");
-	expect(host.put(apus_lookup_record_add, subnet1, nobody_ip, vm1_mac, our_pa, APUS_RECORD_STATIC, 4) == APUS_ERR_UNKNOWN_FIELD, "flag 4");
+	expect(host.put(apus_lookup_record_add, subnet1, nobody_ip, vm1_mac, our_pa, APUS_RECORD_STATIC, 8) == APUS_ERR_UNKNOWN_FIELD, "flag 8");
 	expect(host.put(apus_lookup_record_set, subnet1, any, away_mac, remote_pa, APUS_RECORD_GATEWAY_WILDCARD) == APUS_ERR_IMMUTABLE, "the type");
 	struct apus_lookup_record record;
 	expect(host.get(subnet1, any, away_mac, &record) == APUS_OK && record.type == APUS_RECORD_L2_ONLY, "get by MAC");
