@@ -24,6 +24,13 @@ extension Worker {
         guard let source = sourceAddress(port: route.port, nextHop: nextHop), let port = findPort(route.port) else {
             return (.providerAddressMissing, nil)
         }
+        if pa.isMulticast {
+            // Nobody is asked for the MAC of a group.
+            let way = Way(
+                route: route, port: port, source: tables.addresses[source], neighbor: none, isStatic: true,
+                mac: pa.multicastMAC)
+            return (.providerRouteMissing, way)
+        }
         guard let number = neighbor(nextHop) else { return (.neighborFailed, nil) }
         let neighbor = tables.neighbors[number]
         let isStatic = neighbor.isStatic != 0

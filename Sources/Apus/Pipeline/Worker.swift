@@ -30,7 +30,11 @@ struct Settings {
 ///
 /// A burst is in `Burst.swift`, its stages in `Parse.swift` and `Hit.swift`; how a first packet of a flow is decided in
 /// `VMSide.swift` and `ProviderSide.swift`; how decisions are applied in `Apply.swift`.
-struct Worker {
+struct Worker: ~Copyable {
+    /// An atomic has an address, and so has what contains one: calls pass the worker's address on. Without it each call of
+    /// a function that does not change the worker copies all of it, some 1300 bytes.
+    private let anchor = Atomic<UInt8>(0)
+
     let tables: Tables
     let settings: Settings
     let grace: Grace

@@ -17,6 +17,7 @@ struct Tables {
     let neighbors: VersionedTable<Neighbor>
     let peers: VersionedTable<ProviderPeer>
     let rewrites: VersionedTable<Rewrite>
+    let subnetOptions: VersionedTable<SubnetOptions>
     let domains: Domains
     let cells: Slab<NeighborCell>
     let texts: Slab<RecordTexts>
@@ -59,13 +60,15 @@ extension Tables {
         let neighbors = VersionedTable<Neighbor>(memory, key: key)
         let peers = VersionedTable<ProviderPeer>(memory, key: key)
         let rewrites = VersionedTable<Rewrite>(memory, key: key)
+        let subnetOptions = VersionedTable<SubnetOptions>(memory, key: key)
         let domains = Domains(memory, key: key)
         let cells = Slab<NeighborCell>(memory)
         let texts = Slab<RecordTexts>(memory)
         let portSlots = PortSlots(memory)
         let scopes = Scopes(memory)
         guard let ports, let members, let records, let routes, let gateways, let subnets, let remotes, let addresses,
-            let providerRoutes, let neighbors, let peers, let rewrites, let domains, let cells, let texts, let portSlots, let scopes
+            let providerRoutes, let neighbors, let peers, let rewrites, let subnetOptions, let domains, let cells,
+            let texts, let portSlots, let scopes
         else {
             ports?.destroy(memory)
             members?.destroy(memory)
@@ -79,6 +82,7 @@ extension Tables {
             neighbors?.destroy(memory)
             peers?.destroy(memory)
             rewrites?.destroy(memory)
+            subnetOptions?.destroy(memory)
             domains?.destroy(memory)
             cells?.destroy(memory)
             texts?.destroy(memory)
@@ -99,6 +103,7 @@ extension Tables {
         self.neighbors = neighbors
         self.peers = peers
         self.rewrites = rewrites
+        self.subnetOptions = subnetOptions
         self.domains = domains
         self.cells = cells
         self.texts = texts
@@ -121,6 +126,7 @@ extension Tables {
         neighbors.destroy(memory)
         peers.destroy(memory)
         rewrites.destroy(memory)
+        subnetOptions.destroy(memory)
         domains.destroy(memory)
         cells.destroy(memory)
         texts.destroy(memory)
@@ -143,6 +149,7 @@ extension Tables {
         neighbors.reclaim(memory)
         peers.reclaim(memory)
         rewrites.reclaim(memory)
+        subnetOptions.reclaim(memory)
         domains.reclaim(memory)
     }
 }
