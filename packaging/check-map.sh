@@ -6,7 +6,7 @@ set -eu
 map=$1
 shift
 case $(basename "$map" .map) in
-apus) pattern='/(version|error|address|dataplane|port|policy|provider|worker|stats|event|explain)\.h$' ;;
+apus) pattern='/(version|error|address|dataplane|port|policy|subnet|provider|worker|stats|event|explain)\.h$' ;;
 apus_dpdk) pattern='/apus_dpdk\.h$' ;;
 apus_policy) pattern='/apus_policy_file\.h$' ;;
 esac

@@ -135,7 +135,9 @@ struct Accounting {
                     ("arp_replies", totals.arp_replies), ("arp_requests", totals.arp_requests),
                     ("echo_replies", totals.echo_replies),
                     ("icmp_errors", totals.icmp_errors), ("icmp_suppressed", totals.icmp_suppressed),
-                    ("fragmented", totals.fragmented),
+                    ("fragmented", totals.fragmented), ("replicated", totals.replicated),
+                    ("learned", totals.learned), ("learn_throttled", totals.learn_throttled),
+                    ("events_lost", totals.events_lost),
                 ])
             ),
         ])

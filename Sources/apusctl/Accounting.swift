@@ -52,7 +52,8 @@ struct Accounting {
         ("flow_entries", { $0.flow_entries }), ("arp_replies", { $0.arp_replies }),
         ("arp_requests", { $0.arp_requests }), ("echo_replies", { $0.echo_replies }),
         ("icmp_errors", { $0.icmp_errors }), ("icmp_suppressed", { $0.icmp_suppressed }),
-        ("fragmented", { $0.fragmented }), ("bursts", { $0.bursts }),
+        ("fragmented", { $0.fragmented }), ("replicated", { $0.replicated }), ("learned", { $0.learned }),
+        ("learn_throttled", { $0.learn_throttled }), ("events_lost", { $0.events_lost }), ("bursts", { $0.bursts }),
     ]
 
     // MARK: - For programs

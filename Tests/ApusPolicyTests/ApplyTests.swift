@@ -90,7 +90,7 @@ import Testing
         #expect(lines.count == 4)
         let beginnings = [
             "p:5: ports[2]", "p:8: lookup_records[1]", "p:12: lookup_records[2].provider_address: 224.0.0.1",
-            "p:14: lookup_records[3].rule",
+            "p:13: lookup_records[3].provider_address: 10.1.0.1",
         ]
         for (line, beginning) in zip(lines, beginnings) { #expect(line.hasPrefix(beginning), "\(line)") }
 

@@ -52,7 +52,7 @@ import Testing
         }
     }
 
-    /// TTL and ECN changes keep a right header right and a wrong one wrong.
+    /// TTL and TOS changes keep a right header right and a wrong one wrong.
     @Test func headerFieldsOfEveryValue() {
         var memory = [UInt8](repeating: 0, count: 60)
         memory.withUnsafeMutableBufferPointer { buffer in
@@ -65,7 +65,7 @@ import Testing
                     let header = IPv4Header(bytes.advanced(by: 14))
                     header.decrementTTL()
                     if !header.hasCorrectChecksum || header.ttl != UInt8(ttl - 1) { wrong += 1 }
-                    header.setECN(UInt8(ecn))
+                    header.setTypeOfService(UInt8(ecn))
                     if !header.hasCorrectChecksum || header.typeOfService != UInt8(ecn) { wrong += 1 }
                     header.ip.store(header.checksum ^ 0x0100, at: 10)
                     header.decrementTTL()

@@ -30,7 +30,10 @@ import Testing
     private func place(
         _ cache: FlowCache<FlowKey>, _ hash: UInt64, scope: UInt32, stale: Set<Int> = []
     ) -> FlowCache<FlowKey>.Placement {
-        cache.place(hash, scope: scope, scopeOf: { self.scope(cache, $0) }, isStale: { stale.contains($0) })
+        cache.place(hash, scope: scope) { flow in
+            let index = (0...cache.mask).first { cache.state($0).address == flow.address } ?? 0
+            return stale.contains(index) ? nil : self.scope(cache, index)
+        }
     }
 
     @Test func aKeyIsFortyBytes() {

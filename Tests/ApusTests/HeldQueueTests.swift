@@ -13,7 +13,7 @@ import Testing
     private func drain(_ queue: inout HeldQueue, _ index: Int) -> [Int] {
         var link = queue.end(index)
         var numbers: [Int] = []
-        while let (frame, _) = queue.next(&link) { numbers.append(Int(frame.buffer)) }
+        while let next = queue.next(&link) { numbers.append(Int(next.frame.buffer)) }
         return numbers
     }
 
@@ -50,7 +50,7 @@ import Testing
         }
         var left: Set<Int> = []
         var link = queue.endAll()
-        while let (frame, _) = queue.next(&link) { left.insert(Int(frame.buffer)) }
+        while let next = queue.next(&link) { left.insert(Int(next.frame.buffer)) }
         #expect(left == Set(expected.flatMap(\.frames)))
         #expect(queue.count == 0)
         #expect(queue.waitingCount == 0)

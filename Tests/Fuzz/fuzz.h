@@ -168,21 +168,39 @@ static inline void check_output(const struct apus_frame *frame)
 	CHECK(data - frame->headroom == block);
 	CHECK((frame->flags & ~(uint32_t)(APUS_FRAME_ENCAPSULATED | APUS_FRAME_GENERATED)) == 0);
 	if (frame->flags & APUS_FRAME_ENCAPSULATED) {
-		size_t link = get16(data + 12) == 0x8100 ? 18 : 14;
+		const size_t link = get16(data + 12) == 0x8100 ? 18 : 14;
 		const uint8_t *ip = data + link;
-		uint32_t sum = 0;
+		const int is_ipv6 = get16(ip - 2) == 0x86dd;
+		const size_t ip_length = is_ipv6 ? 40 : 20;
+		const uint8_t *tunnel = ip + ip_length;
+		const uint8_t proto = is_ipv6 ? ip[6] : ip[9];
 
-		CHECK(frame->length >= link + 28 + 34);
-		CHECK(get16(data + link - 2) == 0x0800 && ip[0] == 0x45 && ip[9] == 47);
-		CHECK(get16(ip + 2) == frame->length - link);
-		for (unsigned int i = 0; i < 20; i += 2)
-			sum += get16(ip + i);
-		CHECK((sum & 0xffff) + (sum >> 16) == 0xffff);
-		CHECK(get16(ip + 20) == 0x2000 && get16(ip + 22) == 0x6558);
+		CHECK(frame->length >= link + ip_length + 8 + 14);
+		if (is_ipv6) {
+			CHECK(ip[0] >> 4 == 6 && get16(ip + 4) == frame->length - link - 40);
+		} else {
+			uint32_t sum = 0;
+
+			CHECK(get16(ip - 2) == 0x0800 && ip[0] == 0x45 && get16(ip + 2) == frame->length - link);
+			for (unsigned int i = 0; i < 20; i += 2)
+				sum += get16(ip + i);
+			CHECK((sum & 0xffff) + (sum >> 16) == 0xffff);
+		}
+		if (proto == 17) {
+			CHECK(get16(tunnel + 2) == 4789 && get16(tunnel + 4) == frame->length - link - ip_length);
+			CHECK(get16(tunnel + 6) == 0 && tunnel[8] == 0x08 && tunnel[15] == 0);
+		} else {
+			CHECK(proto == 47 && get16(tunnel) == 0x2000 && get16(tunnel + 2) == 0x6558);
+		}
 		CHECK((data[0] & 1) == 0 && (data[6] & 1) == 0);
-		/* the inner packet: untagged IPv4, nothing behind it */
-		CHECK(get16(ip + 40) == 0x0800 && ip[42] >> 4 == 4);
-		CHECK(get16(ip + 44) + 14u == frame->length - link - 28);
+		/* the inner frame: untagged, nothing behind an IP packet */
+		const uint8_t *inner = tunnel + (proto == 17 ? 16 : 8);
+		const size_t left = frame->length - (size_t)(inner - data) - 14;
+		const uint16_t type = get16(inner + 12);
+
+		CHECK(type != 0x8100 && type != 0x88a8);
+		CHECK(type != 0x0800 || (inner[14] >> 4 == 4 && get16(inner + 16) == left));
+		CHECK(type != 0x86dd || (inner[14] >> 4 == 6 && get16(inner + 18) + 40u == left));
 	}
 }
 

@@ -278,7 +278,8 @@ def canaries(directory: Path) -> list[tuple[str, Callable[[], str]]]:
 def gates(lib: Path) -> list[Callable[[], str]]:
     include = ROOT / "include/apus"
     core = [include / f"{name}.h" for name in
-            ("version", "error", "address", "dataplane", "port", "policy", "provider", "worker", "stats", "explain")]
+            ("version", "error", "address", "dataplane", "port", "policy", "subnet", "provider", "worker", "stats",
+             "event", "explain")]
     libraries = {
         "libapus.so": (core, re.compile(r"libc\.so\.6")),
         "libapus_dpdk.so": ([include / "apus_dpdk.h"], re.compile(r"libc\.so\.6|ld-linux.*|libapus\.so\..*|librte_.*")),

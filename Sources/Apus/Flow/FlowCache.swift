@@ -118,32 +118,33 @@ struct FlowCache<Key: FlowIdentity> {
         case suppressed
     }
 
-    /// Where a new flow of tenant `scope` goes. `scopeOf` and `isStale` look at the entry's transposition.
-    func place(_ hash: UInt64, scope: UInt32, scopeOf: (Int) -> UInt32, isStale: (Int) -> Bool) -> Placement {
+    /// Where a new flow of tenant `scope` goes. `look` says of the flow in an entry which tenant's it is, nil if it is stale.
+    func place(_ hash: UInt64, scope: UInt32, look: (Ref<FlowState>) -> UInt32?) -> Placement {
+        // Start at a line that differs from flow to flow, so that equals are displaced evenly; but free lines are taken in
+        // their order.
+        var free = Self.ways
+        var stale: Int?
+        var victim = 0
+        var largest: UInt32?
         var number = 0
         while number < Self.ways {
-            if entries[line(hash, number)].state.isFree { return .free(line(hash, number)) }
+            let way = (number &+ (hash &>> 60).int) & 7
+            let index = line(hash, way)
+            let flow = state(index)
+            if flow.value.isFree {
+                free = min(free, way)
+            } else if let owner = look(flow) {
+                let size = share(owner)
+                if size > largest ?? 0 || largest == nil { (victim, largest) = (index, size) }
+            } else if stale == nil {
+                stale = index
+            }
             number &+= 1
         }
-        number = 0
-        while number < Self.ways {
-            if isStale(line(hash, number)) { return .stale(line(hash, number)) }
-            number &+= 1
-        }
-        // Start at a line that differs from flow to flow, so that equals are displaced evenly.
-        let first = (hash &>> 60).int
-        var victim = line(hash, first & 7)
-        var largest = share(scopeOf(victim))
-        number = 1
-        while number < Self.ways {
-            let index = line(hash, (first &+ number) & 7)
-            let size = share(scopeOf(index))
-            if size > largest { (victim, largest) = (index, size) }
-            number &+= 1
-        }
-        if largest >= share(scope) { return .evict(victim) }
-        // The newcomer's tenant already holds more than any of these.
-        return .suppressed
+        if free < Self.ways { return .free(line(hash, free)) }
+        if let stale { return .stale(stale) }
+        // A newcomer whose tenant already holds more than any of these is not remembered.
+        return largest ?? 0 >= share(scope) ? .evict(victim) : .suppressed
     }
 
     private func share(_ scope: UInt32) -> UInt32 { shares[Self.bucket(scope)] }

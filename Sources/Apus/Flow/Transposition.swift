@@ -20,6 +20,10 @@ struct Transposition {
         case rewrite
         /// For a gateway address: each packet is looked at (echo requests are answered).
         case gateway
+        /// For all machines of the virtual subnet: each packet is copied.
+        case copyOut
+        /// The same, from another host; never remembered.
+        case copyIn
     }
 
     /// What differs from NVGRE over IPv4 around IPv4, as a set.

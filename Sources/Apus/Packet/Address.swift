@@ -46,6 +46,10 @@ struct IPAddress: BitwiseCopyable, Equatable {
     /// The same for an address that stood in an IPv6 header: the form that IPv4 has here is nobody's there.
     @inline(__always)
     var isUnicastIPv6: Bool { high &>> 56 != 0xFF && (high != 0 || (low > 1 && !isV4)) }
+    /// 224/4 or ff00::/8.
+    @inline(__always) var isMulticast: Bool { isV4 ? v4 &>> 28 == 14 : high &>> 56 == 0xFF }
+    /// What stands for no multicast group.
+    static var noGroup: IPAddress { IPAddress(v4: 0) }
     /// fe80::/10 (RFC 4291 section 2.5.6).
     @inline(__always) var isLinkLocal: Bool { high &>> 54 == 0x3FA }
 

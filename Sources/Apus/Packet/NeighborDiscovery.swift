@@ -139,8 +139,10 @@ extension IPAddress {
     var solicitedNode: IPAddress { IPAddress(high: 0xFF02 &<< 48, low: 0x1_FF00_0000 | low & 0xFF_FFFF) }
     var isSolicitedNode: Bool { high == 0xFF02 &<< 48 && low &>> 24 == 0x1FF }
 
-    /// The Ethernet address of this multicast address (RFC 2464 section 7).
-    var multicastMAC: MACAddress { MACAddress(0x3333_0000_0000 | low & 0xFFFF_FFFF) }
+    /// The Ethernet address of this multicast address (RFC 1112 section 6.4, RFC 2464 section 7).
+    var multicastMAC: MACAddress {
+        MACAddress(isV4 ? 0x0100_5E00_0000 | low & 0x7F_FFFF : 0x3333_0000_0000 | low & 0xFFFF_FFFF)
+    }
 
     /// The link-local address with the modified EUI-64 of `mac` (RFC 4291 appendix A).
     static func linkLocal(_ mac: MACAddress) -> IPAddress {

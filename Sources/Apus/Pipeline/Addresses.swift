@@ -53,6 +53,7 @@ extension Worker {
     private mutating func forgetDecisions() {
         forgetAllFlows()
         replacements &+= 1
+        neighborEpoch &+= 1  // and the tunnels
         heldFloor = ~floor
     }
 

@@ -239,6 +239,8 @@ extension Worker {
         case .deliver: reason = transposition.deliver(&sent)
         case .drop: reason = transposition.refusal(of: frame)
         case .gateway: return processForGateway(frame)
+        case .copyOut: return copyOut(frame)
+        case .copyIn: return copyIn(frame, transposition)
         }
         finish(transposition, frame, sent, reason)
     }

@@ -69,13 +69,10 @@ extension Worker {
             forget(present, in: cache)
             index = present
         } else {
-            let placement = cache.place(
-                hash, scope: scope,
-                scopeOf: { transpositions[cache.state($0).value.transposition].scope },
-                isStale: {
-                    let flow = cache.state($0)
-                    return !isCurrent(flow.value, transpositions.place(of: flow.value.transposition))
-                })
+            let placement = cache.place(hash, scope: scope) { flow in
+                let transposition = transpositions.place(of: flow.value.transposition)
+                return isCurrent(flow.value, transposition) ? transposition.value.scope : nil
+            }
             switch placement {
             case .free(let free): index = free
             case .stale(let stale):

@@ -2,7 +2,7 @@
 
 import CApus
 
-// The control messages of [MS-NVGREE], from one host to another inside the tunnel: docs/pipeline.md 4.3. They are reported and never
+// The control messages of [MS-NVGREE], from one host to another inside the tunnel: docs/pipeline.md 4.4. They are reported and never
 // acted upon: nothing says that they are true.
 
 extension Worker {
@@ -103,7 +103,7 @@ extension Worker {
     mutating func sendUnreachable(about frame: Frame) {
         guard trace == nil, let outer = outerPacket(frame), !outer.isVXLAN, outer.vsid != 0 else { return }
         let header = tunnel(of: frame).1
-        if controlKind(frame, outer, from: header.source) != nil { return }
+        if header.destination.isMulticast || controlKind(frame, outer, from: header.source) != nil { return }
         let target = CopyTarget(pa: header.source, vsid: outer.vsid, isControl: true)
         guard let source = tunnelSource(to: target) else { return }
         if !mayTell(frame.port) { return counters.add(.icmpSuppressed) }

@@ -24,6 +24,13 @@ extension Worker {
         guard let source = sourceAddress(port: route.port, nextHop: nextHop), let port = findPort(route.port) else {
             return (.providerAddressMissing, nil)
         }
+        if pa.isMulticast {
+            // Nobody is asked for the MAC of a group.
+            let way = Way(
+                route: route, port: port, source: tables.addresses[source], neighbor: none, isStatic: true,
+                mac: pa.multicastMAC)
+            return (.providerRouteMissing, way)
+        }
         guard let number = neighbor(nextHop) else { return (.neighborFailed, nil) }
         let neighbor = tables.neighbors[number]
         let isStatic = neighbor.isStatic != 0
@@ -35,10 +42,17 @@ extension Worker {
 
     /// Complete `scratch`, an encapsulation whose inner side is decided, with the way to the provider address.
     func decideEncapsulation(to pa: IPAddress, vsid: UInt32) -> Decision {
+        let key = TunnelCache.Key(
+            pa: pa, vsid: vsid, isIPv6: scratch.value.variant.has(Transposition.Variant.ipv6),
+            era: (version &>> 32).u32, floor: floor, neighborEpoch: neighborEpoch)
+        // Who wants to know why looks at everything.
+        if trace == nil, tunnels.fill(scratch, key) { return .flow }
         let (reason, found) = way(to: pa)
         guard let way = found else { return failEncapsulation(reason) }
         writeTemplate(way, pa, vsid)
-        return way.mac == nil ? .unresolved(way.neighbor) : .flow
+        if way.mac == nil { return .unresolved(way.neighbor) }
+        tunnels.remember(scratch, key)
+        return .flow
     }
 
     /// Where `scratch` leaves, and how large packets may be: `overhead` is what of `mtu` the customer's packet does not get.

@@ -19,7 +19,7 @@ extension Worker {
     enum ICMPError {
         case timeExceeded
         case tooBig
-        /// To another host: section 4.3.
+        /// To another host: section 4.4.
         case unreachable
 
         /// Type and code, as the upper half of a word.
@@ -39,7 +39,7 @@ extension Worker {
         }
     }
 
-    /// RFC 792, RFC 4443; when not to: RFC 1812 section 4.3.2.7, RFC 4443 section 2.4.
+    /// RFC 792, RFC 4443; when not to: RFC 1812 section 4.4.2.7, RFC 4443 section 2.4.
     private mutating func sendError(to frame: Frame, _ error: ICMPError, mtu: UInt16) {
         let packet = IPPacket(in: frame.bytes)
         let sender = frame.bytes.mac(Ethernet.source)
@@ -73,7 +73,7 @@ extension Worker {
     func writeIPv4(
         _ error: ICMPError, _ mtu: UInt16, _ quoted: Int, _ ip: Bytes, from source: UInt32, to destination: UInt32
     ) {
-        ip.store(UInt32(0x45C0_0000) | (28 &+ quoted).u32, at: 0)  // precedence 6: RFC 1812 section 4.3.2.5
+        ip.store(UInt32(0x45C0_0000) | (28 &+ quoted).u32, at: 0)  // precedence 6: RFC 1812 section 4.4.2.5
         ip.store(UInt32(0x0000_4000), at: 4)
         ip.store(UInt32(0x8001_0000), at: 8)
         ip.store(source, at: 12)
@@ -100,7 +100,7 @@ extension Worker {
     /// IP and ICMP.
     static var headersIPv4: Int { 28 }
     static var headersIPv6: Int { 48 }
-    /// Of the packet that could not be delivered: the error has 576 bytes then (RFC 1812 section 4.3.2.3), or 1280 (RFC 4443
+    /// Of the packet that could not be delivered: the error has 576 bytes then (RFC 1812 section 4.4.2.3), or 1280 (RFC 4443
     /// section 2.4 c).
     static var quotedMaximumIPv4: Int { 548 }
     static var quotedMaximumIPv6: Int { 1232 }

@@ -7,7 +7,7 @@ import CApusIntrinsics
 
 extension Worker {
     @inline(__always)
-    func lookUp(_ count: Int) {
+    mutating func lookUp(_ count: Int) {
         let (staged, cache, wideCache, transpositions) = (staged, cache, wideCache, transpositions)
         var i = 0
         while i < count {

@@ -105,6 +105,12 @@ extension Worker {
             || findRecord(vsid, mac, special: false, { tables.records[$0].pa == pa }) != nil
     }
 
+    /// Is there a record of (V, MAC) that is local?
+    func isLocalMachine(_ vsid: UInt32, _ mac: MACAddress) -> Bool {
+        findRecord(vsid, mac, special: true, { isLocal(tables.records[$0].pa) }) != nil
+            || findRecord(vsid, mac, special: false, { isLocal(tables.records[$0].pa) }) != nil
+    }
+
     /// May the machine behind a vm port send packets of others: has it a local wildcard record of the family of `source`?
     func isForwarder(_ vsid: UInt32, _ mac: MACAddress, for source: IPAddress) -> Bool {
         forwardingRecord(vsid, mac, for: source).map { isLocal(tables.records[$0].pa) } ?? false

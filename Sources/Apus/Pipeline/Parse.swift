@@ -8,7 +8,7 @@ extension Worker {
     /// Count what came in. Make the key of every packet that the flow cache is for and have its cache line fetched; leave
     /// every other one to the slow path, which looks at it step by step and names what is wrong.
     @inline(__always)
-    func parse(_ frames: Ref<Frame>, _ count: Int) {
+    mutating func parse(_ frames: Ref<Frame>, _ count: Int) {
         let (staged, cache, hashKey) = (staged, cache, tables.key)
         var source = Source(frames[0].port, tables.portSlots, at: 0)
         var i = 0
@@ -49,7 +49,7 @@ extension Worker {
     }
 
     @inline(never)
-    private func change(_ source: inout Source, to port: UInt32, at index: Int) {
+    private mutating func change(_ source: inout Source, to port: UInt32, at index: Int) {
         counters.add(.receivedBytes, source.bytes)
         if source.kind != 0 {
             portCounters.add(source.port, .received, (index &- source.first).u64)
@@ -68,7 +68,7 @@ extension Worker {
     /// Make the key of a packet that the flow cache is for. IPv4 in NVGRE over IPv4 stays in the loop; the rest leaves it, so
     /// that the loop keeps its registers.
     @inline(__always)
-    private func stage(
+    private mutating func stage(
         _ frame: Frame, _ kind: UInt8, _ packet: Ref<Staged>, _ cache: FlowCache<FlowKey>,
         _ hashKey: Ref<apus_hash_key>
     ) {
@@ -97,7 +97,7 @@ extension Worker {
     }
 
     @inline(never)
-    private func stageTunnel(_ frame: Frame, _ packet: Ref<Staged>) {
+    private mutating func stageTunnel(_ frame: Frame, _ packet: Ref<Staged>) {
         if let outer = outerPacket(frame) {
             stageProvider(frame, outer, packet)
         } else if hasRewrites {
@@ -107,7 +107,7 @@ extension Worker {
 
     /// The key of an untagged, well-formed IP packet from a vm port that is not for the library itself.
     @inline(never) @discardableResult
-    func stageVM(_ frame: Frame, _ packet: Ref<Staged>) -> Bool {
+    mutating func stageVM(_ frame: Frame, _ packet: Ref<Staged>) -> Bool {
         let bytes = frame.bytes
         let available = frame.length.int &- Ethernet.headerLength
         packet.value.outerIdentity = 0
@@ -130,7 +130,7 @@ extension Worker {
 
     /// The key of a packet whose inner frame is an untagged, well-formed IP packet that may come through a tunnel.
     @discardableResult
-    func stageProvider(_ frame: Frame, _ outer: OuterPacket, _ packet: Ref<Staged>) -> Bool {
+    mutating func stageProvider(_ frame: Frame, _ outer: OuterPacket, _ packet: Ref<Staged>) -> Bool {
         let inner = frame.bytes.advanced(by: outer.innerOffset)
         let available = outer.innerLength &- Ethernet.headerLength
         let ip = frame.bytes.advanced(by: outer.linkLength)

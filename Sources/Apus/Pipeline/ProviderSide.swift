@@ -300,7 +300,8 @@ extension Worker {
                 if isControlMessage(frame, outer, from: header.source) { return processControlMessage(frame) }
                 return processTunnelledDiscovery(frame, outer, from: header.source)
             }
-            return drop(frame, isIP ? .innerIPMalformed : .innerEtherType)
+            if isIP { return drop(frame, .innerIPMalformed) }
+            return processTunnelledOther(frame, outer, from: header.source, to: header.destination)
         }
         let decision = decideProvider(frame, outer)
         if case .control = decision { return processControlMessage(frame) }
@@ -337,10 +338,20 @@ extension Worker {
     /// Step 4.
     private func outerRefusal(_ frame: Frame, _ destination: IPAddress, _ vlan: UInt16) -> DropReason? {
         guard let number = usableAddress(destination), tables.addresses[number].port == frame.port else {
-            return .outerNotOurs
+            return isGroup(destination) ? groupRefusal(frame, destination, vlan) : .outerNotOurs
         }
         if tables.addresses[number].vlan != vlan { return .outerVLAN }
         return tables.addresses[number].mac == frame.bytes.mac(Ethernet.destination) ? nil : .outerMAC
+    }
+
+    /// The same for a multicast group.
+    private func groupRefusal(_ frame: Frame, _ group: IPAddress, _ vlan: UInt16) -> DropReason? {
+        let number = tables.addresses.findSecondary(ProviderAddress.hash(tables.key, port: frame.port), at: version) {
+            let address = tables.addresses[$0]
+            return address.port == frame.port && address.vlan == vlan && address.address.isV4 == group.isV4
+        }
+        if number == nil { return .outerVLAN }
+        return group.multicastMAC == frame.bytes.mac(Ethernet.destination) ? nil : .outerMAC
     }
 
     /// Steps 8 and 9.
@@ -349,7 +360,10 @@ extension Worker {
         if outer.hasDraftKey, outer.key &>> 24 != 0 { return .keyLayout }
         let isReserved =
             !settings.acceptsReservedVSIDs && (outer.vsid < APUS_VSID_MIN || outer.vsid > APUS_VSID_MAX)
-        if !isReserved, subnet(outer.vsid) != nil { return nil }
+        if !isReserved, subnet(outer.vsid) != nil {
+            if !header.destination.isMulticast { return nil }
+            return subnetOptions(outer.vsid)?.group == header.destination ? nil : .outerNotOurs
+        }
         let other = outer.hasDraftKey ? outer.key &>> 8 : outer.key & 0xFF_FFFF
         if !outer.isVXLAN, other != 0, hosts(header.source, vsid: other) { return .keyLayout }
         return isReserved ? .vsidReserved : .vsidUnknown
@@ -387,6 +401,11 @@ extension Worker {
 
         let bytes = frame.bytes.advanced(by: outer.innerOffset)
         let destinationMAC = bytes.mac(Ethernet.destination)
+        if destinationMAC.isGroup,
+            let decision = decideGroup(packet, bytes.mac(Ethernet.source), at: pa, outer, scope)
+        {
+            return decision
+        }
         if destinationMAC.isGroup || !packet.hasUnicastDestination { return dropPacket(.innerNotUnicast) }
         if !packet.hasUnicastSource { return dropPacket(.innerIPMalformed) }
 

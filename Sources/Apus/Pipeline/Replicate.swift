@@ -56,6 +56,14 @@ extension Worker {
         }
     }
 
+    /// One copy for the multicast group of a virtual subnet.
+    mutating func copyToGroup(_ frame: Frame, _ length: Int, _ options: SubnetOptions) {
+        counters.add(.generated)
+        guard let copy = buffers.allocate(length) else { return counters.addDrop(.noBuffer) }
+        copy.bytes.copy(length, from: frame.bytes)
+        sendCopy(copy, CopyTarget(pa: options.group, vsid: options.vsid))
+    }
+
     /// Encapsulate a copy, or let it wait.
     mutating func sendCopy(_ copy: Frame, _ target: CopyTarget) {
         var sent = copy
@@ -162,7 +170,7 @@ extension Worker {
         process(statement, frame, outer.vsid, from: pa, orDrop: .ndUnanswered)
     }
 
-    private func inner(of original: Frame, _ outer: OuterPacket) -> Frame {
+    func inner(of original: Frame, _ outer: OuterPacket) -> Frame {
         var frame = original
         frame.pop(outer.innerOffset)
         frame.length = outer.innerLength.u32
@@ -192,7 +200,7 @@ extension Worker {
         deliverDecapsulated(frame, copiesTo: count)
     }
 
-    private mutating func deliverDecapsulated(_ frame: Frame, _ vsid: UInt32, _ mac: MACAddress) {
+    mutating func deliverDecapsulated(_ frame: Frame, _ vsid: UInt32, _ mac: MACAddress) {
         guard let egress = vmPort(vsid, mac) else { return drop(frame, .noLocalPort) }
         emitDecapsulated(frame, to: egress)
     }
@@ -204,7 +212,7 @@ extension Worker {
     }
 
     /// To the first `count` of `members`, the frame itself to the last of them.
-    private mutating func deliverDecapsulated(_ frame: Frame, copiesTo count: Int) {
+    mutating func deliverDecapsulated(_ frame: Frame, copiesTo count: Int) {
         var i = 0
         while i < count &- 1 {
             if let copy = makeCopy(of: frame), emitMade(copy, to: members[i]) { counters.add(.decapsulated) }

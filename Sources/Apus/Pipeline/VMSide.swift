@@ -11,7 +11,7 @@ extension Worker {
         guard removeTags(&frame) else { return drop(original, .frameInvalid) }
         let etherType = frame.bytes.u16(Ethernet.etherType)
         if etherType == Ethernet.arp { return processARP(frame, port) }
-        guard etherType == Ethernet.ipv4 || etherType == Ethernet.ipv6 else { return drop(frame, .etherType) }
+        guard etherType == Ethernet.ipv4 || etherType == Ethernet.ipv6 else { return processOther(frame, port) }
         guard stageVM(frame, single) else {
             // Malformed, or neighbour discovery.
             let available = frame.length.int &- Ethernet.headerLength
@@ -57,6 +57,7 @@ extension Worker {
 
         if !port.isTrusted, sourceMAC != port.mac { return dropFlow(.sourceMAC, scope) }
         if port.hasDHCPGuard, isFromDHCPServer(frame, packet) { return dropFlow(.dhcpGuard, scope) }
+        if destinationMAC.isGroup, let decision = decideGroup(packet, sourceMAC, from: port, scope) { return decision }
         if destinationMAC.isGroup || !packet.hasUnicastDestination { return dropFlow(.notUnicast, scope) }
         if !packet.hasUnicastSource { return dropFlow(.ipMalformed, scope) }
 
@@ -78,7 +79,7 @@ extension Worker {
     }
 
     /// Step 6, and whether the packet may leave the virtual subnet or the host.
-    private func checkSource(
+    func checkSource(
         _ ca: IPAddress, _ mac: MACAddress, _ port: Port
     ) -> (isKnown: Bool, refusal: DropReason?) {
         let source = record(port.vsid, ca)

@@ -31,7 +31,11 @@ struct Settings {
 ///
 /// A burst is in `Burst.swift`, its stages in `Parse.swift` and `Hit.swift`; how a first packet of a flow is decided in
 /// `VMSide.swift` and `ProviderSide.swift`; how decisions are applied in `Apply.swift`.
-struct Worker {
+struct Worker: ~Copyable {
+    /// An atomic has an address, and so has what contains one: calls pass the worker's address on. Without it each call of
+    /// a function that does not change the worker copies all of it, some 1300 bytes.
+    private let anchor = Atomic<UInt8>(0)
+
     let tables: Tables
     let settings: Settings
     let grace: Grace
@@ -44,6 +48,7 @@ struct Worker {
     /// All others.
     var wideCache: FlowCache<WideFlowKey>
     var transpositions: TranspositionTable
+    let tunnels: TunnelCache
     var held: HeldQueue
     /// The packets of a chunk, and one that is looked at by itself.
     let staged: Ref<Staged>
@@ -159,6 +164,7 @@ extension Worker {
         let cache = FlowCache<FlowKey>(memory, capacity: flowCapacity)
         let wideCache = FlowCache<WideFlowKey>(memory, capacity: wideFlowCapacity)
         let transpositions = TranspositionTable(memory, capacity: max(64, min(max(flowCapacity, wideFlowCapacity), 65536)), key: tables.key)
+        let tunnels = TunnelCache(memory)
         let held = HeldQueue(memory, capacity: heldCapacity)
         let staged = memory.value.allocateZeroed(Staged.self, count: Self.chunk &+ 1, alignment: 64)
         let releases = memory.value.allocateZeroed(UInt.self, count: Self.releaseBatch)
@@ -169,7 +175,7 @@ extension Worker {
         let members = memory.value.allocateZeroed(UInt32.self, count: PortSlots.count)
         let scratch = memory.value.allocateZeroed(Transposition.self, count: 1, alignment: 64)
         let nowhere = Ref<Frame>(address: 64)
-        guard let counters, let portCounters, let cache, let wideCache, let transpositions, let held, let staged, let releases,
+        guard let counters, let portCounters, let cache, let wideCache, let transpositions, let tunnels, let held, let staged, let releases,
             let errorTimes, let copyTimes, let learnTimes, let events, let members, let scratch, let nowhere
         else {
             counters?.destroy(memory)
@@ -177,6 +183,7 @@ extension Worker {
             cache?.destroy(memory)
             wideCache?.destroy(memory)
             transpositions?.destroy(memory)
+            tunnels?.destroy(memory)
             held?.destroy(memory)
             if let staged { memory.value.release(staged, count: Self.chunk &+ 1) }
             if let releases { memory.value.release(releases, count: Self.releaseBatch) }
@@ -198,6 +205,7 @@ extension Worker {
         self.cache = cache
         self.wideCache = wideCache
         self.transpositions = transpositions
+        self.tunnels = tunnels
         self.held = held
         self.staged = staged
         self.releases = releases
@@ -217,6 +225,7 @@ extension Worker {
         cache.destroy(memory)
         wideCache.destroy(memory)
         transpositions.destroy(memory)
+        tunnels.destroy(memory)
         held.destroy(memory)
         memory.value.release(staged, count: Self.chunk &+ 1)
         memory.value.release(releases, count: Self.releaseBatch)

@@ -19,6 +19,7 @@ struct JournalEntry {
 
     enum Table: UInt8 {
         case ports, members, records, routes, gateways, subnets, remotes, addresses, providerRoutes, neighbors, peers, rewrites
+        case subnetOptions
         /// For `touched`: `number` is a scope, or `none` for everything.
         case scopes
     }

@@ -233,6 +233,41 @@ struct VirtualSubnet: Versionable {
     }
 }
 
+/// What a virtual subnet carries beside unicast IP (subnet.h). Index: VSID. Chain: the multicast group.
+struct SubnetOptions: Versionable {
+    var vsid: UInt32
+    var flags: UInt32
+    /// The unspecified address: none.
+    var group: IPAddress
+    /// Copies per second.
+    var rate: UInt32
+
+    static var broadcast: UInt32 { APUS_SUBNET_BROADCAST }
+    static var allowNonIP: UInt32 { APUS_SUBNET_ALLOW_NON_IP }
+    static var defaultRate: UInt32 { 10_000 }
+
+    var carriesBroadcast: Bool { flags & Self.broadcast != 0 }
+    var carriesNonIP: Bool { flags & Self.allowNonIP != 0 }
+    var hasGroup: Bool { !group.isUnspecified }
+
+    static var hasSecondaryIndex: Bool { false }
+    func primaryHash(_ key: Ref<apus_hash_key>) -> UInt64 { Self.hash(key, vsid) }
+    func secondaryHash(_ key: Ref<apus_hash_key>) -> UInt64 { 0 }
+
+    static var hasChain: Bool { true }
+    func chainHash(_ key: Ref<apus_hash_key>) -> UInt64 { Self.hash(key, group: group) }
+    func isInChain(of other: SubnetOptions) -> Bool { group == other.group }
+
+    @inline(__always)
+    static func hash(_ key: Ref<apus_hash_key>, _ vsid: UInt32) -> UInt64 {
+        unsafe apus_hash_words(vsid.u64, 0, 21, 0, key.pointer)
+    }
+    @inline(__always)
+    static func hash(_ key: Ref<apus_hash_key>, group: IPAddress) -> UInt64 {
+        unsafe apus_hash_words(group.high, group.low, 22, 0, key.pointer)
+    }
+}
+
 /// That a provider address hosts something of a virtual subnet; with VSID 0, of any. Index: (VSID, PA). Chain: VSID, in the
 /// order of addresses.
 struct RemoteAddress: Versionable {

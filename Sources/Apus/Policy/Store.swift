@@ -254,6 +254,7 @@ struct Store: ~Copyable {
         case .neighbors: tables.neighbors.unlink(entry.number)
         case .peers: tables.peers.unlink(entry.number)
         case .rewrites: tables.rewrites.unlink(entry.number)
+        case .subnetOptions: tables.subnetOptions.unlink(entry.number)
         case .scopes: break
         }
         limbo.append(entry)
@@ -273,6 +274,7 @@ struct Store: ~Copyable {
         case .neighbors: tables.neighbors.revive(entry.number)
         case .peers: tables.peers.revive(entry.number)
         case .rewrites: tables.rewrites.revive(entry.number)
+        case .subnetOptions: tables.subnetOptions.revive(entry.number)
         case .scopes: break
         }
     }
@@ -293,6 +295,7 @@ struct Store: ~Copyable {
         case .neighbors: recycleNeighbor(number)
         case .peers: recyclePeer(number)
         case .rewrites: recycleRewrite(number)
+        case .subnetOptions: tables.subnetOptions.recycle(number)
         case .scopes: break
         }
     }

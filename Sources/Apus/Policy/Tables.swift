@@ -17,6 +17,7 @@ struct Tables {
     let neighbors: VersionedTable<Neighbor>
     let peers: VersionedTable<ProviderPeer>
     let rewrites: VersionedTable<Rewrite>
+    let subnetOptions: VersionedTable<SubnetOptions>
     let domains: Domains
     let cells: Slab<NeighborCell>
     let addressCells: Slab<AddressCell>
@@ -62,6 +63,7 @@ extension Tables {
         let neighbors = VersionedTable<Neighbor>(memory, key: key)
         let peers = VersionedTable<ProviderPeer>(memory, key: key)
         let rewrites = VersionedTable<Rewrite>(memory, key: key)
+        let subnetOptions = VersionedTable<SubnetOptions>(memory, key: key)
         let domains = Domains(memory, key: key)
         let cells = Slab<NeighborCell>(memory)
         let addressCells = Slab<AddressCell>(memory)
@@ -69,7 +71,7 @@ extension Tables {
         let portSlots = PortSlots(memory)
         let scopes = Scopes(memory)
         guard let ports, let members, let records, let routes, let gateways, let subnets, let remotes, let addresses,
-            let providerRoutes, let neighbors, let peers, let rewrites, let domains, let cells,
+            let providerRoutes, let neighbors, let peers, let rewrites, let subnetOptions, let domains, let cells,
             let addressCells, let texts, let portSlots, let scopes
         else {
             ports?.destroy(memory)
@@ -84,6 +86,7 @@ extension Tables {
             neighbors?.destroy(memory)
             peers?.destroy(memory)
             rewrites?.destroy(memory)
+            subnetOptions?.destroy(memory)
             domains?.destroy(memory)
             cells?.destroy(memory)
             addressCells?.destroy(memory)
@@ -105,6 +108,7 @@ extension Tables {
         self.neighbors = neighbors
         self.peers = peers
         self.rewrites = rewrites
+        self.subnetOptions = subnetOptions
         self.domains = domains
         self.cells = cells
         self.addressCells = addressCells
@@ -128,6 +132,7 @@ extension Tables {
         neighbors.destroy(memory)
         peers.destroy(memory)
         rewrites.destroy(memory)
+        subnetOptions.destroy(memory)
         domains.destroy(memory)
         cells.destroy(memory)
         addressCells.destroy(memory)
@@ -151,6 +156,7 @@ extension Tables {
         neighbors.reclaim(memory)
         peers.reclaim(memory)
         rewrites.reclaim(memory)
+        subnetOptions.reclaim(memory)
         domains.reclaim(memory)
     }
 }
