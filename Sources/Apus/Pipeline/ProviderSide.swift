@@ -348,7 +348,7 @@ extension Worker {
     private func groupRefusal(_ frame: Frame, _ group: IPAddress, _ vlan: UInt16) -> DropReason? {
         let number = tables.addresses.findSecondary(ProviderAddress.hash(tables.key, port: frame.port), at: version) {
             let address = tables.addresses[$0]
-            return address.port == frame.port && address.vlan == vlan && address.address.isV4 == group.isV4
+            return address.port == frame.port && address.vlan == vlan && address.address.isV4 == group.isV4 && isUsable($0)
         }
         if number == nil { return .outerVLAN }
         return group.multicastMAC == frame.bytes.mac(Ethernet.destination) ? nil : .outerMAC
