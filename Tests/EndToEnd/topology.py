@@ -367,10 +367,10 @@ class Lab:
         run("ip", "-netns", fabric, "link", "add", FABRIC, "type", "bridge", "stp_state", "0", "mcast_snooping", "0")
         run("ip", "-netns", fabric, "link", "set", FABRIC, "up")
 
-    def attach(self, namespace: str, port: str, interface: str) -> None:
+    def attach(self, namespace: str, port: str, interface: str, *, ipv6: bool = False) -> None:
         """Create a namespace whose interface is connected to the bridge by a cable; `port` is the bridge's end."""
         fabric = self.namespace(FABRIC)
-        add_namespace(namespace, self.cleanup)
+        add_namespace(namespace, self.cleanup, ipv6=ipv6)
         cable = ("link", "add", port, "netns", fabric, "type", "veth", "peer", "name", interface, "netns", namespace)
         run("ip", *cable)
         for where, name in ((fabric, port), (namespace, interface)):
