@@ -612,6 +612,166 @@ def random_ingress(apus: Apus, choose: random.Random, count: int) -> None:
                 equal((row["ip.dst"][0], row["ip.checksum.status"][0]), (machine.ip, "1"), f"tshark: a frame to {port}")
 
 
+# ---- neighbour discovery, router advertisements, ICMPv6 errors ----------------------------------------------------
+
+ALL_NODES = "ff02::1"
+
+
+def solicited(target: str) -> tuple[str, str]:
+    """The group in which an address is asked for (RFC 4291 section 2.7.1), and the group's MAC (RFC 2464 section 7)."""
+    end = ip_address(target).packed[13:]
+    return str(IPv6Address(ip_address("ff02::1:ff00:0").packed[:13] + end)), "33:33:ff:" + end.hex(":")
+
+
+def local_address(mac: str) -> str:
+    """RFC 4291 appendix A."""
+    data = bytes.fromhex(mac.replace(":", ""))
+    return str(IPv6Address(b"\xfe\x80" + bytes(6) + bytes([data[0] ^ 2]) + data[1:3] + b"\xff\xfe" + data[3:]))
+
+
+def neighbour_answer(target: str, mac: str, asker: str, asker_mac: str, is_router: bool) -> Packet:
+    """What scapy would answer (RFC 4861 section 7.2.4)."""
+    is_probe = asker == "::"
+    return (Ether(dst=asker_mac, src=mac) / IPv6(src=target, dst=ALL_NODES if is_probe else asker, hlim=255)
+            / ICMPv6ND_NA(tgt=target, R=is_router, S=not is_probe, O=1) / ICMPv6NDOptDstLLAddr(lladdr=mac))
+
+
+def discovery(apus: Apus) -> None:
+    """Every machine asks for every address, in the three ways in which a machine asks."""
+    frames, expected, drops = [], {machine.port: {} for machine in HERE}, 0
+    routers = {6000: ["2001:db8:1::1", "2001:db8:9::1", ROUTER_LOCAL], 6001: ["2001:db8:2::1", ROUTER_LOCAL]}
+    for machine in (m for m in HERE if m.family == 6):
+        known = {other.ip: other.mac for other in HERE + THERE if other.vsid == machine.vsid and other.family == 6}
+        known |= dict.fromkeys(routers[machine.vsid], ROUTER)
+        for target, mac in known.items():
+            group, group_mac = solicited(target)
+            for source, to, option in (
+                (machine.ip, group, True), (local_address(machine.mac), target, True), (machine.ip, target, False),
+                ("::", group, False),
+            ):
+                question = Ether(dst=group_mac if to == group else mac, src=machine.mac)
+                question /= IPv6(src=source, dst=to, hlim=255) / ICMPv6ND_NS(tgt=target)
+                if option:
+                    question /= ICMPv6NDOptSrcLLAddr(lladdr=machine.mac)
+                if mac != machine.mac:
+                    answer = neighbour_answer(target, mac, source, machine.mac, mac == ROUTER)
+                    expected[machine.port][len(frames)] = raw(answer)
+                frames.append((machine.port, raw(question)))
+    replayed = apus.replay(frames)
+    replayed.check_left(expected, "neighbour discovery")
+    replayed.check_books({}, "neighbour discovery")
+    equal(replayed.counters["totals"]["arp_replies"], sum(map(len, expected.values())), "solicitations answered")
+    for port, answers in expected.items():
+        fields = ("ipv6.hlim", "icmpv6.type", "icmpv6.checksum.status", "icmpv6.nd.na.target_address",
+                  "icmpv6.opt.linkaddr", "_ws.malformed")
+        for row, number in zip(tshark(replayed.captures / f"{port}.pcap", *fields), sorted(answers)):
+            answer = Ether(answers[number])
+            want = ("255", "136", "1", answer[ICMPv6ND_NA].tgt, answer.src, "")
+            equal(tuple(row[field][0] for field in fields), want, f"tshark: answer {number} to {port}")
+
+    # The provider's side: our addresses are asked for, each in its VLAN.
+    for uplink in UPLINKS.values():
+        peer, mac = next((at, mac) for at, (up, mac) in PATHS.items() if up is uplink and at.endswith("::33"))
+        group, group_mac = solicited(uplink.ours6)
+        tag = [Dot1Q(vlan=uplink.vlan)] if uplink.vlan else []
+        question = Ether(dst=group_mac, src=mac)
+        answer = Ether(dst=mac, src=uplink.mac)
+        for layer in tag:
+            question, answer = question / layer, answer / layer
+        question /= IPv6(src=peer, dst=group, hlim=255) / ICMPv6ND_NS(tgt=uplink.ours6)
+        question /= ICMPv6NDOptSrcLLAddr(lladdr=mac)
+        answer /= neighbour_answer(uplink.ours6, uplink.mac, peer, mac, False).payload
+        replayed = apus.replay([(uplink.port, raw(question))])
+        replayed.check_left({uplink.port: {0: raw(answer)}}, f"a solicitation from {uplink.port}")
+        replayed.check_books({}, f"a solicitation from {uplink.port}")
+
+
+def routers(apus: Apus) -> None:
+    """Router advertisements: which prefixes, which flags, which MTU, to whom."""
+    frames, expected = [], {machine.port: {} for machine in HERE}
+    for port, mac, mtu in (("contoso1", "60:00:60:00:01:02", 1438), ("contoso2", "60:00:60:00:01:03", None),
+                           ("contoso3", "60:00:60:00:02:02", None)):
+        for source in (local_address(mac), "::"):
+            question = Ether(dst="33:33:00:00:00:02", src=mac) / IPv6(src=source, dst="ff02::2", hlim=255) / ICMPv6ND_RS()
+            if source != "::":
+                question /= ICMPv6NDOptSrcLLAddr(lladdr=mac)
+            if port != "contoso3":  # whose virtual subnet has nothing to advertise
+                answer = Ether(dst=mac, src=ROUTER) / IPv6(src=ROUTER_LOCAL, dst=ALL_NODES if source == "::" else source,
+                                                           hlim=255)
+                answer /= ICMPv6ND_RA(chlim=64, M=0, O=0, prf=0, routerlifetime=9000, reachabletime=0, retranstimer=0)
+                answer /= ICMPv6NDOptSrcLLAddr(lladdr=ROUTER)
+                if mtu:  # below 1280 an MTU is none of IPv6
+                    answer /= ICMPv6NDOptMTU(mtu=mtu)
+                for prefix, length, autonomous in (("2001:db8:1::", 64, 1), ("2001:db8:9::", 80, 0)):
+                    answer /= ICMPv6NDOptPrefixInfo(prefixlen=length, L=1, A=autonomous, R=0, validlifetime=0xFFFFFFFF,
+                                                    preferredlifetime=0xFFFFFFFF, prefix=prefix)
+                expected[port][len(frames)] = raw(answer)
+            frames.append((port, raw(question)))
+    replayed = apus.replay(frames)
+    replayed.check_left(expected, "router advertisements")
+    replayed.check_books({}, "router advertisements")
+    equal(replayed.counters["totals"]["router_advertisements"], 4, "router advertisements")
+    for row in tshark(replayed.captures / "contoso1.pcap", "icmpv6.type", "icmpv6.checksum.status", "icmpv6.opt.mtu",
+                      "icmpv6.opt.prefix", "icmpv6.opt.prefix.length", "_ws.malformed"):
+        want = [["134"], ["1"], ["1438"], ["2001:db8:1::", "2001:db8:9::"], ["64", "80"], [""]]
+        equal(list(row.values()), want, "tshark: a router advertisement")
+
+
+def icmpv6_errors(apus: Apus) -> None:
+    """Time exceeded and packet too big, and when there is none; echo answers."""
+    here = next(machine for machine in HERE if machine.ip == "2001:db8:1::2")
+    there = {machine.ip: machine for machine in THERE}
+    near, far = there["2001:db8:1::4"], there["2001:db8:2::4"]
+    over_ipv4 = there["2001:db8:1::7"]
+    gateway = "2001:db8:1::1"
+
+    def error(message: Packet, packet: Packet, source: str = gateway) -> bytes:
+        head = Ether(dst=here.mac, src=ROUTER) / IPv6(src=source, dst=packet.src, hlim=128)
+        return raw(head / message / Raw(raw(packet)[:1232]))
+
+    def expired(hlim: int) -> Packet:
+        return IPv6(src=here.ip, dst=far.ip, hlim=hlim) / UDP(sport=33434, dport=33434) / b"trace"
+
+    def large(machine: Machine, size: int, above: Packet | None = None) -> Packet:
+        head = IPv6(src=here.ip, dst=machine.ip) / (above or UDP(sport=1, dport=2))
+        return head / Raw(bytes(i % 251 for i in range(size - len(head))))
+
+    # The provider ports' MTU is 9000.
+    cases: list[tuple[str, str, Packet, Packet | None]] = [
+        ("TTL_EXPIRED", ROUTER, expired(1), ICMPv6TimeExceeded(code=0)),
+        ("TTL_EXPIRED", ROUTER, expired(0), ICMPv6TimeExceeded(code=0)),
+        ("MTU_EXCEEDED", near.mac, large(near, 8939), ICMPv6PacketTooBig(code=0, mtu=8938)),
+        ("MTU_EXCEEDED", over_ipv4.mac, large(over_ipv4, 8959), ICMPv6PacketTooBig(code=0, mtu=8958)),
+        ("MTU_EXCEEDED", ROUTER, large(far, 8939), ICMPv6PacketTooBig(code=0, mtu=8938)),
+        ("MTU_EXCEEDED", near.mac, large(near, 8939, ICMPv6EchoRequest()), ICMPv6PacketTooBig(code=0, mtu=8938)),
+        ("MTU_EXCEEDED", near.mac, large(near, 8939, ICMPv6Unknown(type=1)), None),  # itself an error
+        ("MTU_EXCEEDED", near.mac, large(near, 8939, IPv6ExtHdrFragment(offset=100, nh=17)), None),
+    ]
+    for reason, mac, packet, message in cases:
+        replayed = apus.replay([(here.port, raw(Ether(dst=mac, src=here.mac) / packet))])
+        expected = {here.port: {0: error(message, packet)}} if message else {}
+        replayed.check_left(expected, f"{reason}: {packet.summary()}")
+        replayed.check_books({reason: 1}, reason)
+        if message:
+            row = tshark(replayed.captures / f"{here.port}.pcap", "icmpv6.type", "icmpv6.checksum.status", "ipv6.src")[0]
+            equal((row["icmpv6.type"][0], row["icmpv6.checksum.status"][0], row["ipv6.src"]),
+                  (str(message.type), "1", [gateway, here.ip]), f"tshark: {reason}")
+    for machine, size in ((near, 8938), (over_ipv4, 8958)):
+        packet = large(machine, size)
+        frame = Ether(dst=machine.mac, src=here.mac) / packet
+        replayed = apus.replay([(here.port, raw(frame))])
+        uplink = PATHS[machine.at][0]
+        replayed.check_left({uplink.port: {0: encapsulated(frame, machine.vsid, machine.at)}}, f"{size} bytes fit")
+
+    for target in (gateway, "2001:db8:9::1", "2001:db8:2::1", ROUTER_LOCAL):
+        for data in (b"", b"apus", bytes(1200)):
+            question = IPv6(src=here.ip, dst=target, hlim=1, tc=0x0A, fl=77) / ICMPv6EchoRequest(id=7, seq=9, data=data)
+            answer = IPv6(src=target, dst=here.ip, hlim=128, tc=0x0A, fl=77) / ICMPv6EchoReply(id=7, seq=9, data=data)
+            replayed = apus.replay([(here.port, raw(Ether(dst=ROUTER, src=here.mac) / question))])
+            replayed.check_left({here.port: {0: raw(Ether(dst=here.mac, src=ROUTER) / answer)}}, f"echo from {target}")
+            equal(replayed.counters["totals"]["echo_replies"], 1, f"echo from {target}")
+
+
 # ---- what must not come in ---------------------------------------------------------------------------------------
 
 
@@ -653,10 +813,125 @@ def refusals(apus: Apus) -> None:
         ("INNER_SOURCE_CA_MAC", nvgre(key, Ether(dst=target.mac, src=THERE[1].mac) / customer)),
         ("INNER_DESTINATION_CA_MAC", nvgre(key, Ether(dst=HERE[1].mac, src=source.mac) / customer)),
     ]
-    for reason, frame in cases:
+    for reason, frame in cases + refusals_ipv6():
         replayed = apus.replay([("uplink", raw(frame))])
         replayed.check_left({}, reason)
-        replayed.check_books({reason: 1}, reason)
+        replayed.check_books({reason: 1}, f"{reason}: {raw(frame).hex()}")
+    refusals_from_machines(apus)
+
+
+def refusals_ipv6() -> list[tuple[str, Packet]]:
+    source = next(machine for machine in THERE if machine.ip == "2001:db8:1::4")
+    target = next(machine for machine in HERE if machine.ip == "2001:db8:1::2")
+    ethernet = Ether(dst=UPLINKS["uplink"].mac, src="44:55:66:77:88:99")
+    gre = GRE(key_present=1, key=6000 << 8, proto=NVGRE_TYPE)
+    inner = Ether(dst=target.mac, src=source.mac)
+    customer = IPv6(src=source.ip, dst=target.ip) / UDP(sport=1, dport=2) / b"apus"
+    asked = ICMPv6ND_NS(tgt=target.ip) / ICMPv6NDOptSrcLLAddr(lladdr=source.mac)
+
+    def nvgre(frame: Packet = inner / customer, between: Packet | None = None, **fields: object) -> Packet:
+        outer = IPv6(src=source.at, dst=target.at, nh=47)
+        for field, value in fields.items():
+            setattr(outer, field, value)
+        if between is not None:
+            outer.nh = between.overload_fields.get(IPv6, {}).get("nh", outer.nh)
+            outer /= between
+        return ethernet / outer / gre / frame
+
+    def provider_nd(message: Packet, hlim: int = 255, mac: str = "44:55:66:77:88:99") -> Packet:
+        group, group_mac = solicited(target.at)
+        return Ether(dst=group_mac, src=mac) / IPv6(src=source.at, dst=group, hlim=hlim) / message
+
+    whole = raw(nvgre())
+    return [
+        ("OUTER_IP_OPTIONS", nvgre(between=IPv6ExtHdrDestOpt(nh=47, options=[PadN(optdata=b"\0" * 4)]))),
+        ("OUTER_IP_OPTIONS", nvgre(between=IPv6ExtHdrHopByHop(nh=47, options=[PadN(optdata=b"\0" * 4)]))),
+        ("OUTER_FRAGMENT", nvgre(between=IPv6ExtHdrFragment(nh=47, m=1))),
+        ("OUTER_FRAGMENT", nvgre(between=IPv6ExtHdrFragment(nh=47))),
+        ("OUTER_PROTOCOL", ethernet / IPv6(src=source.at, dst=target.at) / UDP(sport=4789, dport=4789) / b"vxlan"),
+        ("OUTER_PROTOCOL", ethernet / IPv6(src=source.at, dst=target.at) / ICMPv6EchoRequest()),
+        ("OUTER_IP_LENGTH", nvgre(plen=2000)),
+        ("OUTER_IP_VERSION", nvgre(version=4)),
+        ("OUTER_TRUNCATED", Ether(whole[:14 + 39])),
+        ("OUTER_TRUNCATED", nvgre(plen=7)),
+        ("INNER_TRUNCATED", nvgre(plen=21)),
+        ("OUTER_NOT_OURS", nvgre(dst="2001:db8:a::23")),
+        ("OUTER_NOT_OURS", nvgre(dst="2001:db8:b::22")),
+        ("OUTER_MAC", Ether(dst=UPLINKS["trunk"].mac, src="44:55:66:77:88:99") / nvgre().payload),
+        ("OUTER_VLAN", Ether(dst=UPLINKS["uplink"].mac, src="44:55:66:77:88:99", type=0x8100) / Dot1Q(vlan=5)
+         / nvgre().payload),
+        ("SOURCE_PA_UNKNOWN", nvgre(src="2001:db8:a::34")),
+        ("INNER_SOURCE_CA_PA", nvgre(src="2001:db8:b::33")),
+        ("INNER_SOURCE_CA_MAC", nvgre(Ether(dst=target.mac, src=THERE[1].mac) / customer)),
+        ("INNER_DESTINATION_CA_MAC", nvgre(Ether(dst=HERE[1].mac, src=source.mac) / customer)),
+        ("INNER_IP_MALFORMED", nvgre(inner / IPv6(src=source.ip, dst=target.ip, plen=100) / UDP())),
+        ("INNER_IP_MALFORMED", nvgre(inner / IPv6(src="::", dst=target.ip) / UDP())),
+        ("INNER_IP_MALFORMED", nvgre(inner / IPv6(src=source.ip, dst=target.ip, hlim=255) / asked)),
+        ("INNER_IP_MALFORMED", nvgre(inner / IPv6(src=source.ip, dst=target.ip) / IPv6ExtHdrDestOpt() / ICMPv6ND_RS())),
+        ("INNER_NOT_UNICAST", nvgre(inner / IPv6(src=source.ip, dst="ff02::1") / UDP())),
+        ("INNER_NOT_UNICAST", nvgre(inner / IPv6(src=source.ip, dst="::ffff:10.0.1.2") / UDP())),
+        ("PROVIDER_ND_MALFORMED", provider_nd(ICMPv6ND_NS(tgt=target.at), hlim=254)),
+        ("PROVIDER_ND_MALFORMED", provider_nd(ICMPv6ND_NS(tgt=target.at, cksum=1))),
+        ("PROVIDER_ND_MALFORMED", provider_nd(ICMPv6ND_NS(tgt=target.at, code=1))),
+        ("PROVIDER_ND_MALFORMED", provider_nd(ICMPv6ND_NS(tgt="ff02::1"))),
+        ("PROVIDER_ND_MALFORMED", provider_nd(ICMPv6ND_NS(tgt=target.at) / ICMPv6NDOptSrcLLAddr(lladdr=source.mac))),
+        ("PROVIDER_ND_MALFORMED", provider_nd(ICMPv6ND_NS(tgt=target.at) / ICMPv6NDOptSrcLLAddr(len=0))),
+        ("PROVIDER_ND_MALFORMED", provider_nd(ICMPv6ND_NS(tgt=target.at), mac="33:33:00:00:00:01")),
+    ]
+
+
+def refusals_from_machines(apus: Apus) -> None:
+    """What a machine must not send."""
+    here = next(machine for machine in HERE if machine.ip == "2001:db8:1::2")
+    other = next(machine for machine in HERE if machine.ip == "2001:db8:1::3")
+    near = next(machine for machine in THERE if machine.ip == "2001:db8:1::4")
+    own = ICMPv6NDOptSrcLLAddr(lladdr=here.mac)
+
+    def nd(message: Packet, source: str = here.ip, destination: str = "2001:db8:1::1", **fields: int) -> Packet:
+        return Ether(dst=ROUTER, src=here.mac) / IPv6(src=source, dst=destination, **{"hlim": 255, **fields}) / message
+
+    def ip(source: str, destination: str, mac: str = near.mac) -> Packet:
+        return Ether(dst=mac, src=here.mac) / IPv6(src=source, dst=destination) / UDP(sport=1, dport=2)
+
+    cases = [
+        ("ND_SPOOFED", nd(ICMPv6ND_RA() / own, source=local_address(here.mac), destination=ALL_NODES)),
+        ("ND_SPOOFED", nd(ICMPv6Unknown(type=137, msgbody=bytes(36)), source=local_address(here.mac))),
+        ("ND_SPOOFED", nd(ICMPv6ND_NS(tgt=near.ip) / ICMPv6NDOptSrcLLAddr(lladdr=other.mac))),
+        ("ND_SPOOFED", nd(ICMPv6ND_NS(tgt=near.ip) / own, source=other.ip)),
+        ("ND_SPOOFED", nd(ICMPv6ND_NS(tgt=near.ip) / own, source=near.ip)),
+        ("ND_SPOOFED", nd(ICMPv6ND_NS(tgt=near.ip) / own, source="2001:db8:1::1")),
+        ("ND_SPOOFED", nd(ICMPv6ND_NS(tgt=near.ip) / own, source=ROUTER_LOCAL)),
+        ("ND_SPOOFED", nd(ICMPv6ND_NA(tgt="2001:db8:1::1") / ICMPv6NDOptDstLLAddr(lladdr=here.mac))),
+        ("ND_SPOOFED", nd(ICMPv6ND_NA(tgt=near.ip) / ICMPv6NDOptDstLLAddr(lladdr=here.mac))),
+        ("ND_MALFORMED", nd(ICMPv6ND_NS(tgt=near.ip) / own, hlim=64)),
+        ("ND_MALFORMED", nd(ICMPv6ND_NS(tgt=near.ip, cksum=0x1234) / own)),
+        ("ND_MALFORMED", nd(ICMPv6ND_NS(tgt=near.ip, code=1) / own)),
+        ("ND_MALFORMED", nd(ICMPv6ND_NS(tgt="ff02::5") / own)),
+        ("ND_MALFORMED", nd(ICMPv6ND_NS(tgt=near.ip) / own, source="::", destination=solicited(near.ip)[0])),
+        ("ND_MALFORMED", nd(ICMPv6ND_NS(tgt=near.ip), source="::", destination=ALL_NODES)),
+        ("ND_MALFORMED", nd(ICMPv6ND_NA(tgt=here.ip), source="::", destination=ALL_NODES)),
+        ("ND_MALFORMED", nd(IPv6ExtHdrDestOpt() / ICMPv6ND_RS())),
+        ("ND_MALFORMED", nd(IPv6ExtHdrFragment(m=1) / ICMPv6ND_RS())),
+        ("ND_MALFORMED", nd(ICMPv6ND_RS() / Raw(b"\x01\x00" + bytes(6)))),
+        ("ND_MALFORMED", nd(ICMPv6ND_RS() / Raw(b"\x0e\x02" + bytes(6)))),
+        ("ND_MALFORMED", nd(ICMPv6ND_RS() / Raw(b"\x0e\x0d" + bytes(102)))),
+        ("IP_MALFORMED", ip("::", near.ip)),
+        ("IP_MALFORMED", ip("ff02::1", near.ip)),
+        ("IP_MALFORMED", ip("::ffff:10.0.1.2", near.ip)),
+        ("NOT_UNICAST", ip(here.ip, "ff02::1", "33:33:00:00:00:01")),
+        ("NOT_UNICAST", ip(here.ip, "::1")),
+        ("NOT_UNICAST", ip(here.ip, "::ffff:10.0.1.4")),
+        ("LINK_LOCAL", ip(here.ip, "fe80::1", ROUTER)),
+        ("SOURCE_CA_MAC", ip(other.ip, near.ip)),
+        ("SOURCE_CA_MAC", ip(near.ip, here.ip)),
+        ("SOURCE_RECORD_MISSING", ip("2001:db8:1::77", near.ip)),
+        ("GATEWAY_UNSERVED", ip(here.ip, "2001:db8:1::1", ROUTER)),
+        ("CUSTOMER_ROUTE_MISSING", ip(here.ip, "2001:db8:ffff::1", ROUTER)),
+    ]
+    for reason, frame in cases:
+        replayed = apus.replay([("contoso1", raw(frame))])
+        replayed.check_left({}, reason)
+        replayed.check_books({reason: 1}, f"{reason}: {raw(frame).hex()}")
 
 
 # ---- golden frames -----------------------------------------------------------------------------------------------
@@ -760,6 +1035,9 @@ def main() -> int:
         try:
             golden(apus)
             refusals(apus)
+            discovery(apus)
+            routers(apus)
+            icmpv6_errors(apus)
             random_egress(apus, random.Random(arguments.seed), arguments.count)
             random_ingress(apus, random.Random(arguments.seed + 1), arguments.count)
         except Broken as error:
