@@ -1014,13 +1014,66 @@ GOLDEN = [
             600060000102 600060000104 0800
             4503 0020 1234 0000 40 11 5291 0a000104 0a000102
             07d0 03e8 000c 0735 61707573"""),
+    Golden(
+        "IPv6 in IPv6: the traffic class outside too, the FlowID as flow label",
+        "contoso1", """
+            600060000104 600060000102 86dd
+            6b9 12345 000c 11 40 20010db8000100000000000000000002 20010db8000100000000000000000004
+            03e8 07d0 000c c1c0 61707573""",
+        "uplink", """
+            445566778899 324455667788 86dd
+            6b9 000b6 004a 2f 80 20010db8000a00000000000000000022 20010db8000a00000000000000000033
+            2000 6558 001770 b6
+            600060000104 600060000102 86dd
+            6b9 12345 000c 11 40 20010db8000100000000000000000002 20010db8000100000000000000000004
+            03e8 07d0 000c c1c0 61707573"""),
+    Golden(
+        "IPv6 in IPv4, routed: one hop less, nothing else changes; padding is cut off",
+        "contoso1", """
+            026170757301 600060000102 86dd
+            6b9 12345 000c 11 40 20010db8000100000000000000000002 20010db8000200000000000000000005
+            03e8 07d0 000c c1be 61707573 0000 0000""",
+        "uplink", """
+            445566778801 324455667788 0800
+            45b9 005e 0000 4000 80 2f 2e6b c0a80016 0a63002c
+            2000 6558 001771 85
+            600060000205 600060000102 86dd
+            6b9 12345 000c 11 3f 20010db8000100000000000000000002 20010db8000200000000000000000005
+            03e8 07d0 000c c1be 61707573"""),
+    Golden(
+        "a neighbour solicitation is answered for a machine on another host",
+        "contoso1", """
+            3333ff000004 600060000102 86dd
+            600 00000 0020 3a ff 20010db8000100000000000000000002 ff0200000000000000000001ff000004
+            87 00 5d1e 00000000 20010db8000100000000000000000004 01 01 600060000102""",
+        "contoso1", """
+            600060000102 600060000104 86dd
+            600 00000 0020 3a ff 20010db8000100000000000000000004 20010db8000100000000000000000002
+            88 00 cb66 60000000 20010db8000100000000000000000004 02 01 600060000104"""),
+    Golden(
+        "a router solicitation is answered: MTU 1438, one prefix for addresses (L, A), one on link only (L)",
+        "contoso1", """
+            333300000002 600060000102 86dd
+            600 00000 0010 3a ff fe80000000000000620060fffe000102 ff020000000000000000000000000002
+            85 00 f928 00000000 01 01 600060000102""",
+        "contoso1", """
+            600060000102 026170757301 86dd
+            600 00000 0060 3a ff fe80000000000000006170fffe757301 fe80000000000000620060fffe000102
+            86 00 9023 40 00 2328 00000000 00000000 01 01 026170757301 05 01 0000 0000059e
+            03 04 40 c0 ffffffff ffffffff 00000000 20010db8000100000000000000000000
+            03 04 50 80 ffffffff ffffffff 00000000 20010db8000900000000000000000000"""),
 ]
+
+
+def hexadecimal(text: str) -> bytes:
+    """Digits with spaces wherever they help."""
+    return bytes.fromhex("".join(text.split()))
 
 
 def golden(apus: Apus) -> None:
     for one in GOLDEN:
-        replayed = apus.replay([(one.into, bytes.fromhex(one.sent))])
-        replayed.check_left({one.through: {0: bytes.fromhex(one.left)}}, f"golden: {one.what}")
+        replayed = apus.replay([(one.into, hexadecimal(one.sent))])
+        replayed.check_left({one.through: {0: hexadecimal(one.left)}}, f"golden: {one.what}")
         replayed.check_books({}, f"golden: {one.what}")
 
 
