@@ -152,7 +152,8 @@ struct FieldReader {
         var prefix = apus_prefix()
         let result = text.utf8.contains(0) ? APUS_ERR_SYNTAX.rawValue : unsafe apus_prefix_parse(text, &prefix)
         if result == 0, prefix.address.isMapped {
-            refuse(key, "\(quoted(text)) is a prefix of IPv4-mapped IPv6 addresses; accepted: an IPv4 or an IPv6 prefix")
+            refuse(
+                key, "\(quoted(text)) is a prefix of IPv4-mapped IPv6 addresses; accepted: an IPv4 or an IPv6 prefix")
         } else if result == 0 {
             return prefix
         } else if result == APUS_ERR_PREFIX.rawValue, let meant = apus_prefix(clearing: text) {

@@ -177,17 +177,20 @@ public struct CustomerRoute: Sendable {
 
     /// Say of which routes routers tell machines (RFC 4861, RFC 4862).
     private static func check(
-        _ advertises: Bool, _ autoconfigures: Bool, _ prefix: apus_prefix, _ nextHop: apus_address, _ fields: FieldReader
+        _ advertises: Bool, _ autoconfigures: Bool, _ prefix: apus_prefix, _ nextHop: apus_address,
+        _ fields: FieldReader
     ) {
         let key = advertises ? "advertise" : "autoconfigure"
         if prefix.address.isIPv4 {
             fields.refuse(key, "true, but \(prefix.text) is an IPv4 prefix; accepted: true with an IPv6 prefix")
         } else if !nextHop.isUnspecified {
-            fields.refuse(key, "true, but next_hop is \(nextHop.text); accepted: true on-link, without next_hop or with ::")
+            fields.refuse(
+                key, "true, but next_hop is \(nextHop.text); accepted: true on-link, without next_hop or with ::")
         } else if !advertises {
             fields.refuse(key, "true, but advertise is not; accepted: true with advertise: true")
         } else if autoconfigures && prefix.length != 64 {
-            fields.refuse("autoconfigure", "true, but \(prefix.text) has length \(prefix.length); accepted: true with length 64")
+            fields.refuse(
+                "autoconfigure", "true, but \(prefix.text) has length \(prefix.length); accepted: true with length 64")
         }
     }
 }

@@ -104,7 +104,8 @@ struct Sender {
         } else if number == 6 || number == 17 {
             payload.replaceSubrange(0..<4, with: Self.bytes(ports.0) + Self.bytes(ports.1))
         }
-        return Self.bytes(mac) + Self.bytes(port.mac) + header(to: destination, number, payload.count, ttl: ttl) + payload
+        let header = header(to: destination, number, payload.count, ttl: ttl)
+        return Self.bytes(mac) + Self.bytes(port.mac) + header + payload
     }
 
     /// The EtherType and an IP header.

@@ -237,7 +237,8 @@ private let version6 = [
         "p:3: customer_routes[0].next_hop: 0.0.0.0 is an IPv4 address, but 2001:db8::/64 an IPv6 prefix; "
             + "accepted: an IPv6 address, :: for on-link"),
     Mistake(
-        "apus: 1\n" + uplink + "provider_routes:\n- destination_prefix: 10.0.0.0/8\n  port: up\n  next_hop: 2001:db8::1",
+        "apus: 1\n" + uplink
+            + "provider_routes:\n- destination_prefix: 10.0.0.0/8\n  port: up\n  next_hop: 2001:db8::1",
         "p:6: provider_routes[0].next_hop: 2001:db8::1 is an IPv6 address, but 10.0.0.0/8 an IPv4 prefix; "
             + "accepted: an IPv4 address, 0.0.0.0 for on-link"),
     Mistake(

@@ -66,7 +66,8 @@ import Testing
         #expect(file.providerNeighbors.map { text($0.address) } == ["2001:db8:0:a::33"])
         let prefixes = ["2001:db8:1::/64", "fd00::/8", "2001:db8:2::/120"]
         #expect(file.customerRoutes.map { text($0.destinationPrefix) } == prefixes)
-        #expect(file.customerRoutes.map { text($0.nextHop) } == ["::", "2001:db8:1::fe", "::"], "on-link is the default")
+        #expect(
+            file.customerRoutes.map { text($0.nextHop) } == ["::", "2001:db8:1::fe", "::"], "on-link is the default")
         #expect(file.customerRoutes.map(\.advertises) == [true, false, true])
         #expect(file.customerRoutes.map(\.autoconfigures) == [true, false, false])
         #expect(file.customerRoutes.map(\.object.flags) == [3, 0, 1])

@@ -3,8 +3,8 @@
 The policies of the Simple setup with both kinds of addresses, made from the model.
 
 Every machine has an IPv4 address, an IPv6 address, and the IPv6 address that it would make for itself from a router
-advertisement. The provider network is IPv4 or IPv6. A machine may have a port on a host that it is not on, so that it can
-move there: until then that port is parked in a virtual subnet of its own.
+advertisement. The provider network is IPv4 or IPv6. A machine may have a port on a host that it is not on, so that it
+can move there: until then that port is parked in a virtual subnet of its own.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ class DualStack:
 
     def _ports(self, host: int) -> list[str]:
         ports = [(vm.port, vm) for vm in machines_of(host)]
-        ports += [(self.guest_tap(machine(name)), machine(name)) for name, other in self.guests.items() if other == host]
+        guests = [machine(name) for name, other in self.guests.items() if other == host]
+        ports += [(self.guest_tap(vm), vm) for vm in guests]
         lines = []
         for index, (name, vm) in enumerate(ports):
             is_here = self.host_of(vm) == host
@@ -116,7 +117,8 @@ class DualStack:
     def _routes(self) -> list[str]:
         lines = []
         for subnet, vm in self._subnets().items():
-            start = f'  - {{routing_domain_id: "{DOMAINS[vm.tenant]}", virtual_subnet_id: {subnet}, destination_prefix: '
+            start = f'  - {{routing_domain_id: "{DOMAINS[vm.tenant]}", virtual_subnet_id: {subnet}, '
+            start += "destination_prefix: "
             lines.append(f"{start}{vm.gateway[:-1]}0/24, next_hop: 0.0.0.0}}")
             told = ", advertise: true" if subnet in ADVERTISING else ""
             told += ", autoconfigure: true" if subnet in AUTOCONFIGURING else ""

@@ -2,8 +2,8 @@
 """Ethernet frames as bytes: making them, reading them, and libpcap files.
 
 This is a second, independent implementation of the formats that Apus speaks (written from RFC 826,
-RFC 791, RFC 792, RFC 8200, RFC 4443, RFC 4861 and RFC 7637), so that a mistake in the library is not repeated here. Nothing but the
-standard library is used.
+RFC 791, RFC 792, RFC 8200, RFC 4443, RFC 4861 and RFC 7637), so that a mistake in the library is not
+repeated here. Nothing but the standard library is used.
 """
 
 from __future__ import annotations

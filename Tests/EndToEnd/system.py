@@ -167,7 +167,8 @@ def add_namespace(name: str, cleanup: Cleanup, *, ipv6: bool = False) -> None:
     """
     Create a network namespace without IPv6, so that nothing but the test's own frames is ever sent.
 
-    With `ipv6` links get addresses, which are used at once (no duplicate address detection), and no routers are asked for.
+    With `ipv6` links get addresses, which are used at once (no duplicate address detection), and no router
+    is asked for.
     """
     with uninterrupted():
         run("ip", "netns", "add", name)

@@ -282,7 +282,7 @@ class Stopping(unittest.TestCase):
                 self.assertEqual(stopped.status, 0, f"{what}:\n{stopped.output[-2000:]}")
                 self.assertLess(stopped.seconds, 5, what)
                 final = stopped.output[before:]
-                for word in ("received", "transmitted", "dropped"):
+                for word in ("received", "transmitted", "dropped", "routers advertised"):
                     self.assertIn(word, final.lower(), f"{what}: no final accounting")
                 self.assertFalse(forwarder.control.exists(), f"{what}: the control socket is left behind")
             flood.terminate()

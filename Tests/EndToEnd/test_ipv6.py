@@ -176,10 +176,9 @@ class _DualStackSetup(unittest.TestCase):
         messages = [frame for frame in (parse(captured.data) for captured in self.underlay) if frame.discovery]
         for host, other in (HOSTS, HOSTS[::-1]):
             asked = [f for f in messages if f.discovery and f.discovery.target == host.provider_address6]
-            questions = {(f.ip_source, f.source, f.discovery.mac) for f in asked if f.discovery and f.discovery.kind == 135}
-            self.assertEqual(questions, {(other.provider_address6, other.mac, other.mac)})
-            answers = {(f.ip_source, f.source, f.discovery.mac) for f in asked if f.discovery and f.discovery.kind == 136}
-            self.assertEqual(answers, {(host.provider_address6, host.mac, host.mac)})
+            said = {(f.discovery.kind, f.ip_source, f.source, f.discovery.mac) for f in asked if f.discovery}
+            question = (135, other.provider_address6, other.mac, other.mac)
+            self.assertEqual(said, {question, (136, host.provider_address6, host.mac, host.mac)})
             self.assertLess(len(asked), 16, "solicitations are repeated although they are answered")
             self.assertEqual({f.ttl for f in asked}, {255})
 
@@ -248,7 +247,7 @@ class _DualStackSetup(unittest.TestCase):
             self.lab.ping(source, switched.address6, count=1, wait=1, options=("-s", "3000"))
             cut = self.lab.ping(source, switched.address6, options=("-s", "3000"))
             self.assertEqual((cut.sent, cut.received), (3, 3), cut.output)
-            # About the way to the other machine nothing is known yet: TCP, with segments for 1500 bytes, has to find out.
+            # About the way to the other machine nothing is known yet: TCP, with segments for 1500 bytes, finds out.
             for receiver, port in ((routed, 5011), (switched, 5012)):
                 transfer = Transfer(self.lab, source, receiver, 2 << 20, source_port=port + 35000, port=port, family=6)
                 sent, received, error = transfer.finish()
@@ -260,7 +259,7 @@ class _DualStackSetup(unittest.TestCase):
         account = self._account(1)
         self.assertEqual(account.faults(), [])
         self.assertGreaterEqual(account.totals["icmp_errors"], before.totals["icmp_errors"] + 2)
-        self.assertEqual(account.totals["fragmented"], before.totals["fragmented"], "IPv6 is never fragmented on its way")
+        self.assertEqual(account.totals["fragmented"], before.totals["fragmented"], "fragmented on its way")
 
     def _believe_in(self, mtu: int, *machines: Machine) -> None:
         for vm in machines:
@@ -364,10 +363,12 @@ class _DualStackSetup(unittest.TestCase):
         self._listen_to_routers(vm)
         try:
             mac = gateway_mac(vm.host, vm.virtual_subnet_id)
-            self.assertTrue(
-                wait_until(lambda: "tentative" not in self._addresses(vm) and own_address(vm) in self._addresses(vm), 10),
-                f"no address after ten seconds:\n{self._addresses(vm)}",
-            )
+
+            def has_address() -> bool:
+                addresses = self._addresses(vm)
+                return own_address(vm) in addresses and "tentative" not in addresses
+
+            self.assertTrue(wait_until(has_address, 10), f"after ten seconds:\n{self._addresses(vm)}")
             self.assertNotIn("dadfailed", self._addresses(vm))
             routes = run(*tool, "route", "show", "default")
             self.assertRegex(routes, rf"default via {link_local(mac)} dev {vm.port} proto ra .*expires [89]\d\d\dsec")
@@ -431,7 +432,7 @@ class _DualStackSetup(unittest.TestCase):
             run(*tool, "route", "replace", "default", "via", vm.gateway)
 
     def test_duplicate_addresses_are_detected(self) -> None:
-        """An address of a machine here, of one elsewhere, or of the gateway is taken; the own one and a free one are not."""
+        """An address of a machine here or elsewhere, or of the gateway, is taken; the own one and a free one are not."""
         vm = machine("Contoso2")
         namespace = self.lab.namespace(vm.name)
         tool = ("ip", "-netns", namespace, "-6", "address")
@@ -445,8 +446,8 @@ class _DualStackSetup(unittest.TestCase):
             def state() -> dict[str, bool]:
                 """Which addresses failed; those that are still being tried are left out."""
                 lines = self._addresses(vm).splitlines()
-                found = {a: next(line for line in lines if f" {a}/" in line) for a in taken + free}
-                return {a: "dadfailed" in line for a, line in found.items() if "tentative" not in line or "dadf" in line}
+                found = {a: next(line for line in lines if f" {a}/" in line).split() for a in taken + free}
+                return {a: "dadfailed" in w for a, w in found.items() if "dadfailed" in w or "tentative" not in w}
 
             wait_until(lambda: len(state()) == len(taken + free), 8)
             self.assertEqual(state(), dict.fromkeys(taken, True) | dict.fromkeys(free, False))
@@ -510,8 +511,8 @@ class _Changing(unittest.TestCase):
 
 class RepairedRecord(_Changing):
     """
-    Red11 pings Red22 on the other host. The lookup record of Red22 is replaced by a wrong one and then repaired, which is
-    how lookup records are explained with Remove- and New-NetVirtualizationLookupRecord.
+    Red11 pings Red22 on the other host. The lookup record of Red22 is replaced by a wrong one and then repaired: so
+    Remove- and New-NetVirtualizationLookupRecord are explained.
     """
 
     def _repair(self, provider_family: int) -> None:
@@ -632,8 +633,8 @@ class Moving(_Changing):
             self.assertLessEqual(len(gone), 2, f"more than the two moves: {gone}\n{result.output[-300:]}")
             for first, last in gone:
                 self.assertLessEqual((last - first + 1) * interval, seconds + 0.2, f"{gone} in {seconds:.2f} s")
-        # Each packet that was lost is found: at a tap that was not plugged in, or among the drops. What was dropped besides
-        # is what Linux has to say to routers and groups when a link comes up.
+        # Each packet that was lost is found: at a tap that was not plugged in, or among the drops. What was dropped
+        # besides is what Linux has to say to routers and groups when a link comes up.
         requests, replies, others = (sum(seen[tap][kind] for tap in self.taps) for kind in range(3))
         unplugged = requests - seen["eth0"][0] + seen["eth0"][1] - replies
         after = self._drops(lab)
@@ -736,7 +737,8 @@ class ForeignPeer(unittest.TestCase):
             first = lab.ping(machine("Contoso1"), vm.address_of(family), count=4)
             result = lab.ping(machine("Contoso1"), vm.address_of(family), count=5)
             self.assertEqual((result.sent, result.received), (5, 5), first.output + result.output)
-            command = ["ping", "-n", "-c", "5", "-i", "0.2", "-W", "2", "-M", "do", "-s", str(lab.machine_mtu - headers)]
+            command = ["ping", "-n", "-c", "5", "-i", "0.2", "-W", "2", "-M", "do"]
+            command += ["-s", str(lab.machine_mtu - headers)]
             process = spawn([*command, machine("Contoso2").address_of(family)], namespace=lab.namespace("peer"))
             lab.cleanup.add(lambda process=process: end(process, patience=1))  # type: ignore[misc]
             from_peer = finish_ping(process)

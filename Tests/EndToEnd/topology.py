@@ -298,8 +298,9 @@ class Lab:
     Builds the setup and takes it down again. Use it in a `with` block.
 
     `programs` are the forwarders of Host 1 and Host 2; None leaves a host out, so that something else can
-    take its place on the bridge (see attach()). `policies` replace the hosts' own policy files. With `ipv6` the machines
-    have IPv6 addresses too. `spare_taps` are further taps of the hosts' forwarders, which stay in the hosts' namespaces.
+    take its place on the bridge (see attach()). `policies` replace the hosts' own policy files. With `ipv6` the
+    machines have IPv6 addresses too. `spare_taps` are further taps of the hosts' forwarders, which stay in the hosts'
+    namespaces.
     """
 
     def __init__(
@@ -479,6 +480,11 @@ class Lab:
             for vm in MACHINES
         }
 
+    @staticmethod
+    def _owners(address: str) -> list[Machine]:
+        """The machines of all tenants that have an address."""
+        return [vm for vm in MACHINES if address in (vm.address, vm.address6)]
+
     def _run_round(self, chosen: Sequence[Trial]) -> list[Outcome]:
         before = self._echo_counters()
         running = []
@@ -503,7 +509,7 @@ class Lab:
             Outcome(
                 trial,
                 result,
-                tuple(vm.name for vm in MACHINES if trial.address in (vm.address, vm.address6) and unexplained(vm, trial)),
+                tuple(vm.name for vm in self._owners(trial.address) if unexplained(vm, trial)),
             )
             for trial, result in zip(chosen, results)
         ]
