@@ -25,7 +25,8 @@ std::uint64_t flow_of(const model::Frame &frame)
 			hash = (hash ^ frame.bytes[i]) * 0x100000001B3ull;
 	};
 	mix(0, 14);
-	mix(26, 34);
+	const bool is_ipv6 = frame.bytes.size() >= 14 && model::get16(frame.bytes, 12) == model::type_ipv6;
+	is_ipv6 ? mix(22, 54) : mix(26, 34);
 	return hash;
 }
 
@@ -125,6 +126,7 @@ std::string compare_stats(const struct apus_stats &got, const struct apus_stats 
 	compare("arp_replies", got.arp_replies, expected.arp_replies);
 	compare("arp_requests", got.arp_requests, expected.arp_requests);
 	compare("echo_replies", got.echo_replies, expected.echo_replies);
+	compare("router_advertisements", got.router_advertisements, expected.router_advertisements);
 	compare("icmp_errors", got.icmp_errors, expected.icmp_errors);
 	compare("icmp_suppressed", got.icmp_suppressed, expected.icmp_suppressed);
 	compare("fragmented", got.fragmented, expected.fragmented);

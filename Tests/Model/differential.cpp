@@ -4,7 +4,7 @@
 // Each round makes a world, a policy of it, and two dataplanes: one whose workers have an ample flow cache and one whose
 // workers have the smallest. Both get the same bursts, and both must do what the model, which caches nothing, says.
 //
-//     differential [--seed N] [--packets N] [--seconds N] [--verbose]
+//     differential [--seed N] [--packets N] [--seconds N] [--families 4|6|46] [--verbose]
 #include <chrono>
 #include <memory>
 
@@ -23,6 +23,7 @@ struct Options {
 	std::uint64_t seed = 1;
 	std::uint64_t packets = 1'000'000;
 	std::uint64_t seconds = 0;  // 0: as long as the packets take
+	world::Families families;
 	bool verbose = false;
 };
 
@@ -50,7 +51,7 @@ model::Settings random_settings(Random &random)
 class Round {
 public:
 	Round(std::uint64_t seed, const Options &options)
-		: seed_(seed), options_(options), random_(seed), settings_(random_settings(random_)), world_(random_, settings_),
+		: seed_(seed), options_(options), random_(seed), settings_(random_settings(random_)), world_(random_, settings_, options.families),
 		  model_(settings_), traffic_(random_, world_, settings_), now_(random_.below(1'000'000'000'000)) {}
 
 	~Round() { close(); }
@@ -81,12 +82,15 @@ private:
 	bool add_worker();
 	bool replace_worker(std::size_t i);
 	void first_policy();
+	void first_route(const world::Subnet &subnet, const model::Ip &base);
+	void first_record(const model::RecordKey &key, const model::Record &record);
 	void change_policy();
 	void look();
 	void settle();
 	void add_port(const model::Port &port);
 	std::uint32_t some_port(bool vm);
 	std::vector<std::uint32_t> ports(bool vm) const;
+	std::optional<traffic::Asked> question(const model::Output &output) const;
 	bool burst(std::uint64_t frames, std::size_t worker);
 	bool compare_neighbours();
 	int explain(Side &side, const model::Frame &frame, struct apus_explanation &out) const;
@@ -139,9 +143,10 @@ bool Round::problem(const std::string &what)
 	report::failed++;
 	if (report::failed > report::shown_failures / 8)
 		return false;
-	std::printf("MISMATCH seed %llu step %llu now %llu (reproduce: differential --seed %llu --packets %llu)\n%s  last change: %s\n",
+	std::printf("MISMATCH seed %llu step %llu now %llu (reproduce: differential --seed %llu --packets %llu%s)\n%s  last change: %s\n",
 		    static_cast<unsigned long long>(seed_), static_cast<unsigned long long>(step_), static_cast<unsigned long long>(now_),
-		    static_cast<unsigned long long>(seed_), static_cast<unsigned long long>(packets_in_a_round), what.c_str(),
+		    static_cast<unsigned long long>(seed_), static_cast<unsigned long long>(packets_in_a_round),
+		    options_.families.v4 && options_.families.v6 ? "" : options_.families.v4 ? " --families 4" : " --families 6", what.c_str(),
 		    last_change_.c_str());
 	if (options_.verbose)
 		describe_policy();
@@ -160,19 +165,20 @@ void Round::describe_policy() const
 		std::printf("  port %u: %s vsid %u mac %012llx mtu %u%s\n", id, port.vm ? "vm" : "provider", port.vsid,
 			    static_cast<unsigned long long>(port.mac), port.mtu, port.trusted ? " trusted" : "");
 	for (const auto &[key, record] : policy.records)
-		std::printf("  record (%u, %08x): mac %012llx pa %08x%s%s\n", key.first, key.second, static_cast<unsigned long long>(record.mac),
-			    record.provider_address, policy.is_local(record) ? " local" : "", record.rule == APUS_RULE_NONE ? " none" : "");
-	for (const auto &[key, metric] : policy.customer_routes)
-		std::printf("  route domain %s vsid %u: %08x/%u via %08x metric %u\n", comparison::hex(key.domain.data(), 16).c_str(), key.vsid,
-			    key.prefix.address, key.prefix.length, key.next_hop, metric);
+		std::printf("  record (%u, %s): mac %012llx pa %s%s%s\n", key.first, to_text(key.second).c_str(),
+			    static_cast<unsigned long long>(record.mac), to_text(record.provider_address).c_str(), policy.is_local(record) ? " local" : "", record.rule == APUS_RULE_NONE ? " none" : "");
+	for (const auto &[key, route] : policy.customer_routes)
+		std::printf("  route domain %s vsid %u: %s/%u via %s metric %u flags %u\n", comparison::hex(key.domain.data(), 16).c_str(),
+			    key.vsid, to_text(key.prefix.address).c_str(), key.prefix.length, to_text(key.next_hop).c_str(), route.metric,
+			    route.flags);
 	for (const auto &[ip, address] : policy.provider_addresses)
-		std::printf("  provider address %08x/%u port %u vlan %u mac %012llx\n", ip, address.prefix_length, address.port, address.vlan,
+		std::printf("  provider address %s/%u port %u vlan %u mac %012llx\n", to_text(ip).c_str(), address.prefix_length, address.port, address.vlan,
 			    static_cast<unsigned long long>(address.mac));
 	for (const auto &[key, metric] : policy.provider_routes)
-		std::printf("  provider route %08x/%u via %08x port %u metric %u\n", key.prefix.address, key.prefix.length, key.next_hop,
-			    key.port, metric);
+		std::printf("  provider route %s/%u via %s port %u metric %u\n", to_text(key.prefix.address).c_str(), key.prefix.length,
+			    to_text(key.next_hop).c_str(), key.port, metric);
 	for (const auto &[ip, mac] : policy.static_neighbours)
-		std::printf("  neighbour %08x %012llx\n", ip, static_cast<unsigned long long>(mac));
+		std::printf("  neighbour %s %012llx\n", to_text(ip).c_str(), static_cast<unsigned long long>(mac));
 }
 
 bool Round::open()
@@ -314,6 +320,30 @@ void Round::add_port(const model::Port &port)
 	settle();
 }
 
+void Round::first_route(const world::Subnet &subnet, const model::Ip &base)
+{
+	if (subnet.domain < 0)
+		return;
+	model::CustomerRouteKey key;
+	key.domain = world_.domains[static_cast<std::size_t>(subnet.domain)];
+	key.vsid = subnet.vsid;
+	key.prefix = {base, base.is_v6() ? 64u : 24u};
+	key.next_hop = model::Ip::unspecified(base.family);
+	const model::CustomerRoute route(0, base.is_v6() ? world_.customer_route_flags(random_, key) : 0);
+	control(model_.change().add_customer_route(key, route), "first customer route", [&](struct apus_dataplane *dp) {
+		const auto object = objects::customer_route(key, route);
+		return apus_customer_route_add(dp, &object);
+	});
+}
+
+void Round::first_record(const model::RecordKey &key, const model::Record &record)
+{
+	control(model_.change().add_record(key, record), "first lookup record", [&](struct apus_dataplane *dp) {
+		const auto object = objects::record(key, record);
+		return apus_lookup_record_add(dp, &object);
+	});
+}
+
 /// A policy that makes sense, so that most traffic flows.
 void Round::first_policy()
 {
@@ -324,33 +354,32 @@ void Round::first_policy()
 		return;
 	for (std::size_t i = 0; i < world_.local_pas.size(); i++) {
 		const model::Ip ip = world_.local_pas[i];
-		model::ProviderAddress address = world_.provider_address(random_, ports(false));
+		model::ProviderAddress address = world_.provider_address(random_, ip, ports(false));
 		if (random_.chance(70))
-			address.prefix_length = 24;
+			address.prefix_length = ip.is_v6() ? 64 : 24;
 		control(model_.change().add_provider_address(ip, address), "first provider address", [&](struct apus_dataplane *dp) {
 			const auto object = objects::provider_address(ip, address);
 			return apus_provider_address_add(dp, &object);
 		});
 	}
 	for (const auto &subnet : world_.subnets) {
-		if (subnet.domain >= 0) {
-			model::CustomerRouteKey key;
-			key.domain = world_.domains[static_cast<std::size_t>(subnet.domain)];
-			key.vsid = subnet.vsid;
-			key.prefix = {subnet.base, 24};
-			control(model_.change().add_customer_route(key, 0), "first customer route", [&](struct apus_dataplane *dp) {
-				const auto object = objects::customer_route(key, 0);
-				return apus_customer_route_add(dp, &object);
-			});
+		for (const model::Ip &base : subnet.bases) {
+			first_route(subnet, base);
+			// More prefixes than a router advertisement names.
+			const std::uint64_t more = base.is_v6() && random_.one_in(5) ? random_.below(7) : 0;
+			for (std::uint64_t i = 1; i <= more; i++)
+				first_route(subnet, model::Ip::v6(base.high() + 0x1000 * i, 0));
 		}
 		for (unsigned host = 2; host < 8; host++) {
-			const model::RecordKey key{subnet.vsid, subnet.base + host};
-			model::Record record = world_.record(random_, key);
+			model::Record record = world_.record(random_, {subnet.vsid, host});
 			record.mac = world_.vm_mac(host);
-			control(model_.change().add_record(key, record), "first lookup record", [&](struct apus_dataplane *dp) {
-				const auto object = objects::record(key, record);
-				return apus_lookup_record_add(dp, &object);
-			});
+			bool has_v6 = false;
+			for (const model::Ip &base : subnet.bases) {
+				first_record({subnet.vsid, base + host}, record);
+				has_v6 = has_v6 || base.is_v6();
+			}
+			if (has_v6 && random_.chance(60))
+				first_record({subnet.vsid, model::link_local_of(record.mac)}, record);
 			if (!model_.policy().is_local(record))
 				continue;
 			model::Port port = world_.vm_port(random_);
@@ -410,22 +439,22 @@ void Round::change_policy()
 	} else if (dice < 55) {
 		const model::CustomerRouteKey key = world_.customer_route(random_);
 		// Whether a route that binds nothing ties its subnet to a domain is not tested: such a pair is not made.
-		for (const auto &[other, metric] : policy.customer_routes)
+		for (const auto &[other, its_route] : policy.customer_routes)
 			if (other.vsid == key.vsid && other.domain != key.domain && !policy.domain_of(key.vsid))
 				return;
-		const std::uint32_t metric = world_.metric(random_);
-		const auto object = objects::customer_route(key, metric);
+		const model::CustomerRoute route(world_.metric(random_), world_.customer_route_flags(random_, key));
+		const auto object = objects::customer_route(key, route);
 		if (verb < 2)
-			control(policy.add_customer_route(key, metric), "customer route add", [&](auto *dp) { return apus_customer_route_add(dp, &object); });
+			control(policy.add_customer_route(key, route), "customer route add", [&](auto *dp) { return apus_customer_route_add(dp, &object); });
 		else if (verb == 2)
-			control(policy.set_customer_route(key, metric), "customer route set", [&](auto *dp) { return apus_customer_route_set(dp, &object); });
+			control(policy.set_customer_route(key, route), "customer route set", [&](auto *dp) { return apus_customer_route_set(dp, &object); });
 		else
 			control(policy.remove_customer_route(key), "customer route remove", [&](auto *dp) { return apus_customer_route_remove(dp, &object); });
 	} else if (dice < 63) {
 		if (provider_ports.empty())
 			return;
 		const model::Ip ip = random_.pick(world_.local_pas);
-		const model::ProviderAddress address = world_.provider_address(random_, provider_ports);
+		const model::ProviderAddress address = world_.provider_address(random_, ip, provider_ports);
 		const auto object = objects::provider_address(ip, address);
 		if (verb < 2)
 			control(policy.add_provider_address(ip, address), "provider address add", [&](auto *dp) { return apus_provider_address_add(dp, &object); });
@@ -475,6 +504,22 @@ void Round::change_policy()
 
 // ---- bursts --------------------------------------------------------------------------------------------------------
 
+/// The request for a provider neighbour that the frame is, if it is one.
+std::optional<traffic::Asked> Round::question(const model::Output &output) const
+{
+	const auto port = model_.published().ports.find(output.port);
+	if (output.id != model::new_buffer || output.flags != APUS_FRAME_GENERATED || port == model_.published().ports.end() || port->second.vm)
+		return std::nullopt;
+	const auto ethernet = model::OuterEthernet::parse(output.bytes);
+	if (const auto arp = model::Arp::parse(output.bytes, ethernet.size))
+		return traffic::Asked{arp->target, output.port, ethernet.vlan, arp->sender_mac, arp->sender};
+	const auto ip = model::IpPacket::parse(ethernet.type, output.bytes, ethernet.size);
+	const auto message = model::Discovery::parse(output.bytes, *ip);
+	if (message->type != model::nd_neighbour_solicitation)
+		return std::nullopt;
+	return traffic::Asked{message->target, output.port, ethernet.vlan, model::get_mac(output.bytes, 6), ip->source};
+}
+
 bool Round::burst(std::uint64_t count, std::size_t worker)
 {
 	std::vector<model::Frame> frames(count);
@@ -482,9 +527,10 @@ bool Round::burst(std::uint64_t count, std::size_t worker)
 		frame = traffic_.frame();
 		frame.id = next_id_++;
 	}
-	// A few frames come again, so that the flow cache is hit.
+	// A few frames come again, so that the flow cache is hit. Sometimes one comes again and again.
+	const unsigned again = random_.one_in(40) ? 95 : 30;
 	for (std::size_t i = 1; i < frames.size(); i++)
-		if (random_.chance(30)) {
+		if (random_.chance(again)) {
 			const std::uint64_t id = frames[i].id;
 			frames[i] = frames[random_.below(i)];
 			frames[i].id = id;
@@ -503,13 +549,9 @@ bool Round::burst(std::uint64_t count, std::size_t worker)
 		if (!compare_explanation(explanations[i], expected, before, model_workers_[worker]->stats()))
 			return false;
 	for (const model::Output &output : expected.outputs) {
-		const bool request = output.id == model::new_buffer && model_.published().ports.count(output.port) != 0 &&
-				     !model_.published().ports.at(output.port).vm;
-		if (!request || !random_.chance(70))
-			continue;
-		const auto ethernet = model::OuterEthernet::parse(output.bytes);
-		const auto arp = model::Arp::parse(output.bytes, ethernet.size);
-		traffic_.asked({arp->target, output.port, ethernet.vlan, arp->sender_mac, arp->sender});
+		const auto request = question(output);
+		if (request && random_.chance(70))
+			traffic_.asked(*request);
 	}
 	for (std::size_t i = 0; i < sides; i++) {
 		const std::string what = comparison::process_and_compare(side_[i], worker, frames, now_, expected, model_workers_[worker]->stats());
@@ -544,7 +586,8 @@ bool Round::compare_explanation(const struct apus_explanation &got, const model:
 	const auto moved = [&](std::uint64_t apus_stats::*counter) { return after.*counter != before.*counter; };
 	want.verdict = moved(&apus_stats::held)                                                       ? APUS_VERDICT_WAIT
 		       : moved(&apus_stats::fragmented)                                               ? APUS_VERDICT_FRAGMENT
-		       : moved(&apus_stats::arp_replies) || moved(&apus_stats::echo_replies)          ? APUS_VERDICT_ANSWER
+		       : moved(&apus_stats::arp_replies) || moved(&apus_stats::echo_replies) ||
+					 moved(&apus_stats::router_advertisements)                    ? APUS_VERDICT_ANSWER
 		       : moved(&apus_stats::encapsulated)                                             ? APUS_VERDICT_ENCAPSULATE
 		       : moved(&apus_stats::decapsulated)                                             ? APUS_VERDICT_DECAPSULATE
 		       : (moved(&apus_stats::switched) || moved(&apus_stats::routed)) && moved(&apus_stats::generated) ? APUS_VERDICT_COPY
@@ -580,7 +623,7 @@ bool Round::compare_neighbours()
 				const bool same = expected ? got == 0 && object.state == *expected && (mac == 0 || std::memcmp(&object.mac, objects::mac(mac).bytes, 6) == 0)
 							   : got == APUS_ERR_NOT_FOUND;
 				if (!same)
-					return problem(text("neighbour %08x: expected state %d, got %s, state %d\n", ip, expected ? *expected : -1,
+					return problem(text("neighbour %s: expected state %d, got %s, state %d\n", to_text(ip).c_str(), expected ? *expected : -1,
 							    apus_error_name(got), object.state));
 				report::passed++;
 			}
@@ -679,9 +722,15 @@ int main(int argc, char **argv)
 			options.verbose = true;
 			continue;
 		}
+		if (name == "--families" && i + 1 < argc) {
+			const std::string which = argv[++i];
+			options.families = {which.find('4') != which.npos, which.find('6') != which.npos};
+			if (options.families.v4 || options.families.v6)
+				continue;
+		}
 		std::uint64_t *value = name == "--seed" ? &options.seed : name == "--packets" ? &options.packets : name == "--seconds" ? &options.seconds : nullptr;
 		if (value == nullptr || i + 1 == argc) {
-			std::fprintf(stderr, "usage: differential [--seed N] [--packets N] [--seconds N] [--verbose]\n");
+			std::fprintf(stderr, "usage: differential [--seed N] [--packets N] [--seconds N] [--families 4|6|46] [--verbose]\n");
 			return 2;
 		}
 		*value = std::strtoull(argv[++i], nullptr, 0);

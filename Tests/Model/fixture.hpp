@@ -6,6 +6,9 @@
 //       .3  vm2  local                            .3       at 192.168.0.33
 //       .4       at 192.168.0.33
 //     provider address 192.168.0.22/24 on port uplink, neighbour 192.168.0.33 static
+//
+// And in IPv6, where add_ipv6() is called: the same machines in 2001:db8:1::/64, which is advertised, and 2001:db8:2::/64,
+// those of subnet 6000 with link-local addresses too; provider address 2001:db8:f::22/64, neighbour 2001:db8:f::33 static.
 #pragma once
 
 #include <cstdio>
@@ -22,7 +25,7 @@ using model::Ip;
 using model::Mac;
 using model::Vsid;
 
-constexpr Ip ip(unsigned a, unsigned b, unsigned c, unsigned d) { return a << 24 | b << 16 | c << 8 | d; }
+constexpr Ip ip(unsigned a, unsigned b, unsigned c, unsigned d) { return Ip(a << 24 | b << 16 | c << 8 | d); }
 
 constexpr Vsid subnet1 = 6000, subnet2 = 6001;
 constexpr Ip vm1_ip = ip(10, 0, 1, 2), vm2_ip = ip(10, 0, 1, 3), vm3_ip = ip(10, 0, 2, 2);
@@ -32,6 +35,12 @@ constexpr Mac vm1_mac = 0x600060000101, vm2_mac = 0x600060000102, vm3_mac = 0x60
 constexpr Mac remote1_mac = 0x600060000104, remote2_mac = 0x600060000203;
 constexpr Mac router_mac = 0x026170757301;
 constexpr Ip our_pa = ip(192, 168, 0, 22), remote_pa = ip(192, 168, 0, 33);
+constexpr Ip ip6(std::uint64_t high, std::uint64_t low) { return Ip::v6(high, low); }
+constexpr std::uint64_t net1 = 0x20010DB800010000, net2 = 0x20010DB800020000, site = 0x20010DB8000F0000, link_local = 0xFE80000000000000;
+constexpr Ip vm1_ip6 = ip6(net1, 2), vm2_ip6 = ip6(net1, 3), vm3_ip6 = ip6(net2, 2);
+constexpr Ip remote1_ip6 = ip6(net1, 4), remote2_ip6 = ip6(net2, 3);
+constexpr Ip gateway1_ip6 = ip6(net1, 1), gateway2_ip6 = ip6(net2, 1);
+constexpr Ip our_pa6 = ip6(site, 0x22), remote_pa6 = ip6(site, 0x33);
 constexpr Mac our_pa_mac = 0x324455667788, remote_pa_mac = 0x445566778899;
 constexpr Mac broadcast = 0xFFFFFFFFFFFF;
 constexpr std::uint64_t second = 1'000'000'000;
@@ -115,6 +124,23 @@ public:
 		add_neighbor(remote_pa, remote_pa_mac);
 	}
 
+	/// The IPv6 part of the policy above.
+	void add_ipv6()
+	{
+		add_pa(our_pa6, uplink, our_pa_mac, 0, 64);
+		add_route(subnet1, {ip6(net1, 0), 64}, {}, 1, APUS_CUSTOMER_ROUTE_ADVERTISE | APUS_CUSTOMER_ROUTE_AUTOCONFIGURE);
+		add_route(subnet2, {ip6(net2, 0), 64});
+		add_record(subnet1, vm1_ip6, vm1_mac, our_pa6);
+		add_record(subnet1, vm2_ip6, vm2_mac, our_pa6);
+		add_record(subnet1, remote1_ip6, remote1_mac, remote_pa6);
+		add_record(subnet2, vm3_ip6, vm3_mac, our_pa6);
+		add_record(subnet2, remote2_ip6, remote2_mac, remote_pa6);
+		add_record(subnet1, model::link_local_of(vm1_mac), vm1_mac, our_pa6);
+		add_record(subnet1, model::link_local_of(vm2_mac), vm2_mac, our_pa6);
+		add_record(subnet1, model::link_local_of(remote1_mac), remote1_mac, remote_pa6);
+		add_neighbor(remote_pa6, remote_pa_mac);
+	}
+
 	std::uint32_t add_port(const model::Port &port)
 	{
 		const auto params = objects::port(port);
@@ -134,9 +160,11 @@ public:
 		const auto object = objects::record({vsid, ca}, {});
 		MUST(apus_lookup_record_remove(dataplane, &object));
 	}
-	void add_route(Vsid vsid, const model::Prefix &prefix, Ip next_hop = 0, std::uint8_t domain = 1)
+	/// On-link, unless there is a next hop.
+	void add_route(Vsid vsid, const model::Prefix &prefix, std::optional<Ip> next_hop = {}, std::uint8_t domain = 1, std::uint32_t flags = 0)
 	{
-		const auto object = objects::customer_route({tenant(domain), vsid, prefix, next_hop}, 0);
+		const Ip via = next_hop ? *next_hop : Ip::unspecified(prefix.address.family);
+		const auto object = objects::customer_route({tenant(domain), vsid, prefix, via}, {0, flags});
 		MUST(apus_customer_route_add(dataplane, &object));
 	}
 	void add_pa(Ip pa, std::uint32_t port, Mac mac, std::uint16_t vlan = 0, unsigned length = 24)
@@ -230,6 +258,37 @@ inline Bytes vm1_ping(Ip target)
 	header.protocol = 1;
 	return build::ipv4({router_mac, vm1_mac, 0, model::type_ipv4}, header, build::icmp(8, 0, 7, 1, 24));
 }
+
+// ---- the same in IPv6
+
+inline Bytes udp6(Mac destination, Mac source, const Ip &from, const Ip &to, std::uint8_t hop_limit = 64, std::uint8_t tos = 0,
+		  std::size_t size = 20)
+{
+	build::Ip6 header;
+	header.source = from;
+	header.destination = to;
+	header.hop_limit = hop_limit;
+	header.tos = tos;
+	return build::ipv6({destination, source, 0, model::type_ipv6}, header, build::transport(1000, 2000, size));
+}
+
+inline Bytes vm1_to_vm2_ip6() { return udp6(vm2_mac, vm1_mac, vm1_ip6, vm2_ip6); }
+inline Bytes vm1_to_remote1_ip6() { return udp6(remote1_mac, vm1_mac, vm1_ip6, remote1_ip6); }
+inline Bytes vm1_to_vm3_ip6() { return udp6(router_mac, vm1_mac, vm1_ip6, vm3_ip6); }
+inline Bytes vm1_to_remote2_ip6() { return udp6(router_mac, vm1_mac, vm1_ip6, remote2_ip6); }
+inline Bytes remote1_to_vm1_ip6(std::uint8_t tos = 0) { return udp6(vm1_mac, remote1_mac, remote1_ip6, vm1_ip6, 64, tos); }
+
+inline build::Ethernet outer_ethernet6() { return {our_pa_mac, remote_pa_mac, 0, model::type_ipv6}; }
+inline build::Ip6 outer_ip6()
+{
+	build::Ip6 outer;
+	outer.source = remote_pa6;
+	outer.destination = our_pa6;
+	outer.next_header = 47;
+	return outer;
+}
+/// `inner` in NVGRE over IPv6 from the remote host to this one.
+inline Bytes tunnelled6(const Bytes &inner, Vsid vsid = subnet1) { return build::nvgre(outer_ethernet6(), outer_ip6(), vsid, 0x42, inner); }
 
 inline build::Ethernet outer_ethernet() { return {our_pa_mac, remote_pa_mac, 0, model::type_ipv4}; }
 inline build::Ip4 outer_ip()

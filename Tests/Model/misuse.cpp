@@ -4,6 +4,8 @@
 //
 //     misuse.cpp            every function: pointers, sizes, fields, handles, transactions, bursts
 //     misuse_kinds.hpp      the policy objects, and what can be wrong with each field
+//     misuse_ipv6.hpp       the same with IPv6 addresses
+//     misuse_calls.hpp      a right call of every function
 //     misuse_codes.hpp      every error code, texts and names, limits
 //     misuse_threads.hpp    second threads, and callbacks that call back
 //     misuse_memory.hpp     a whole life of a dataplane, with each allocation failing once
@@ -160,7 +162,7 @@ void verbs(Bench &bench, const std::string &mode)
 	}
 	bench.refused(mode + "apus_port_add: id NULL", apus_port_add(bench.dataplane, &port, nullptr), {APUS_ERR_NULL});
 	bench.refused(mode + "remove a port with a provider address", apus_port_remove(bench.dataplane, bench.uplink), {APUS_ERR_IN_USE},
-		      {"192.168.0.22"});
+		      {"is a provider address"});
 	bench.refused(mode + "remove a port with a provider route", apus_port_remove(bench.dataplane, bench.uplink2), {APUS_ERR_IN_USE},
 		      {"172.16.0.0/12"});
 
@@ -388,6 +390,10 @@ void options(Bench &bench)
 		with.flow_capacity = capacity;
 		bench.refused("apus_worker_create: flow_capacity", create_worker(&with), {APUS_ERR_RANGE},
 			      {"flow_capacity", std::to_string(capacity), "64-16777216"});
+		with = bench.worker_opts;
+		with.ipv6_flow_capacity = capacity;
+		bench.refused("apus_worker_create: ipv6_flow_capacity", create_worker(&with), {APUS_ERR_RANGE},
+			      {"ipv6_flow_capacity", std::to_string(capacity), "64-16777216"});
 	}
 	for (std::uint32_t capacity : {1025u, UINT32_MAX}) {
 		with = bench.worker_opts;

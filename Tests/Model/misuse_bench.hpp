@@ -103,6 +103,7 @@ class Bench : public fixture::Host {
 public:
 	std::function<void()> in_allocate, in_release, in_wait;
 	std::uint32_t uplink2 = 0, gone = 0;  // `gone` is the id of a port that was removed
+	const model::Prefix far_prefix6{fixture::ip6(0x20010DB800550000, 0), 48};
 
 	explicit Bench(bool with_policy = true)
 	{
@@ -127,10 +128,12 @@ public:
 	void fill()
 	{
 		open_with_policy();
+		add_ipv6();
 		uplink2 = add_uplink();
 		gone = add_vm(fixture::subnet2, 0x600060009999);
 		MUST(apus_port_remove(dataplane, gone));
 		add_provider_route({fixture::ip(172, 16, 0, 0), 12}, uplink2, fixture::ip(192, 168, 9, 1));
+		add_provider_route(far_prefix6, uplink2, fixture::ip6(fixture::link_local, 9));
 	}
 
 	/// Everything that can be seen of the dataplane: objects, statistics.

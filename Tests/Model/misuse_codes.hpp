@@ -299,7 +299,7 @@ inline std::vector<Case> cases()
 		{CODE(IN_USE),
 		 "remove a port that has a provider address",
 		 [](Bench &bench) { return of(bench, apus_port_remove(bench.dataplane, bench.uplink)); },
-		 {"port", "192.168.0.22"}},
+		 {"port", "is a provider address"}},
 		{CODE(UNSUPPORTED),
 		 "translation by NAT",
 		 record(apus_lookup_record_add, false, [](Record &object) { object.rule = APUS_RULE_NAT; }),

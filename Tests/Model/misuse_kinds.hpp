@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The six kinds of policy objects: their five verbs, and everything that can be wrong with each of their fields. At the
-// end, a right call of every function.
+// The six kinds of policy objects: their five verbs, and everything that can be wrong with each of their fields. Here with
+// IPv4 addresses; misuse_ipv6.hpp has them with IPv6 ones.
 #pragma once
 
 #include "misuse_bench.hpp"
@@ -52,22 +52,22 @@ template <class Object> void wrong_family(Kind<Object> &kind, const std::string 
 	for (std::uint8_t family : {0, 1, 5, 7, 255})
 		kind.wrong.push_back({field + " of family " + std::to_string(family), verbs, {APUS_ERR_FAMILY}, {field, std::to_string(family), "4"},
 				      [=](Object &object) { of(object).family = family; }});
-	kind.wrong.push_back({field + " of family 6", verbs, {APUS_ERR_UNSUPPORTED, APUS_ERR_FAMILY}, {field},
-			      [=](Object &object) { of(object).family = APUS_IPV6; }});
 	for (int i = 0; i < 3; i++)
 		kind.wrong.push_back({field + " with something in `reserved`", verbs, {APUS_ERR_UNKNOWN_FIELD}, {field},
 				      [=](Object &object) { of(object).reserved[i] = 0x80; }});
 	for (int i : {4, 15})
-		kind.wrong.push_back({field + " with bytes behind IPv4", verbs, {APUS_ERR_UNKNOWN_FIELD}, {field},
-				      [=](Object &object) { of(object).bytes[i] = 1; }});
+		kind.wrong.push_back({field + " with bytes behind IPv4", verbs, {APUS_ERR_UNKNOWN_FIELD}, {field}, [=](Object &object) {
+					      of(object).family = APUS_IPV4;
+					      of(object).bytes[i] = 1;
+				      }});
 }
 
 template <class Object> void not_unicast(Kind<Object> &kind, const std::string &field, unsigned verbs, Address<Object> of, bool may_be_zero = false)
 {
-	const std::pair<model::Ip, const char *> addresses[] = {{0, "0.0.0.0"},
+	const std::pair<model::Ip, const char *> addresses[] = {{model::Ip(0), "0.0.0.0"},
 								{fixture::ip(224, 0, 0, 1), "224.0.0.1"},
 								{fixture::ip(239, 255, 255, 255), "239.255.255.255"},
-								{~model::Ip{0}, "255.255.255.255"}};
+								{fixture::ip(255, 255, 255, 255), "255.255.255.255"}};
 	for (const auto &[ip, text] : addresses)
 		if (ip != 0 || !may_be_zero)
 			kind.wrong.push_back({field + " " + text, verbs, {APUS_ERR_ADDRESS}, {field, text},
@@ -251,7 +251,14 @@ inline Kind<struct apus_customer_route> customer_routes(Bench &)
 	wrong_prefix<Object>(kind, "destination_prefix", [](Object &object) -> auto & { return object.destination_prefix; });
 	wrong_family(kind, "next_hop", key, next_hop);
 	not_unicast(kind, "next_hop", key, next_hop, true);
-	wrong_flags(kind);
+	for (const model::Ip &ip : {model::Ip::v6(0, 0), model::Ip::v6(fixture::link_local, 1)})
+		kind.wrong.push_back({"next_hop " + to_text(ip), key, {APUS_ERR_FAMILY}, {"next_hop"},
+				      [ip = ip](Object &object) { object.next_hop = objects::address(ip); }});
+	// Those that there are belong to on-link routes of IPv6.
+	wrong_flags(kind, {APUS_ERR_UNKNOWN_FIELD}, 3);
+	for (std::uint32_t flags : {1u, 2u, 3u})
+		kind.wrong.push_back({"flags " + std::to_string(flags), value, {APUS_ERR_CONFLICT}, {"flags"},
+				      [=](Object &object) { object.flags = flags; }});
 	kind.wrong.push_back({"routing_domain_id zero", key, {APUS_ERR_CONFLICT}, {"routing_domain_id"},
 			      [](Object &object) { object.routing_domain_id = {}; }});
 	kind.wrong.push_back({"another routing domain", only_add, {APUS_ERR_CONFLICT}, {"6000"},
@@ -323,80 +330,6 @@ inline Kind<struct apus_provider_neighbor> neighbors(Bench &)
 	wrong_number(kind, "state", &Object::state, {APUS_NEIGHBOR_STATIC, APUS_NEIGHBOR_FAILED, 6, 255}, value, APUS_ERR_UNKNOWN_FIELD, "0");
 	wrong_number(kind, "reserved", &Object::reserved, {1, 255}, value, APUS_ERR_UNKNOWN_FIELD, "0");
 	return kind;
-}
-
-template <class Visit> void each_kind(Bench &bench, Visit visit)
-{
-	visit(ports(bench));
-	visit(records(bench));
-	visit(customer_routes(bench));
-	visit(provider_addresses(bench));
-	visit(provider_routes(bench));
-	visit(neighbors(bench));
-}
-
-// ---- right calls -----------------------------------------------------------------------------------------------------
-
-/// A call that is right but for its dataplane.
-struct Control {
-	std::string function;
-	std::function<int(Dataplane *)> call;
-};
-
-inline std::vector<Control> control_calls(Bench &bench)
-{
-	std::vector<Control> calls;
-	each_kind(bench, [&calls](const auto &kind) {
-		for (int verb = add; verb < verb_count; verb++)
-			calls.push_back({kind.verbs[verb].function, [call = kind.verbs[verb].call, verb, kind](Dataplane *dataplane) {
-						 auto object = verb == remove ? kind.missing : kind.present;
-						 return call(dataplane, &object, verb == remove ? kind.missing_id : kind.present_id);
-					 }});
-	});
-	calls.push_back({"apus_worker_create", [&bench](Dataplane *dataplane) {
-				 Worker *worker = nullptr;
-				 const int result = CALL(apus_worker_create, dataplane, &bench.worker_opts, &worker);
-				 report::check(result >= 0 || worker == nullptr, "apus_worker_create wrote *out although it failed");
-				 apus_worker_destroy(worker);
-				 return result;
-			 }});
-	calls.push_back({"apus_explain", [](Dataplane *dataplane) {
-				 struct apus_frame frame = {};  // of no port: explained too
-				 struct apus_explanation explanation;
-				 APUS_INIT(&explanation);
-				 return CALL(apus_explain, dataplane, &frame, 0, &explanation, nullptr, 0);
-			 }});
-	calls.push_back({"apus_stats_get", [](Dataplane *dataplane) {
-				 struct apus_stats stats;
-				 APUS_INIT(&stats);
-				 return CALL(apus_stats_get, dataplane, &stats);
-			 }});
-	calls.push_back({"apus_port_stats_get", [&bench](Dataplane *dataplane) {
-				 struct apus_port_stats stats;
-				 APUS_INIT(&stats);
-				 return CALL(apus_port_stats_get, dataplane, bench.vm1, &stats);
-			 }});
-	calls.push_back({"apus_transaction_begin", [](Dataplane *dataplane) { return CALL(apus_transaction_begin, dataplane); }});
-	calls.push_back({"apus_transaction_commit", [](Dataplane *dataplane) { return CALL(apus_transaction_commit, dataplane); }});
-	calls.push_back({"apus_transaction_abort", [](Dataplane *dataplane) { return CALL(apus_transaction_abort, dataplane); }});
-	calls.push_back({"apus_dataplane_synchronize", [](Dataplane *dataplane) { return CALL(apus_dataplane_synchronize, dataplane); }});
-	calls.push_back({"apus_dataplane_destroy", [](Dataplane *dataplane) { return CALL(apus_dataplane_destroy, dataplane); }});
-	return calls;
-}
-
-/// A burst of one frame whose bytes nobody may touch.
-inline int process_one(Worker *worker)
-{
-	struct apus_frame in = {}, out[2] = {};
-	in.length = in.contiguous = 60;
-	return CALL(apus_worker_process, worker, &in, 1, out, 2, fixture::second);
-}
-
-inline int worker_stats(Worker *worker)
-{
-	struct apus_stats stats;
-	APUS_INIT(&stats);
-	return CALL(apus_worker_stats_get, worker, &stats);
 }
 
 }  // namespace misuse

@@ -2,7 +2,7 @@
 // Wrong threads: a second one inside a worker or a control call, and callbacks that call the library.
 #pragma once
 
-#include "misuse_kinds.hpp"
+#include "misuse_calls.hpp"
 
 namespace misuse {
 

@@ -119,8 +119,10 @@ Verdict Model::decide(Burst &burst, const Frame &frame)
 		return Verdict::drop(APUS_DROP_OUTER_TRUNCATED);
 	if (ethernet.type == type_arp)
 		return neighbours_.arp(policy_, frame.port, ethernet, frame.bytes, burst.now);
-	if (ethernet.type != type_ipv4)
+	if (ethernet.type != type_ipv4 && ethernet.type != type_ipv6)
 		return Verdict::drop(APUS_DROP_OUTER_ETHERTYPE);
+	if (ethernet.type == type_ipv6 && is_provider_discovery(ethernet, frame.bytes))
+		return neighbours_.discovery(policy_, frame.port, ethernet, frame.bytes, burst.now);
 	return from_provider(policy_, settings_, frame.port, ethernet, frame.bytes, frame.flags);
 }
 
@@ -135,10 +137,17 @@ void Model::carry_out(Burst &burst, const Frame &frame, Verdict verdict)
 		burst.result.released.push_back(frame.id);
 		return;
 	case Verdict::Kind::answer:
+	case Verdict::Kind::reply: {
+		const bool in_place = verdict.kind == Verdict::Kind::answer;
 		stats.consumed++;
 		stats.generated++;
-		(verdict.work == Verdict::Work::arp_reply ? stats.arp_replies : stats.echo_replies)++;
-		return transmit(burst, frame.id, frame.port, APUS_FRAME_GENERATED, std::move(verdict.bytes));
+		stats.arp_replies += verdict.work == Verdict::Work::arp_reply;
+		stats.echo_replies += verdict.work == Verdict::Work::echo_reply;
+		stats.router_advertisements += verdict.work == Verdict::Work::router_advertisement;
+		if (!in_place)
+			burst.result.released.push_back(frame.id);
+		return transmit(burst, in_place ? frame.id : new_buffer, frame.port, APUS_FRAME_GENERATED, std::move(verdict.bytes));
+	}
 	case Verdict::Kind::deliver:
 		stats.switched += verdict.work == Verdict::Work::switched;
 		stats.decapsulated += verdict.work == Verdict::Work::decapsulated;
@@ -179,11 +188,12 @@ void Model::send_through_tunnel(Burst &burst, const Frame &frame, const Verdict 
 	}
 
 	const ProviderAddress &source = policy_.provider_addresses.at(path->source);
-	const Ipv4 ip = *Ipv4::parse(verdict.bytes, ethernet_size, verdict.bytes.size());
+	const IpPacket ip = *IpPacket::parse(get16(verdict.bytes, 12), verdict.bytes, ethernet_size);
 	// Tags that were taken out of the customer's frame leave their room as headroom.
 	const std::size_t removed = frame.bytes.size() - verdict.bytes.size();
 	const std::size_t port_mtu = policy_.ports.at(path->port).mtu;
-	const std::size_t mtu = port_mtu > tunnel_overhead ? port_mtu - tunnel_overhead : 0;
+	const std::size_t overhead = tunnel_overhead(verdict.remote);
+	const std::size_t mtu = port_mtu > overhead ? port_mtu - overhead : 0;
 	if (ip.total_length > mtu) {
 		const std::vector<Bytes> fragments = fragments_of(verdict.bytes, frame.contiguous - removed, mtu);
 		if (fragments.empty())
@@ -194,7 +204,7 @@ void Model::send_through_tunnel(Burst &burst, const Frame &frame, const Verdict 
 			burst.stats().routed += verdict.routed;
 			transmit(burst, new_buffer, path->port, APUS_FRAME_ENCAPSULATED,
 				 encapsulated(fragment, settings_, source, path->source, verdict.remote, resolution.mac, verdict.vsid,
-					      &verdict.bytes));
+					      verdict.flow_id));
 		}
 		burst.result.ordered = false;
 		burst.stats().fragmented++;
@@ -202,13 +212,14 @@ void Model::send_through_tunnel(Burst &burst, const Frame &frame, const Verdict 
 		burst.result.released.push_back(frame.id);
 		return;
 	}
-	if (frame.headroom + removed < tunnel_overhead + (source.vlan != 0 ? 4 : 0))
+	if (frame.headroom + removed < overhead + (source.vlan != 0 ? 4 : 0))
 		return drop(burst, frame, APUS_DROP_NO_HEADROOM);
 
 	burst.stats().encapsulated++;
 	burst.stats().routed += verdict.routed;
 	transmit(burst, frame.id, path->port, APUS_FRAME_ENCAPSULATED,
-		 encapsulated(verdict.bytes, settings_, source, path->source, verdict.remote, resolution.mac, verdict.vsid));
+		 encapsulated(verdict.bytes, settings_, source, path->source, verdict.remote, resolution.mac, verdict.vsid,
+			      verdict.flow_id));
 }
 
 /// Section 7.
@@ -238,7 +249,7 @@ bool Model::may_tell(Burst &burst, std::uint32_t port)
 	return true;
 }
 
-/// Section 3, step 7.
+/// Section 3, step 7, and 3.1, step 6.
 void Model::flood(Burst &burst, const Frame &frame, const Verdict &verdict)
 {
 	std::vector<std::uint32_t> targets;  // lowest number first

@@ -19,6 +19,11 @@ void Neighbours::ask(const Policy &policy, Neighbour &neighbour, const Path &pat
 		return;
 	neighbour.asked_vlan = source->second.vlan;
 	const bool unicast = neighbour.known();
+	if (path.next_hop.is_v6()) {
+		const Ip to = unicast ? path.next_hop : solicited_node(path.next_hop);
+		const Bytes header = ethernet_header(unicast ? neighbour.mac : multicast_mac(to), source->second.mac, source->second.vlan, type_ipv6);
+		return send(neighbour_solicitation(header, path.source, source->second.mac, to, path.next_hop), path.port);
+	}
 	Bytes frame = ethernet_header(unicast ? neighbour.mac : 0xFFFFFFFFFFFF, source->second.mac, source->second.vlan, type_arp);
 	Arp{1, source->second.mac, path.source, 0, path.next_hop}.append_to(frame);
 	send(frame, path.port);
@@ -80,6 +85,36 @@ void Neighbours::tick(const Policy &policy, const Settings &settings, const std:
 	}
 }
 
+/// One of our provider addresses on this port and in this VLAN has the MAC.
+static bool is_ours(const Policy &policy, std::uint32_t port, std::uint16_t vlan, Mac mac)
+{
+	for (const auto &[ip, address] : policy.provider_addresses)
+		if (address.port == port && address.vlan == vlan && address.mac == mac)
+			return true;
+	return false;
+}
+
+void Neighbours::learn(const Policy &policy, const Ip &ip, Mac mac, std::uint32_t port, std::uint16_t vlan, bool answers, bool renews,
+		       std::uint64_t now)
+{
+	const auto entry = entries_.find(ip);
+	if (entry == entries_.end() || policy.static_neighbours.count(ip) != 0)
+		return;
+	Neighbour &neighbour = entry->second;
+	const bool asked_here = (neighbour.unanswered != 0 || neighbour.known()) && neighbour.asked_through == port &&
+				neighbour.asked_vlan == vlan;
+	if (!asked_here || !(answers || (renews && neighbour.known())))
+		return;
+	if (neighbour.known() && neighbour.mac != mac && since(neighbour.mac_changed, now) < 1'000'000'000)
+		return;
+	if (neighbour.mac != mac)
+		neighbour.mac_changed = now;
+	neighbour.mac = mac;
+	neighbour.state = Neighbour::State::reachable;
+	neighbour.confirmed = now;
+	neighbour.unanswered = 0;
+}
+
 Verdict Neighbours::arp(const Policy &policy, std::uint32_t port, const OuterEthernet &ethernet, const Bytes &frame,
 			std::uint64_t now)
 {
@@ -88,28 +123,8 @@ Verdict Neighbours::arp(const Policy &policy, std::uint32_t port, const OuterEth
 		return Verdict::drop(APUS_DROP_PROVIDER_ARP_MALFORMED);
 
 	// Step 3 before step 2: a request can be both learned from and answered.
-	const auto entry = entries_.find(arp->sender);
-	const bool is_static = policy.static_neighbours.count(arp->sender) != 0;
-	if (entry != entries_.end() && !is_static) {
-		Neighbour &neighbour = entry->second;
-		const bool asked_here = (neighbour.unanswered != 0 || neighbour.known()) && neighbour.asked_through == port &&
-					neighbour.asked_vlan == ethernet.vlan;
-		bool to_us = false;
-		for (const auto &[ip, address] : policy.provider_addresses)
-			to_us = to_us || (address.port == port && address.vlan == ethernet.vlan && address.mac == get_mac(frame, 0));
-		const bool is_answer = arp->operation == 2 && to_us;
-		if (asked_here && (is_answer || neighbour.known())) {
-			const bool changes = neighbour.known() && neighbour.mac != arp->sender_mac;
-			if (!changes || since(neighbour.mac_changed, now) >= 1'000'000'000) {
-				if (neighbour.mac != arp->sender_mac)
-					neighbour.mac_changed = now;
-				neighbour.mac = arp->sender_mac;
-				neighbour.state = Neighbour::State::reachable;
-				neighbour.confirmed = now;
-				neighbour.unanswered = 0;
-			}
-		}
-	}
+	const bool to_us = is_ours(policy, port, ethernet.vlan, get_mac(frame, 0));
+	learn(policy, arp->sender, arp->sender_mac, port, ethernet.vlan, arp->operation == 2 && to_us, true, now);
 
 	const auto ours = policy.provider_addresses.find(arp->target);
 	if (arp->operation == 1 && ours != policy.provider_addresses.end() && ours->second.port == port &&
@@ -121,6 +136,34 @@ Verdict Neighbours::arp(const Policy &policy, std::uint32_t port, const OuterEth
 		return Verdict::answer(std::move(answer), Verdict::Work::arp_reply);
 	}
 	return Verdict::consume();
+}
+
+Verdict Neighbours::discovery(const Policy &policy, std::uint32_t port, const OuterEthernet &ethernet, const Bytes &frame,
+			      std::uint64_t now)
+{
+	const IpPacket ip = *IpPacket::parse(type_ipv6, frame, ethernet.size);
+	const auto message = Discovery::parse(frame, ip);
+	const Mac sender = get_mac(frame, 6);
+	if (!message || sender == 0 || is_group(sender) || !message->names_only(sender))
+		return Verdict::drop(APUS_DROP_PROVIDER_ND_MALFORMED);
+
+	const bool is_solicitation = message->type == nd_neighbour_solicitation;
+	const bool solicited = (message->flags & nd_solicited) != 0, overrides = (message->flags & nd_override) != 0;
+	if (!is_solicitation) {
+		const bool to_us = is_ours(policy, port, ethernet.vlan, get_mac(frame, 0));
+		learn(policy, message->target, sender, port, ethernet.vlan, solicited && to_us, solicited || overrides, now);
+		return Verdict::consume();
+	}
+	if (!message->source_macs.empty())
+		learn(policy, ip.source, sender, port, ethernet.vlan, false, true, now);
+
+	const auto ours = policy.provider_addresses.find(message->target);
+	if (ours == policy.provider_addresses.end() || ours->second.port != port || ours->second.vlan != ethernet.vlan)
+		return Verdict::consume();
+	Bytes header(frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(ethernet.size));
+	put_mac(header, 0, sender);
+	put_mac(header, 6, ours->second.mac);
+	return Verdict::reply(neighbour_advertisement(header, message->target, ours->second.mac, ip.source, false), Verdict::Work::arp_reply);
 }
 
 std::optional<enum apus_neighbor_state> Neighbours::state(const Policy &policy, Ip ip) const

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// docs/pipeline.md sections 5 and 5.1: what is known about the next hops of the provider network, and ARP there.
+// docs/pipeline.md sections 5, 5.1 and 5.2: what is known about the next hops of the provider network, and ARP and
+// neighbour discovery there.
 // All workers of a dataplane share this; the packets that wait are the worker's (model.hpp).
 #pragma once
 
@@ -49,6 +50,10 @@ public:
 	Verdict arp(const Policy &policy, std::uint32_t port, const OuterEthernet &ethernet, const Bytes &frame,
 		    std::uint64_t now);
 
+	/// The same for a neighbour solicitation or advertisement.
+	Verdict discovery(const Policy &policy, std::uint32_t port, const OuterEthernet &ethernet, const Bytes &frame,
+			  std::uint64_t now);
+
 	/// What apus_provider_neighbor_get() tells; nothing when there is no such neighbour.
 	std::optional<enum apus_neighbor_state> state(const Policy &policy, Ip ip) const;
 	Mac known_mac(const Policy &policy, Ip ip) const;  // 0 while unknown
@@ -58,6 +63,10 @@ public:
 
 private:
 	std::map<Ip, Neighbour> entries_;
+	/// A frame from `mac` that came through `port` speaks for `ip`. `answers`: it answers a question of ours; `renews`: it
+	/// counts for a neighbour that is known already.
+	void learn(const Policy &policy, const Ip &ip, Mac mac, std::uint32_t port, std::uint16_t vlan, bool answers, bool renews,
+		   std::uint64_t now);
 	void ask(const Policy &policy, Neighbour &neighbour, const Path &path, std::uint64_t now, const Send &send);
 };
 

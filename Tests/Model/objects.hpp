@@ -8,12 +8,13 @@
 
 namespace objects {
 
-inline struct apus_address address(model::Ip ip)
+inline struct apus_address address(const model::Ip &ip)
 {
 	struct apus_address out = {};
-	out.family = APUS_IPV4;
-	for (int i = 0; i < 4; i++)
-		out.bytes[i] = static_cast<std::uint8_t>(ip >> (24 - 8 * i));
+	model::Bytes bytes(ip.bits() / 8);
+	model::put_ip(bytes, 0, ip);
+	out.family = ip.is_v6() ? APUS_IPV6 : APUS_IPV4;
+	std::memcpy(out.bytes, bytes.data(), bytes.size());
 	return out;
 }
 
@@ -66,7 +67,7 @@ inline struct apus_lookup_record record(const model::RecordKey &key, const model
 	return out;
 }
 
-inline struct apus_customer_route customer_route(const model::CustomerRouteKey &key, std::uint32_t metric)
+inline struct apus_customer_route customer_route(const model::CustomerRouteKey &key, const model::CustomerRoute &route)
 {
 	struct apus_customer_route out;
 	APUS_INIT(&out);
@@ -74,7 +75,8 @@ inline struct apus_customer_route customer_route(const model::CustomerRouteKey &
 	out.virtual_subnet_id = key.vsid;
 	out.destination_prefix = prefix(key.prefix);
 	out.next_hop = address(key.next_hop);
-	out.metric = metric;
+	out.metric = route.metric;
+	out.flags = route.flags;
 	return out;
 }
 

@@ -53,13 +53,22 @@ int Policy::remove_port(std::uint32_t id)
 	return provider_side_changed(0);
 }
 
+static bool has_mapped_address(const RecordKey &key, const Record &record)
+{
+	return is_mapped(key.second) || is_mapped(record.provider_address);
+}
+
 int Policy::add_record(const RecordKey &key, const Record &record)
 {
+	if (has_mapped_address(key, record))
+		return APUS_ERR_ADDRESS;
 	return records.emplace(key, record).second ? 0 : APUS_ERR_DUPLICATE;
 }
 
 int Policy::set_record(const RecordKey &key, const Record &record)
 {
+	if (has_mapped_address(key, record))
+		return APUS_ERR_ADDRESS;
 	const auto found = records.find(key);
 	if (found == records.end())
 		return APUS_ERR_NOT_FOUND;
@@ -69,22 +78,37 @@ int Policy::set_record(const RecordKey &key, const Record &record)
 	return 0;
 }
 
-int Policy::remove_record(const RecordKey &key) { return records.erase(key) != 0 ? 0 : APUS_ERR_NOT_FOUND; }
-
-int Policy::add_customer_route(const CustomerRouteKey &key, std::uint32_t metric)
+int Policy::remove_record(const RecordKey &key)
 {
-	const auto bound = domain_of(key.vsid);
-	if (bound && *bound != key.domain)
-		return APUS_ERR_CONFLICT;
-	return customer_routes.emplace(key, metric).second ? 0 : APUS_ERR_DUPLICATE;
+	if (is_mapped(key.second))
+		return APUS_ERR_ADDRESS;
+	return records.erase(key) != 0 ? 0 : APUS_ERR_NOT_FOUND;
 }
 
-int Policy::set_customer_route(const CustomerRouteKey &key, std::uint32_t metric)
+/// Flags are for on-link routes of IPv6.
+static bool has_wrong_flags(const CustomerRouteKey &key, const CustomerRoute &route)
 {
+	return route.flags != 0 && !(key.on_link() && key.prefix.address.is_v6());
+}
+
+int Policy::add_customer_route(const CustomerRouteKey &key, const CustomerRoute &route)
+{
+	const auto bound = domain_of(key.vsid);
+	if (has_wrong_flags(key, route))
+		return APUS_ERR_CONFLICT;
+	if (bound && *bound != key.domain)
+		return APUS_ERR_CONFLICT;
+	return customer_routes.emplace(key, route).second ? 0 : APUS_ERR_DUPLICATE;
+}
+
+int Policy::set_customer_route(const CustomerRouteKey &key, const CustomerRoute &route)
+{
+	if (has_wrong_flags(key, route))
+		return APUS_ERR_CONFLICT;
 	const auto found = customer_routes.find(key);
 	if (found == customer_routes.end())
 		return APUS_ERR_NOT_FOUND;
-	found->second = metric;
+	found->second = route;
 	return 0;
 }
 
@@ -175,19 +199,22 @@ std::optional<std::uint32_t> Policy::vm_port(Vsid vsid, Mac mac) const
 
 std::optional<Guid> Policy::domain_of(Vsid vsid) const
 {
-	for (const auto &[key, metric] : customer_routes)
+	for (const auto &[key, route] : customer_routes)
 		if (key.vsid == vsid)
 			return key.domain;
 	return std::nullopt;
 }
 
-/// Network + 1; for /31 and /32 the network address itself.
-static Ip gateway_of(const Prefix &prefix) { return prefix.length >= 31 ? prefix.address : prefix.address + 1; }
+/// Network + 1; for /31 and /32 (of IPv6: /127 and /128) the network address itself.
+Ip Policy::gateway_of(const Prefix &prefix)
+{
+	return prefix.length + 1 >= prefix.address.bits() ? prefix.address : prefix.address + 1;
+}
 
 std::set<Ip> Policy::gateways_of(Vsid vsid) const
 {
 	std::set<Ip> gateways;
-	for (const auto &[key, metric] : customer_routes)
+	for (const auto &[key, route] : customer_routes)
 		if (key.vsid == vsid && key.on_link())
 			gateways.insert(gateway_of(key.prefix));
 	return gateways;
@@ -196,15 +223,52 @@ std::set<Ip> Policy::gateways_of(Vsid vsid) const
 std::optional<Ip> Policy::gateway_for(Vsid vsid, Ip ip) const
 {
 	std::optional<Prefix> longest;
-	for (const auto &[key, metric] : customer_routes)
+	for (const auto &[key, route] : customer_routes)
 		if (key.vsid == vsid && key.on_link() && key.prefix.contains(ip) && (!longest || key.prefix.length > longest->length))
 			longest = key.prefix;
 	return longest ? std::optional<Ip>(gateway_of(*longest)) : std::nullopt;
 }
 
+std::vector<std::pair<Prefix, CustomerRoute>> Policy::v6_on_link(Vsid vsid) const
+{
+	std::map<Prefix, CustomerRoute> sorted;
+	for (const auto &[key, route] : customer_routes)
+		if (key.vsid == vsid && key.on_link() && key.prefix.address.is_v6())
+			sorted.emplace(key.prefix, route);
+	return {sorted.begin(), sorted.end()};
+}
+
+std::optional<Ip> Policy::first_v6_gateway(Vsid vsid) const
+{
+	const auto prefixes = v6_on_link(vsid);
+	return prefixes.empty() ? std::nullopt : std::optional<Ip>(gateway_of(prefixes.front().first));
+}
+
+std::map<Ip, Mac> Policy::router_addresses(const Settings &settings, Vsid vsid) const
+{
+	std::map<Ip, Mac> addresses;
+	for (const Ip &gateway : gateways_of(vsid))
+		addresses.emplace(gateway, gateway_mac(settings, vsid, gateway));
+	for (const auto &[prefix, route] : v6_on_link(vsid)) {
+		const Mac mac = gateway_mac(settings, vsid, gateway_of(prefix));
+		addresses.emplace(link_local_of(mac), mac);
+	}
+	return addresses;
+}
+
+std::vector<AdvertisedPrefix> Policy::advertised_prefixes(Vsid vsid) const
+{
+	std::vector<AdvertisedPrefix> out;
+	for (const auto &[prefix, route] : v6_on_link(vsid))
+		if ((route.flags & APUS_CUSTOMER_ROUTE_ADVERTISE) != 0)
+			out.push_back({prefix.address, prefix.length,
+				       (route.flags & APUS_CUSTOMER_ROUTE_AUTOCONFIGURE) != 0 && prefix.length == 64});
+	return out;
+}
+
 bool Policy::is_gateway_in_domain(const Guid &domain, Ip ip) const
 {
-	for (const auto &[key, metric] : customer_routes)
+	for (const auto &[key, route] : customer_routes)
 		if (key.domain == domain && key.on_link() && gateway_of(key.prefix) == ip)
 			return true;
 	return false;
@@ -218,7 +282,7 @@ Mac Policy::gateway_mac(const Settings &settings, Vsid vsid, Ip gateway) const
 
 bool Policy::is_gateway_mac(const Settings &settings, Vsid vsid, Mac mac) const
 {
-	for (const auto &[key, metric] : customer_routes)
+	for (const auto &[key, route] : customer_routes)
 		if (key.vsid == vsid && key.on_link() && gateway_mac(settings, vsid, gateway_of(key.prefix)) == mac)
 			return true;
 	return false;
@@ -228,17 +292,17 @@ const CustomerRouteKey *Policy::best_route(const Guid &domain, Ip ip, bool on_li
 {
 	const CustomerRouteKey *best = nullptr;
 	std::uint32_t best_metric = 0;
-	for (const auto &[key, metric] : customer_routes) {
+	for (const auto &[key, route] : customer_routes) {
 		if (key.domain != domain || !key.prefix.contains(ip) || (on_link_only && !key.on_link()))
 			continue;
 		const bool better =
 			best == nullptr ||
 			// longest prefix, lowest metric, lowest VSID, lowest next hop
-			std::make_tuple(-static_cast<int>(key.prefix.length), metric, key.vsid, key.next_hop) <
+			std::make_tuple(-static_cast<int>(key.prefix.length), route.metric, key.vsid, key.next_hop) <
 				std::make_tuple(-static_cast<int>(best->prefix.length), best_metric, best->vsid, best->next_hop);
 		if (better) {
 			best = &key;
-			best_metric = metric;
+			best_metric = route.metric;
 		}
 	}
 	return best;
@@ -249,7 +313,7 @@ bool Policy::is_known_vsid(Vsid vsid) const
 	const auto first = records.lower_bound({vsid, 0});
 	if (first != records.end() && first->first.first == vsid)
 		return true;
-	for (const auto &[key, metric] : customer_routes)
+	for (const auto &[key, route] : customer_routes)
 		if (key.vsid == vsid)
 			return true;
 	for (const auto &[id, port] : ports)
@@ -280,10 +344,9 @@ std::optional<Path> Policy::path_to(Ip provider_address) const
 	using Rank = std::tuple<int, std::uint32_t, bool, std::uint32_t, Ip>;
 	std::optional<Rank> best;
 	for (const auto &[ip, address] : provider_addresses) {
-		const Ip mask = prefix_mask(address.prefix_length);
-		if ((ip & mask) != (provider_address & mask))
+		if (!address.prefix(ip).contains(provider_address))
 			continue;
-		const Rank rank{-static_cast<int>(address.prefix_length), 0, false, address.port, 0};
+		const Rank rank{-static_cast<int>(address.prefix_length), 0, false, address.port, Ip::unspecified(ip.family)};
 		if (!best || rank < *best)
 			best = rank;
 	}
@@ -299,15 +362,14 @@ std::optional<Path> Policy::path_to(Ip provider_address) const
 
 	Path path;
 	path.port = std::get<3>(*best);
-	path.next_hop = std::get<4>(*best) != 0 ? std::get<4>(*best) : provider_address;
+	path.next_hop = std::get<4>(*best).is_unspecified() ? provider_address : std::get<4>(*best);
 
-	// The source: on the egress port, one whose prefix contains the next hop, else the lowest.
+	// The source: of the same family and on the egress port, one whose prefix contains the next hop, else the lowest.
 	bool contains = false;
 	for (const auto &[ip, address] : provider_addresses) {
-		if (address.port != path.port)
+		if (address.port != path.port || ip.family != provider_address.family)
 			continue;
-		const Ip mask = prefix_mask(address.prefix_length);
-		const bool this_contains = (ip & mask) == (path.next_hop & mask);
+		const bool this_contains = address.prefix(ip).contains(path.next_hop);
 		if (!path.has_source || (this_contains && !contains)) {
 			path.has_source = true;
 			path.source = ip;
@@ -323,7 +385,7 @@ std::set<Ip> Policy::needed_neighbours() const
 	for (const auto &[key, record] : records)
 		needed.insert(record.provider_address);
 	for (const auto &[key, metric] : provider_routes)
-		if (key.next_hop != 0)
+		if (!key.next_hop.is_unspecified())
 			needed.insert(key.next_hop);
 	return needed;
 }

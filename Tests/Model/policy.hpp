@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "apus/apus.h"
-#include "wire.hpp"
+#include "discovery.hpp"
 
 namespace model {
 
@@ -51,7 +51,7 @@ using RecordKey = std::pair<Vsid, Ip>;
 struct Prefix {
 	Ip address = 0;
 	unsigned length = 0;
-	bool contains(Ip ip) const { return (ip & prefix_mask(length)) == address; }
+	bool contains(const Ip &ip) const { return ip.family == address.family && ip.network(length) == address; }
 	bool operator<(const Prefix &other) const { return std::tie(address, length) < std::tie(other.address, other.length); }
 };
 
@@ -60,7 +60,7 @@ struct CustomerRouteKey {
 	Vsid vsid = 0;
 	Prefix prefix;
 	Ip next_hop = 0;
-	bool on_link() const { return next_hop == 0; }
+	bool on_link() const { return next_hop.is_unspecified(); }
 	bool operator<(const CustomerRouteKey &other) const
 	{
 		return std::tie(domain, vsid, prefix, next_hop) <
@@ -68,11 +68,19 @@ struct CustomerRouteKey {
 	}
 };
 
+struct CustomerRoute {
+	std::uint32_t metric = 0;
+	std::uint32_t flags = 0;  // APUS_CUSTOMER_ROUTE_*
+	CustomerRoute(std::uint32_t its_metric = 0, std::uint32_t its_flags = 0) : metric(its_metric), flags(its_flags) {}
+};
+
 struct ProviderAddress {
 	std::uint32_t port = 0;
 	unsigned prefix_length = 24;
 	std::uint16_t vlan = 0;
 	Mac mac = 0;
+	/// The prefix of `own`, which has these properties: neighbours are in it.
+	Prefix prefix(const Ip &own) const { return {own.network(prefix_length), prefix_length}; }
 };
 
 struct ProviderRouteKey {
@@ -97,7 +105,7 @@ class Policy {
 public:
 	std::map<std::uint32_t, Port> ports;
 	std::map<RecordKey, Record> records;
-	std::map<CustomerRouteKey, std::uint32_t> customer_routes;  // -> metric
+	std::map<CustomerRouteKey, CustomerRoute> customer_routes;
 	std::map<Ip, ProviderAddress> provider_addresses;
 	std::map<ProviderRouteKey, std::uint32_t> provider_routes;  // -> metric
 	std::map<Ip, Mac> static_neighbours;
@@ -112,8 +120,8 @@ public:
 	int add_record(const RecordKey &key, const Record &record);
 	int set_record(const RecordKey &key, const Record &record);
 	int remove_record(const RecordKey &key);
-	int add_customer_route(const CustomerRouteKey &key, std::uint32_t metric);
-	int set_customer_route(const CustomerRouteKey &key, std::uint32_t metric);
+	int add_customer_route(const CustomerRouteKey &key, const CustomerRoute &route);
+	int set_customer_route(const CustomerRouteKey &key, const CustomerRoute &route);
 	int remove_customer_route(const CustomerRouteKey &key);
 	int add_provider_address(Ip ip, const ProviderAddress &address);
 	int set_provider_address(Ip ip, const ProviderAddress &address);
@@ -133,8 +141,15 @@ public:
 	std::set<Ip> gateways_of(Vsid vsid) const;
 	/// Of the longest on-link prefix of the virtual subnet that contains `ip`.
 	std::optional<Ip> gateway_for(Vsid vsid, Ip ip) const;
+	/// Of the first IPv6 on-link prefix of the virtual subnet, in order of prefixes as numbers, then lengths.
+	std::optional<Ip> first_v6_gateway(Vsid vsid) const;
+	/// The router addresses of the virtual subnet: its gateways, and the link-local addresses of their MACs. With the MACs.
+	std::map<Ip, Mac> router_addresses(const Settings &settings, Vsid vsid) const;
+	/// Prefixes that router advertisements name, in that order too; all of them.
+	std::vector<AdvertisedPrefix> advertised_prefixes(Vsid vsid) const;
 	bool is_gateway_in_domain(const Guid &domain, Ip ip) const;
 	Mac gateway_mac(const Settings &settings, Vsid vsid, Ip gateway) const;
+	static Ip gateway_of(const Prefix &prefix);
 	bool is_gateway_mac(const Settings &settings, Vsid vsid, Mac mac) const;
 	const CustomerRouteKey *best_route(const Guid &domain, Ip ip, bool on_link_only) const;
 	bool is_known_vsid(Vsid vsid) const;
@@ -146,6 +161,7 @@ public:
 
 private:
 	int provider_side_changed(int result);
+	std::vector<std::pair<Prefix, CustomerRoute>> v6_on_link(Vsid vsid) const;  // in that order
 	int check_provider_port(std::uint32_t id) const;
 };
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// docs/pipeline.md section 4: a frame from the provider network, except ARP (neighbours.hpp).
+// docs/pipeline.md section 4: a frame from the provider network, except ARP and neighbour discovery (neighbours.hpp).
 #pragma once
 
 #include "verdict.hpp"
@@ -15,7 +15,10 @@ struct OuterEthernet {
 	static OuterEthernet parse(const Bytes &frame);
 };
 
-/// A frame whose outer EtherType is IPv4. `flags` are those of apus_frame.
+/// Step 3: whether a frame whose outer EtherType is IPv6 is neighbour discovery of the provider network.
+bool is_provider_discovery(const OuterEthernet &ethernet, const Bytes &frame);
+
+/// A frame whose outer EtherType is IPv4 or IPv6. `flags` are those of apus_frame.
 Verdict from_provider(const Policy &policy, const Settings &settings, std::uint32_t port, const OuterEthernet &ethernet,
 		      const Bytes &frame, std::uint32_t flags);
 

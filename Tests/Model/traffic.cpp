@@ -3,8 +3,6 @@
 
 #include <algorithm>
 
-#include "build_frame.hpp"
-
 namespace traffic {
 
 void Traffic::look_at(const Policy &policy)
@@ -34,9 +32,10 @@ void Traffic::look_at(const Policy &policy)
 		const auto domain = policy.domain_of(subnet.vsid);
 		if (!domain)
 			continue;
-		for (const Ip gateway : policy.gateways_of(subnet.vsid)) {
-			gateways_of_[subnet.vsid].push_back(gateway);
-			gateway_mac_of_[subnet.vsid] = policy.gateway_mac(settings_, subnet.vsid, gateway);
+		for (const auto &[router, mac] : policy.router_addresses(settings_, subnet.vsid)) {
+			gateways_of_[subnet.vsid].push_back(router);
+			if (gateway_mac_of_.count(subnet.vsid) == 0 || random_.chance(30))
+				gateway_mac_of_[subnet.vsid] = mac;
 		}
 		for (const auto &other : world_.subnets)
 			if (policy.domain_of(other.vsid) == domain)
@@ -54,6 +53,17 @@ const Traffic::Entry *Traffic::some_record(Vsid vsid)
 {
 	const auto found = records_of_.find(vsid);
 	return found == records_of_.end() ? nullptr : &random_.pick(found->second);
+}
+
+const Traffic::Entry *Traffic::some_record(Vsid vsid, const std::function<bool(const Entry &)> &fits)
+{
+	std::vector<const Entry *> fitting;
+	const auto found = records_of_.find(vsid);
+	if (found != records_of_.end())
+		for (const Entry &entry : found->second)
+			if (fits(entry))
+				fitting.push_back(&entry);
+	return fitting.empty() ? nullptr : random_.pick(fitting);
 }
 
 void Traffic::pad(Bytes &frame)
@@ -78,25 +88,48 @@ void Traffic::insert_tags(Bytes &frame)
 
 // ---- the customer's packet ---------------------------------------------------------------------------------------
 
-Bytes Traffic::customer_packet(Mac destination, Mac source, Ip from, Ip to)
+std::uint8_t Traffic::some_ttl()
+{
+	return random_.one_in(6) ? static_cast<std::uint8_t>(random_.below(3)) : random_.pick<std::uint8_t>({64, 128, 255});
+}
+
+/// Of an upper layer.
+std::size_t Traffic::some_size()
+{
+	if (random_.one_in(16))
+		return random_.pick<std::size_t>({60, 200, 1380, 1398, 1400, 1416 - 1, 1418 + 14, 1420 + 14, 1472, random_.below(1600)});
+	return random_.one_in(12) ? random_.below(8) : random_.between(8, 40);
+}
+
+Bytes Traffic::customer_packet(Mac destination, Mac source, const Ip &from, const Ip &to, bool ping)
+{
+	Bytes frame = to.is_v6() ? customer_ipv6(destination, source, from, to, ping) : customer_ipv4(destination, source, from, to, ping);
+	if (random_.one_in(8))
+		pad(frame);
+	return frame;
+}
+
+Bytes Traffic::customer_ipv4(Mac destination, Mac source, const Ip &from, const Ip &to, bool ping)
 {
 	build::Ip4 ip;
-	ip.source = from;
+	ip.source = from.is_v6() ? world_.some_ca(random_, 4) : from;
 	ip.destination = to;
 	ip.tos = static_cast<std::uint8_t>(random_.chance(50) ? random_.next() : 0);
-	ip.ttl = random_.one_in(10) ? static_cast<std::uint8_t>(random_.below(3)) : random_.pick<std::uint8_t>({64, 128, 255});
+	ip.ttl = some_ttl();
 	ip.identification = static_cast<std::uint16_t>(random_.next());
 	ip.protocol = random_.pick<std::uint8_t>({6, 17, 17, 1, 47, 0, 132});
+	if (ping && random_.chance(60))
+		ip.protocol = 1;
 	if (random_.one_in(20))
 		ip.fragment = random_.pick<std::uint16_t>({0x2000, 0x0001, 0x1FFF, 0x6000, 0x8000, 0});
+	else if (random_.one_in(4))
+		ip.fragment = 0;
 	if (random_.one_in(30))
 		ip.options = static_cast<unsigned>(random_.between(1, 10));
-	std::size_t size = random_.one_in(12) ? random_.below(8) : random_.between(8, 40);
-	if (random_.one_in(25))
-		size = random_.pick<std::size_t>({60, 200, 1416 - 1, 1418 + 14, 1420 + 14, 1472, random_.below(1600)});
+	const std::size_t size = some_size();
 	Bytes payload;
 	if (ip.protocol == 1) {
-		payload = build::icmp(random_.one_in(4) ? 0 : 8, random_.one_in(10), static_cast<std::uint16_t>((getenv("NOMAC") ? 1 : 0) + random_.below(4)),
+		payload = build::icmp(random_.one_in(4) ? 0 : 8, random_.one_in(10), static_cast<std::uint16_t>(random_.below(4)),
 				      static_cast<std::uint16_t>(random_.below(4)), random_.one_in(6) ? 0 : size);
 		if (random_.one_in(12))
 			payload[2] ^= 0x10;
@@ -108,16 +141,149 @@ Bytes Traffic::customer_packet(Mac destination, Mac source, Ip from, Ip to)
 		payload = build::transport(static_cast<std::uint16_t>(random_.below(4)), static_cast<std::uint16_t>(random_.below(4)), size - 4);
 	}
 	Bytes frame = build::ipv4({destination, source, 0, type_ipv4}, ip, payload);
-	if (random_.one_in(8))
-		pad(frame);
+	// Options of every kind, copied into fragments and not.
+	if (ip.options != 0 && random_.chance(60)) {
+		const std::size_t header = 20 + ip.options * 4;
+		for (std::size_t at = ethernet_size + 20; at < ethernet_size + header; at++)
+			put8(frame, at, random_.pick<std::uint8_t>({0, 1, 2, 3, 4, 7, 0x82, 0x83, 0x94}));
+		put16(frame, ethernet_size + 10, 0);
+		put16(frame, ethernet_size + 10, internet_checksum(frame, ethernet_size, header));
+	}
 	return frame;
 }
 
-/// One thing about a customer's IPv4 frame becomes wrong.
+Bytes Traffic::customer_ipv6(Mac destination, Mac source, Ip from, const Ip &to, bool ping)
+{
+	build::Ip6 ip;
+	ip.source = from = from.is_v6() ? from : world_.some_ca(random_, 6);
+	ip.destination = to;
+	ip.tos = static_cast<std::uint8_t>(random_.chance(50) ? random_.next() : 0);
+	ip.flow_label = static_cast<std::uint32_t>(random_.chance(50) ? random_.next() : 0);
+	ip.hop_limit = some_ttl();
+	ip.next_header = random_.pick<std::uint8_t>({6, 17, 17, 58, 58, 47, 59, 50, 1, 132});
+	if (ping && random_.chance(60))
+		ip.next_header = 58;
+	const std::size_t size = some_size();
+	Bytes payload;
+	if (ip.next_header == 58) {
+		const std::uint8_t type = ping && random_.chance(80)
+						  ? 128
+						  : random_.pick<std::uint8_t>({128, 128, 128, 129, 1, 2, 3, 127, 130, 132, 138, 143, 255});
+		payload = build::icmpv6(type, random_.one_in(10), build::echo(static_cast<std::uint16_t>(random_.below(4)), 1, size), from, to);
+		if (random_.one_in(12))
+			payload[2] ^= 0x10;
+		if (random_.one_in(12))
+			payload.resize(random_.below(10));
+		// A checksum that is, or becomes, one of the two zeros.
+		if (random_.one_in(20) && payload.size() >= 8)
+			put16(payload, 2, random_.pick<std::uint16_t>({0, 0xFFFF, 0xFEFF, 0x00FF, 0x0100, 1}));
+	} else if (size < 4) {
+		payload.resize(size, 0x11);
+	} else {
+		payload = build::transport(static_cast<std::uint16_t>(random_.below(4)), static_cast<std::uint16_t>(random_.below(4)), size - 4);
+	}
+	if (random_.one_in(5))
+		payload = put_extension_headers(ip.next_header, std::move(payload));
+	return build::ipv6({destination, source, 0, type_ipv6}, ip, payload);
+}
+
+/// Extension headers before `payload`, of protocol `next_header`; that becomes the first of them.
+Bytes Traffic::put_extension_headers(std::uint8_t &next_header, Bytes payload)
+{
+	std::size_t count = random_.between(1, 3);
+	if (random_.one_in(5))
+		count = random_.between(4, 12);
+	for (std::size_t i = 0; i < count; i++) {
+		const std::uint8_t protocol = random_.pick<std::uint8_t>({0, 43, 44, 44, 60, 60, 51});
+		Bytes header;
+		if (protocol == 44) {
+			header = build::fragment_header(next_header, random_.pick<std::uint16_t>({0, 0, 1, 6, 7, 8, 9, 0xFFF8, 0xFFF9}));
+			if (random_.one_in(4))
+				header[1] = static_cast<std::uint8_t>(random_.next());  // reserved
+		} else if (protocol == 51) {
+			header = build::extension(protocol, next_header, random_.one_in(8) ? 2 + random_.below(12) : 6);
+		} else {
+			header = build::extension(protocol, next_header, random_.one_in(4) ? random_.between(1, 20) : 1);
+		}
+		if (random_.one_in(20))
+			header[1] = static_cast<std::uint8_t>(random_.one_in(2) ? random_.next() : random_.below(24));
+		payload.insert(payload.begin(), header.begin(), header.end());
+		next_header = protocol;
+	}
+	// The packet ends inside, or right behind, an extension header.
+	if (random_.one_in(10))
+		payload.resize(random_.below(std::min<std::size_t>(payload.size(), 24) + 1));
+	return payload;
+}
+
+std::uint16_t Traffic::some_type()
+{
+	const auto type = random_.pick<std::uint16_t>({0x86DD, 0x0800, 0x0806, 0x8100, 0x88A8, 0x0801, 0x9100, 0});
+	return type == 0x86DD && !world_.families.v6 ? 0x0026 : type;
+}
+
+/// One thing about a customer's IPv6 frame becomes wrong.
+void Traffic::spoil_customer_ipv6(Bytes &frame)
+{
+	if (frame.size() < 54)
+		return;
+	switch (random_.below(14)) {
+	case 0:
+		put_mac(frame, 6, world_.some_mac(random_));
+		break;
+	case 1:
+		put_mac(frame, 0, world_.some_mac(random_));
+		break;
+	case 2: {
+		const Ip ip = get_ip(frame, 22, 6);
+		put_ip(frame, 22, get_ip(frame, 38, 6));
+		put_ip(frame, 38, ip);
+		break;
+	}
+	case 3:
+		put_ip(frame, 22, world_.some_ca(random_, 6));
+		break;
+	case 4:
+		put_ip(frame, 38, world_.some_ca(random_, 6));
+		break;
+	case 5:
+		frame.resize(random_.below(frame.size() + 1));
+		break;
+	case 6:
+		put16(frame, 12, some_type());
+		break;
+	case 7:
+		put8(frame, 14, static_cast<std::uint8_t>(random_.next()));
+		break;
+	case 8:
+		put16(frame, 18, static_cast<std::uint16_t>(random_.one_in(3) ? random_.next() : get16(frame, 18) + random_.below(9) - 4));
+		break;
+	case 9:
+		put8(frame, 20, random_.pick<std::uint8_t>({0, 43, 44, 51, 60, 58, 59, 6, 17, 135, 255}));
+		break;
+	case 10:
+		put8(frame, 21, static_cast<std::uint8_t>(random_.below(3)));
+		break;
+	case 11:
+		pad(frame);
+		break;
+	case 12:
+		if (frame.size() > 54)
+			put8(frame, 54, static_cast<std::uint8_t>(random_.between(127, 138)));  // ICMPv6 types
+		break;
+	default:
+		frame[random_.below(std::min<std::size_t>(frame.size(), 100))] ^= static_cast<std::uint8_t>(1u << random_.below(8));
+		break;
+	}
+}
+
+/// One thing about a customer's frame becomes wrong.
 void Traffic::spoil_customer(Bytes &frame)
 {
 	if (frame.size() < 34)
 		return;
+	if (get16(frame, 12) == type_ipv6)
+		return spoil_customer_ipv6(frame);
 	switch (random_.below(14)) {
 	case 0:
 		put_mac(frame, 6, world_.some_mac(random_));
@@ -132,22 +298,22 @@ void Traffic::spoil_customer(Bytes &frame)
 		break;
 	}
 	case 3: {
-		const Ip ip = get32(frame, 26);
+		const std::uint32_t ip = get32(frame, 26);
 		put32(frame, 26, get32(frame, 30));
 		put32(frame, 30, ip);
 		break;
 	}
 	case 4:
-		put32(frame, 26, world_.some_ca(random_));
+		put_ip(frame, 26, world_.some_ca(random_, 4));
 		break;
 	case 5:
-		put32(frame, 30, world_.some_ca(random_));
+		put_ip(frame, 30, world_.some_ca(random_, 4));
 		break;
 	case 6:
 		frame.resize(random_.below(frame.size() + 1));
 		break;
 	case 7:
-		put16(frame, 12, random_.pick<std::uint16_t>({0x86DD, 0x0806, 0x8100, 0x88A8, 0x0801, 0x9100, 0}));
+		put16(frame, 12, some_type());
 		break;
 	case 8:
 		put8(frame, 14, static_cast<std::uint8_t>(random_.next()));
@@ -172,35 +338,40 @@ void Traffic::spoil_customer(Bytes &frame)
 
 // ---- from vm ports -------------------------------------------------------------------------------------------------
 
+Ip Traffic::own_ca(const Port &port, unsigned family)
+{
+	const Entry *own = random_.one_in(20) ? nullptr : some_record(port.vsid, [&](const Entry &one) {
+		return one.local && one.record.mac == port.mac && one.key.second.family == family;
+	});
+	if (own != nullptr)
+		return own->key.second;
+	return world_.some_ca(random_, family);
+}
+
 Bytes Traffic::vm_ip(const Port &port)
 {
-	Ip from = world_.some_ca(random_);
-	for (int attempt = 0; attempt < 6; attempt++) {
-		const Entry *source = some_record(port.vsid);
-		if (source != nullptr && source->local && source->record.mac == port.mac) {
-			from = source->key.second;
-			break;
-		}
-	}
+	const auto send = [&](Mac destination, const Ip &to, bool ping = false) {
+		return customer_packet(destination, port.mac, own_ca(port, to.family), to, ping);
+	};
 	const auto gateway_mac = gateway_mac_of_.find(port.vsid);
 	const Mac router = gateway_mac != gateway_mac_of_.end() ? gateway_mac->second : settings_.gateway_mac;
 	const auto peers = domain_peers_.find(port.vsid);
 	const std::uint64_t dice = random_.below(100);
 	if (dice < 40) {
 		if (const Entry *target = some_record(port.vsid))
-			return customer_packet(target->record.mac, port.mac, from, target->key.second);
+			return send(target->record.mac, target->key.second);
 	} else if (dice < 80) {
 		if (peers != domain_peers_.end())
 			if (const Entry *target = some_record(random_.pick(peers->second)))
-				return customer_packet(router, port.mac, from, target->key.second);
+				return send(router, target->key.second);
 	} else if (dice < 88) {
 		if (peers != domain_peers_.end()) {
 			const auto gateways = gateways_of_.find(random_.chance(70) ? port.vsid : random_.pick(peers->second));
 			if (gateways != gateways_of_.end())
-				return customer_packet(router, port.mac, from, random_.pick(gateways->second));
+				return send(router, random_.pick(gateways->second), true);
 		}
 	}
-	return customer_packet(random_.chance(70) ? router : world_.some_mac(random_), port.mac, from, world_.some_ca(random_));
+	return send(random_.chance(70) ? router : world_.some_mac(random_), world_.some_ca(random_));
 }
 
 Bytes Traffic::vm_arp(const Port &port)
@@ -208,15 +379,10 @@ Bytes Traffic::vm_arp(const Port &port)
 	Arp arp;
 	arp.operation = random_.one_in(5) ? 2 : 1;
 	arp.sender_mac = port.mac;
-	arp.sender = world_.some_ca(random_);
-	for (int attempt = 0; attempt < 6; attempt++) {
-		const Entry *source = some_record(port.vsid);
-		if (source != nullptr && source->local && source->record.mac == port.mac)
-			arp.sender = source->key.second;
-	}
+	arp.sender = own_ca(port, 4);
 	if (random_.one_in(8))
 		arp.sender = 0;
-	arp.target = world_.some_ca(random_);
+	arp.target = world_.some_ca(random_, 4);
 	if (random_.one_in(10))
 		arp.target = arp.sender;
 	Mac destination = 0xFFFFFFFFFFFF;
@@ -240,28 +406,55 @@ Bytes Traffic::vm_arp(const Port &port)
 
 // ---- from provider ports -----------------------------------------------------------------------------------------
 
+/// One thing about GRE becomes wrong. @return false: nothing was done
+bool Traffic::spoil_gre(Bytes &frame, std::size_t gre)
+{
+	switch (random_.below(12)) {
+	case 0:
+		put16(frame, gre, static_cast<std::uint16_t>(0x2000 ^ 1u << random_.below(16)));
+		return true;
+	case 1:
+		put16(frame, gre, static_cast<std::uint16_t>(random_.next()));
+		return true;
+	case 2:
+		put16(frame, gre + 2, random_.pick<std::uint16_t>({0x0800, 0x6559, 0x880B, 0}));
+		return true;
+	case 3:
+		put32(frame, gre + 4, random_.pick(world_.subnets).vsid << 8 | static_cast<std::uint32_t>(random_.below(256)));
+		return true;
+	case 4:
+		put32(frame, gre + 4, random_.pick<std::uint32_t>({0, 4095, 4096, 16777214, 16777215, 5000}) << 8);
+		return true;
+	default:
+		return false;
+	}
+}
+
 /// One thing about the outer headers becomes wrong. `ethernet`: bytes of the outer Ethernet header.
 void Traffic::spoil_outer(Bytes &frame, std::size_t ethernet)
 {
 	const std::size_t ip = ethernet, gre = ethernet + 20;
-	if (frame.size() < gre + 8)
+	if (get16(frame, ethernet - 2) == type_ipv6)
+		return spoil_outer_ipv6(frame, ethernet);
+	if (frame.size() < gre + 8 || spoil_gre(frame, gre))
 		return;
+	const auto some_pa = [&] { return world::World::of_family(random_, random_.chance(50) ? world_.local_pas : world_.remote_pas, 4); };
 	bool new_checksum = true;
-	switch (random_.below(16)) {
+	switch (random_.below(11)) {
 	case 0:
 		put_mac(frame, 0, random_.chance(50) ? world_.some_mac(random_) : world_.uplink_mac(static_cast<unsigned>(random_.below(5))));
 		break;
 	case 1:
-		put32(frame, ip + 16, random_.chance(50) ? random_.pick(world_.local_pas) : random_.pick(world_.remote_pas));
+		put32(frame, ip + 16, static_cast<std::uint32_t>(some_pa().value));
 		break;
 	case 2:
-		put32(frame, ip + 12, random_.chance(50) ? random_.pick(world_.local_pas) : random_.pick(world_.remote_pas));
+		put32(frame, ip + 12, static_cast<std::uint32_t>(some_pa().value));
 		break;
 	case 3:
 		put16(frame, ip + 6, random_.pick<std::uint16_t>({0x2000, 0x0001, 0x1FFF, 0x8000, 0}));
 		break;
 	case 4:
-		put8(frame, ip + 9, random_.pick<std::uint8_t>({0, 6, 17, 1, 46, 48}));
+		put8(frame, ip + 9, random_.pick<std::uint8_t>({0, 6, 17, 1, 46, 48, 43, 44, 51, 58, 60}));
 		break;
 	case 5:
 		put16(frame, ip + 10, static_cast<std::uint16_t>(random_.next()));
@@ -274,26 +467,11 @@ void Traffic::spoil_outer(Bytes &frame, std::size_t ethernet)
 		put16(frame, ip + 2, static_cast<std::uint16_t>(random_.one_in(3) ? random_.next() : get16(frame, ip + 2) + random_.below(9) - 4));
 		break;
 	case 8:
-		put16(frame, gre, static_cast<std::uint16_t>(0x2000 ^ 1u << random_.below(16)));
-		break;
-	case 9:
-		put16(frame, gre, static_cast<std::uint16_t>(random_.next()));
-		break;
-	case 10:
-		put16(frame, gre + 2, random_.pick<std::uint16_t>({0x0800, 0x6559, 0x880B, 0}));
-		break;
-	case 11:
-		put32(frame, gre + 4, random_.pick(world_.subnets).vsid << 8 | static_cast<std::uint32_t>(random_.below(256)));
-		break;
-	case 12:
-		put32(frame, gre + 4, random_.pick<std::uint32_t>({0, 4095, 4096, 16777214, 16777215, 5000}) << 8);
-		break;
-	case 13:
 		frame.resize(random_.below(frame.size() + 1));
 		new_checksum = false;
 		break;
-	case 14:
-		put16(frame, ethernet - 2, random_.pick<std::uint16_t>({0x86DD, 0x8100, 0x88A8, 0x9100, 0}));
+	case 9:
+		put16(frame, ethernet - 2, some_type());
 		break;
 	default:
 		frame[random_.below(frame.size())] ^= static_cast<std::uint8_t>(1u << random_.below(8));
@@ -307,43 +485,78 @@ void Traffic::spoil_outer(Bytes &frame, std::size_t ethernet)
 	}
 }
 
-Bytes Traffic::provider_ip()
+void Traffic::spoil_outer_ipv6(Bytes &frame, std::size_t ethernet)
 {
-	const Pa &pa = random_.pick(pas_);
-	const Entry *target = &random_.pick(records_);
-	for (int attempt = 0; attempt < 8 && target->record.provider_address != pa.ip; attempt++)
-		target = &random_.pick(records_);
-	Vsid source_vsid = target->key.first;
-	const auto peers = domain_peers_.find(target->key.first);
-	if (peers != domain_peers_.end() && random_.chance(40))
-		source_vsid = random_.pick(peers->second);
-	const Entry *source = some_record(source_vsid);
-	for (int attempt = 0; attempt < 6 && source != nullptr && source->local; attempt++)
-		source = some_record(source_vsid);
-	if (source == nullptr)
-		source = target;
+	const std::size_t ip = ethernet, gre = ethernet + 40;
+	if (frame.size() < gre + 8 || spoil_gre(frame, gre))
+		return;
+	const auto some_pa = [&] {
+		if (random_.one_in(5))
+			return Ip::v6(0, 0xFFFF00000000 | random_.pick(random_.chance(50) ? world_.local_pas : world_.remote_pas).low() % (1ull << 32));
+		return world::World::of_family(random_, random_.chance(50) ? world_.local_pas : world_.remote_pas, 6);
+	};
+	switch (random_.below(9)) {
+	case 0:
+		put_mac(frame, 0, random_.chance(50) ? world_.some_mac(random_) : world_.uplink_mac(static_cast<unsigned>(random_.below(5))));
+		break;
+	case 1:
+		put_ip(frame, ip + 24, some_pa());
+		break;
+	case 2:
+		put_ip(frame, ip + 8, some_pa());
+		break;
+	case 3:
+		put8(frame, ip + 6, random_.pick<std::uint8_t>({0, 6, 17, 1, 46, 48, 43, 44, 51, 58, 60, 59, 135}));
+		put8(frame, gre, static_cast<std::uint8_t>(random_.one_in(2) ? random_.between(132, 138) : frame[gre]));
+		break;
+	case 4:
+		put8(frame, ip, static_cast<std::uint8_t>(random_.next()));
+		break;
+	case 5:
+		put16(frame, ip + 4, static_cast<std::uint16_t>(random_.one_in(3) ? random_.next() : get16(frame, ip + 4) + random_.below(9) - 4));
+		break;
+	case 6:
+		frame.resize(random_.below(frame.size() + 1));
+		break;
+	case 7:
+		put16(frame, ethernet - 2, some_type());
+		break;
+	default:
+		frame[random_.below(frame.size())] ^= static_cast<std::uint8_t>(1u << random_.below(8));
+		break;
+	}
+}
 
-	Bytes inner = customer_packet(target->record.mac, source->record.mac, source->key.second, target->key.second);
-	if (random_.chance(15))
-		spoil_customer(inner);
-	if (random_.one_in(30) && inner.size() >= ethernet_size)
-		insert_tags(inner);
-
+/// `inner` in NVGRE from the provider address `source` to ours.
+Bytes Traffic::outer_headers(const Pa &pa, const Ip &source, Vsid vsid, const Bytes &inner)
+{
 	build::Ethernet ethernet;
 	ethernet.destination = pa.address.mac;
 	ethernet.source = 0x0A0000000001;
 	ethernet.vlan = pa.address.vlan;
+	ethernet.type = pa.ip.is_v6() ? type_ipv6 : type_ipv4;
 	if (random_.one_in(25))
 		ethernet.vlan = random_.pick<std::uint16_t>({0, 1, 100, 4094});
-	build::Ip4 outer;
-	outer.source = source->record.provider_address;
-	outer.destination = pa.ip;
-	outer.tos = static_cast<std::uint8_t>(random_.chance(60) ? random_.next() : 0);
-	outer.ttl = static_cast<std::uint8_t>(random_.next());
-	outer.identification = static_cast<std::uint16_t>(random_.next());
-	if (random_.one_in(25))
-		outer.options = static_cast<unsigned>(random_.between(1, 10));
-	Bytes frame = build::nvgre(ethernet, outer, target->key.first, static_cast<std::uint8_t>(random_.next()), inner);
+	const auto tos = static_cast<std::uint8_t>(random_.chance(60) ? random_.next() : 0);
+	const auto ttl = static_cast<std::uint8_t>(random_.next());
+	const auto flow_id = static_cast<std::uint8_t>(random_.next());
+	bool may_spoil = true;
+	Bytes frame;
+	if (pa.ip.is_v6()) {
+		build::Ip6 outer{source, pa.ip, tos, static_cast<std::uint32_t>(random_.next()), ttl, 47};
+		frame = build::nvgre(ethernet, outer, vsid, flow_id, inner);
+	} else {
+		build::Ip4 outer;
+		outer.source = source;
+		outer.destination = pa.ip;
+		outer.tos = tos;
+		outer.ttl = ttl;
+		outer.identification = static_cast<std::uint16_t>(random_.next());
+		if (random_.one_in(25))
+			outer.options = static_cast<unsigned>(random_.between(1, 10));
+		may_spoil = outer.options == 0;
+		frame = build::nvgre(ethernet, outer, vsid, flow_id, inner);
+	}
 	const std::size_t header = ethernet.vlan != 0 ? 18 : 14;
 	if (ethernet.vlan != 0) {
 		if (random_.one_in(4))
@@ -356,11 +569,54 @@ Bytes Traffic::provider_ip()
 		frame.insert(frame.begin() + 12, tag.begin(), tag.end());
 		return frame;
 	}
-	if (outer.options == 0 && random_.chance(25))
+	if (may_spoil && random_.chance(25))
 		spoil_outer(frame, header);
 	if (random_.one_in(8))
 		pad(frame);
 	return frame;
+}
+
+Bytes Traffic::provider_ip()
+{
+	const Pa &pa = random_.pick(pas_);
+	const Entry *target = &random_.pick(records_);
+	for (int attempt = 0; attempt < 16 && target->record.provider_address != pa.ip; attempt++)
+		target = &random_.pick(records_);
+	Vsid source_vsid = target->key.first;
+	const auto peers = domain_peers_.find(target->key.first);
+	if (peers != domain_peers_.end() && random_.chance(40))
+		source_vsid = random_.pick(peers->second);
+	const Entry *source = random_.one_in(12) ? some_record(source_vsid) : some_record(source_vsid, [&](const Entry &one) {
+		return !one.local && one.key.second.family == target->key.second.family && one.record.provider_address.family == pa.ip.family;
+	});
+	if (source == nullptr)
+		source = target;
+
+	Bytes inner = customer_packet(target->record.mac, source->record.mac, source->key.second, target->key.second);
+	if (random_.chance(15))
+		spoil_customer(inner);
+	if (random_.one_in(30) && inner.size() >= ethernet_size)
+		insert_tags(inner);
+
+	// Mostly from where the source is; always of the family of our own address.
+	const Ip from = source->record.provider_address.family == pa.ip.family
+				? source->record.provider_address
+				: world::World::of_family(random_, world_.remote_pas, pa.ip.family);
+	return outer_headers(pa, from, target->key.first, inner);
+}
+
+std::optional<Asked> Traffic::take_request(unsigned family)
+{
+	std::vector<std::size_t> some;
+	for (std::size_t i = 0; i < asked_.size(); i++)
+		if (asked_[i].neighbour.family == family)
+			some.push_back(i);
+	if (some.empty())
+		return std::nullopt;
+	const auto at = asked_.begin() + static_cast<std::ptrdiff_t>(random_.pick(some));
+	const Asked request = *at;
+	asked_.erase(at);
+	return request;
 }
 
 Bytes Traffic::provider_arp(std::uint32_t &port)
@@ -368,23 +624,20 @@ Bytes Traffic::provider_arp(std::uint32_t &port)
 	Arp arp;
 	std::uint16_t vlan = 0;
 	Mac destination = 0xFFFFFFFFFFFF;
-	if (!asked_.empty() && random_.chance(80)) {
-		const std::size_t i = random_.below(asked_.size());
-		const Asked request = asked_[i];
-		asked_.erase(asked_.begin() + static_cast<std::ptrdiff_t>(i));
-		port = request.port;
-		vlan = request.vlan;
-		arp = {2, world_.remote_mac(request.neighbour), request.neighbour, request.by_mac, request.by};
-		destination = request.by_mac;
-		if (!getenv("NOMAC") && random_.one_in(10))
+	if (const auto request = random_.chance(80) ? take_request(4) : std::nullopt) {
+		port = request->port;
+		vlan = request->vlan;
+		arp = {2, world_.remote_mac(request->neighbour), request->neighbour, request->by_mac, request->by};
+		destination = request->by_mac;
+		if (random_.one_in(10))
 			arp.sender_mac ^= 0x10;
 	} else {
 		const bool known_host = random_.chance(70);
-		const Ip sender = random_.chance(60) ? random_.pick(world_.remote_pas) : random_.pick(world_.routers);
+		const Ip sender = world::World::of_family(random_, random_.chance(60) ? world_.remote_pas : world_.routers, 4);
 		arp.operation = random_.one_in(4) ? 2 : 1;
-		arp.sender = known_host ? sender : world_.some_ca(random_);
-		arp.sender_mac = world_.remote_mac(sender) ^ (!getenv("NOMAC") && random_.one_in(6) ? 0x20 : 0);
-		arp.target = random_.chance(70) ? random_.pick(world_.local_pas) : arp.sender;
+		arp.sender = known_host && !sender.is_v6() ? sender : world_.some_ca(random_, 4);
+		arp.sender_mac = world_.remote_mac(sender) ^ (random_.one_in(6) ? 0x20 : 0);
+		arp.target = random_.chance(70) ? world::World::of_family(random_, world_.local_pas, 4) : arp.sender;
 		if (!pas_.empty()) {
 			const Pa &pa = random_.pick(pas_);
 			if (random_.chance(80)) {
@@ -398,6 +651,8 @@ Bytes Traffic::provider_arp(std::uint32_t &port)
 			}
 		}
 	}
+	if (arp.target.is_v6())
+		arp.target = arp.sender;
 	Mac source = arp.sender_mac;
 	if (random_.one_in(20))
 		source = world_.some_mac(random_);
@@ -422,19 +677,22 @@ Bytes Traffic::provider_arp(std::uint32_t &port)
 Frame Traffic::frame()
 {
 	Frame frame;
-	frame.headroom = random_.one_in(20) ? random_.pick<std::uint32_t>({0, 41, 42, 45, 46, 200}) : APUS_HEADROOM;
+	frame.headroom = random_.one_in(20) ? random_.pick<std::uint32_t>({0, 41, 42, 45, 46, 61, 62, 65, 66, 200}) : APUS_HEADROOM;
 	const bool from_provider = !provider_ports_.empty() && !records_.empty() && (vm_ports_.empty() || random_.chance(50));
 	if (from_provider) {
 		frame.port = random_.pick(provider_ports_);
 		if (pas_.empty() || random_.one_in(asked_.empty() ? 14 : 4)) {
-			frame.bytes = provider_arp(frame.port);
+			const bool is_arp = asked_.empty() ? world_.some_family(random_) == 4 : !random_.pick(asked_).neighbour.is_v6();
+			frame.bytes = is_arp ? provider_arp(frame.port) : provider_discovery(frame.port);
 		} else {
 			frame.bytes = provider_ip();
 			// To the port of the provider address that it is for, mostly.
 			if (frame.bytes.size() >= 38 && !random_.one_in(25)) {
 				const std::size_t at = is_tag(get16(frame.bytes, 12)) ? 18 : 14;
+				const bool v6 = get16(frame.bytes, at - 2) == type_ipv6 && frame.bytes.size() >= at + 40;
+				const Ip to = v6 ? get_ip(frame.bytes, at + 24, 6) : get_ip(frame.bytes, at + 16, 4);
 				for (const Pa &pa : pas_)
-					if (pa.ip == get32(frame.bytes, at + 16))
+					if (pa.ip == to)
 						frame.port = pa.address.port;
 			}
 		}
@@ -443,8 +701,8 @@ Frame Traffic::frame()
 	} else if (!vm_ports_.empty()) {
 		const auto &[id, port] = random_.pick(vm_ports_);
 		frame.port = id;
-		if (random_.one_in(8)) {
-			frame.bytes = vm_arp(port);
+		if (random_.one_in(world_.families.v6 ? 6 : 8)) {
+			frame.bytes = world_.some_family(random_) == 4 ? vm_arp(port) : vm_discovery(port);
 		} else {
 			frame.bytes = vm_ip(port);
 			if (random_.chance(20))

@@ -2,6 +2,7 @@
 // Random frames that are almost valid: made to fit the policy of the moment, then often spoiled in one or two places.
 #pragma once
 
+#include "build_frame.hpp"
 #include "model.hpp"
 #include "random.hpp"
 #include "world.hpp"
@@ -54,13 +55,36 @@ private:
 	std::vector<Asked> asked_;
 
 	const Entry *some_record(Vsid vsid);
-	Bytes customer_packet(Mac destination, Mac source, Ip from, Ip to);
+	/// One of the virtual subnet's records that fit; nullptr when none does.
+	const Entry *some_record(Vsid vsid, const std::function<bool(const Entry &)> &fits);
+	/// An address that the machine behind the port may use, if it has one of the family.
+	Ip own_ca(const Port &port, unsigned family);
+	std::uint16_t some_type();
+	std::uint8_t some_ttl();
+	std::size_t some_size();
+	/// `ping`: most probably an echo request.
+	Bytes customer_packet(Mac destination, Mac source, const Ip &from, const Ip &to, bool ping = false);
+	Bytes customer_ipv4(Mac destination, Mac source, const Ip &from, const Ip &to, bool ping);
+	Bytes customer_ipv6(Mac destination, Mac source, Ip from, const Ip &to, bool ping);
+	Bytes put_extension_headers(std::uint8_t &next_header, Bytes payload);
 	Bytes vm_ip(const Port &port);
 	Bytes vm_arp(const Port &port);
+	Bytes vm_discovery(const Port &port);
 	Bytes provider_ip();
+	Bytes outer_headers(const Pa &pa, const Ip &source, Vsid vsid, const Bytes &inner);
 	Bytes provider_arp(std::uint32_t &port);
+	Bytes provider_discovery(std::uint32_t &port);
+	/// A request of this family that the library sent. It is answered only once.
+	std::optional<Asked> take_request(unsigned family);
+	/// Neighbour discovery, its message right, or wrong in one place.
+	Bytes discovery(const build::Ethernet &ethernet, build::Ip6 ip, std::uint8_t type, std::uint8_t flags, const Ip &target, Bytes options);
+	Bytes discovery_options(std::uint8_t type, Mac mac);
+	void spoil_discovery(Bytes &frame, std::size_t at);
 	void spoil_customer(Bytes &frame);
+	void spoil_customer_ipv6(Bytes &frame);
+	bool spoil_gre(Bytes &frame, std::size_t gre);
 	void spoil_outer(Bytes &frame, std::size_t ethernet);
+	void spoil_outer_ipv6(Bytes &frame, std::size_t ethernet);
 	void pad(Bytes &frame);
 	void insert_tags(Bytes &frame);
 };

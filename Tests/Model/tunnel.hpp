@@ -6,13 +6,14 @@
 
 namespace model {
 
-constexpr std::size_t tunnel_overhead = 42;  // 46 with an outer tag
+/// Bytes of the outer headers, 4 more with an outer tag.
+inline std::size_t tunnel_overhead(const Ip &remote) { return remote.is_v6() ? 62 : 42; }
 
-/// The low byte of the GRE key, from the customer's packet `inner` (an Ethernet frame).
-std::uint8_t flow_id(const Bytes &inner);
+/// The low byte of the GRE key, from the customer's packet `ip` in `inner` (an Ethernet frame).
+std::uint8_t flow_id(const Bytes &inner, const IpPacket &ip);
 
-/// Outer header + `inner` without its Ethernet padding. `packet`: whose FlowID it gets, if `inner` is a fragment of that.
+/// Outer header + `inner` without its Ethernet padding. `its_flow_id`: if it is not that of `inner` itself.
 Bytes encapsulated(const Bytes &inner, const Settings &settings, const ProviderAddress &source, Ip source_address, Ip remote,
-		   Mac next_hop, Vsid vsid, const Bytes *packet = nullptr);
+		   Mac next_hop, Vsid vsid, std::optional<std::uint8_t> its_flow_id = std::nullopt);
 
 }  // namespace model

@@ -13,11 +13,12 @@ struct Verdict {
 		drop,         ///< with `reason`
 		deliver,      ///< `bytes` to the vm port `port`
 		encapsulate,  ///< `bytes` to the provider address `remote` with VSID `vsid`
-		answer,       ///< `bytes` back to where the frame came from
+		answer,       ///< `bytes` back to where the frame came from, in its buffer
+		reply,        ///< the same in a buffer of its own
 		consume,      ///< did its work here
 		flood         ///< `bytes` to every other vm port of the virtual subnet
 	};
-	enum class Work { none, switched, routed, decapsulated, arp_reply, echo_reply };
+	enum class Work { none, switched, routed, decapsulated, arp_reply, echo_reply, router_advertisement };
 
 	Kind kind = Kind::drop;
 	Reason reason = APUS_DROP_FRAME_INVALID;
@@ -25,6 +26,7 @@ struct Verdict {
 	std::uint32_t port = 0;
 	Ip remote = 0;
 	Vsid vsid = 0;
+	std::uint8_t flow_id = 0;
 	Work work = Work::none;
 	bool routed = false;  ///< the distributed router forwarded it
 
@@ -46,6 +48,12 @@ struct Verdict {
 		verdict.kind = Kind::answer;
 		verdict.bytes = std::move(bytes);
 		verdict.work = work;
+		return verdict;
+	}
+	static Verdict reply(Bytes bytes, Work work)
+	{
+		Verdict verdict = answer(std::move(bytes), work);
+		verdict.kind = Kind::reply;
 		return verdict;
 	}
 	static Verdict deliver(Bytes bytes, std::uint32_t port, Work work)

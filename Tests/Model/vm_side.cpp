@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "packet.hpp"
+#include "tunnel.hpp"
 
 namespace model {
 
@@ -28,35 +29,47 @@ bool remove_tags(Bytes &frame)
 }
 
 /// Section 6.
-Verdict answer_echo(Bytes frame, const Ipv4 &ip)
+Verdict answer_echo(Bytes frame, const IpPacket &ip)
 {
 	const Mac asker = get_mac(frame, 6);
 	const Mac gateway = get_mac(frame, 0);
 	put_mac(frame, 0, asker);
 	put_mac(frame, 6, gateway);
-	put32(frame, ip.at + 12, ip.destination);
-	put32(frame, ip.at + 16, ip.source);
-	put8(frame, ip.at + 8, 128);
-	put16(frame, ip.at + 10, 0);
-	put16(frame, ip.at + 10, internet_checksum(frame, ip.at, ip.header_length));
+	if (ip.is_v6()) {
+		put_ip(frame, ip.at + 8, ip.destination);
+		put_ip(frame, ip.at + 24, ip.source);
+		put8(frame, ip.at + 7, 128);
+	} else {
+		put_ip(frame, ip.at + 12, ip.destination);
+		put_ip(frame, ip.at + 16, ip.source);
+		put8(frame, ip.at + 8, 128);
+		put16(frame, ip.at + 10, 0);
+		put16(frame, ip.at + 10, internet_checksum(frame, ip.at, ip.header_length));
+	}
 	// The ICMP checksum was made by the asker over its own bytes: right stays right, wrong stays wrong.
 	const std::size_t icmp = ip.payload();
-	const std::uint16_t updated = updated_checksum(get16(frame, icmp + 2), 0x0800, 0);
-	put8(frame, icmp, 0);
+	const std::uint8_t type = ip.is_v6() ? 129 : 0;
+	const std::uint16_t updated = updated_checksum(get16(frame, icmp + 2), static_cast<std::uint16_t>(get8(frame, icmp) << 8),
+						       static_cast<std::uint16_t>(type << 8));
+	put8(frame, icmp, type);
 	put16(frame, icmp + 2, updated != 0 ? updated : 0xFFFF);  // the other zero of one's complement
 	return Verdict::answer(std::move(frame), Verdict::Work::echo_reply);
 }
 
-bool is_echo_request(const Bytes &frame, const Ipv4 &ip)
+bool is_echo_request(const Bytes &frame, const IpPacket &ip)
 {
-	return !ip.fragment && ip.protocol == 1 && ip.total_length >= ip.header_length + 8 &&
+	if (ip.is_v6())
+		return ip.protocol == protocol_icmpv6 && ip.upper == ip.payload() && ip.total_length >= 40 + 8 &&
+		       get8(frame, ip.upper) == 128 && get8(frame, ip.upper + 1) == 0;
+	return !ip.fragment && ip.protocol == protocol_icmp && ip.total_length >= ip.header_length + 8 &&
 	       get8(frame, ip.payload()) == 8 && get8(frame, ip.payload() + 1) == 0 &&
 	       internet_checksum(frame, ip.at, ip.header_length) == 0;
 }
 
-Verdict encapsulate(Bytes frame, Ip remote, Vsid vsid, bool routed)
+Verdict encapsulate(Bytes frame, const IpPacket &ip, Ip remote, Vsid vsid, bool routed)
 {
 	Verdict verdict;
+	verdict.flow_id = flow_id(frame, ip);
 	verdict.kind = Verdict::Kind::encapsulate;
 	verdict.bytes = std::move(frame);
 	verdict.remote = remote;
@@ -66,7 +79,7 @@ Verdict encapsulate(Bytes frame, Ip remote, Vsid vsid, bool routed)
 }
 
 /// Section 2.1.
-Verdict switched(const Sender &from, Bytes frame, const Ipv4 &ip, const Record *source)
+Verdict switched(const Sender &from, Bytes frame, const IpPacket &ip, const Record *source)
 {
 	const Vsid vsid = from.port.vsid;
 	const Mac destination_mac = get_mac(frame, 0);
@@ -86,21 +99,25 @@ Verdict switched(const Sender &from, Bytes frame, const Ipv4 &ip, const Record *
 		return Verdict::drop(APUS_DROP_NO_LOCAL_PORT);
 	if (target->rule == APUS_RULE_NONE)
 		return Verdict::drop(APUS_DROP_RULE_NONE);
-	return encapsulate(std::move(frame), target->provider_address, vsid, false);
+	return encapsulate(std::move(frame), ip, target->provider_address, vsid, false);
 }
 
 /// Section 2.2.
-Verdict routed(const Sender &from, Bytes frame, const Ipv4 &ip, const Record *source)
+Verdict routed(const Sender &from, Bytes frame, const IpPacket &ip, const Record *source)
 {
 	const Policy &policy = from.policy;
 	const Guid domain = *policy.domain_of(from.port.vsid);
 	if (source == nullptr && !from.port.trusted)
 		return Verdict::drop(APUS_DROP_SOURCE_RECORD_MISSING);
-	if (policy.is_gateway_in_domain(domain, ip.destination)) {
+	const bool to_router = policy.is_gateway_in_domain(domain, ip.destination) ||
+			       policy.router_addresses(from.settings, from.port.vsid).count(ip.destination) != 0;
+	if (to_router) {
 		if (is_echo_request(frame, ip))
 			return answer_echo(std::move(frame), ip);
 		return Verdict::drop(APUS_DROP_GATEWAY_UNSERVED);
 	}
+	if (is_link_local(ip.source) || is_link_local(ip.destination))
+		return Verdict::drop(APUS_DROP_LINK_LOCAL);
 
 	const CustomerRouteKey *route = policy.best_route(domain, ip.destination, false);
 	if (route == nullptr)
@@ -120,16 +137,49 @@ Verdict routed(const Sender &from, Bytes frame, const Ipv4 &ip, const Record *so
 	if (ip.ttl <= 1)
 		return Verdict::drop(APUS_DROP_TTL_EXPIRED);
 
-	const std::uint16_t old_word = get16(frame, ip.at + 8);
 	put_mac(frame, 0, target->mac);
-	put8(frame, ip.at + 8, static_cast<std::uint8_t>(ip.ttl - 1));
-	put16(frame, ip.at + 10, updated_checksum(get16(frame, ip.at + 10), old_word, get16(frame, ip.at + 8)));
+	if (ip.is_v6()) {
+		put8(frame, ip.at + 7, static_cast<std::uint8_t>(ip.ttl - 1));
+	} else {
+		const std::uint16_t old_word = get16(frame, ip.at + 8);
+		put8(frame, ip.at + 8, static_cast<std::uint8_t>(ip.ttl - 1));
+		put16(frame, ip.at + 10, updated_checksum(get16(frame, ip.at + 10), old_word, get16(frame, ip.at + 8)));
+	}
 
 	if (!local)
-		return encapsulate(std::move(frame), target->provider_address, route->vsid, true);
+		return encapsulate(std::move(frame), ip, target->provider_address, route->vsid, true);
 	Verdict verdict = Verdict::deliver(std::move(frame), *port, Verdict::Work::none);
 	verdict.routed = true;
 	return verdict;
+}
+
+/// A frame that asks what nothing here can answer: every other machine of the virtual subnet gets it.
+Verdict flood(const Sender &from, Bytes frame, Reason when_alone)
+{
+	Verdict verdict;
+	verdict.kind = Verdict::Kind::flood;
+	verdict.reason = when_alone;
+	verdict.bytes = std::move(frame);
+	verdict.vsid = from.port.vsid;
+	return verdict;
+}
+
+/// A reply to some other machine, by its destination MAC.
+Verdict pass_on(const Sender &from, Bytes frame)
+{
+	const auto port = from.policy.vm_port(from.port.vsid, get_mac(frame, 0));
+	if (port && *port != from.port_id)
+		return Verdict::deliver(std::move(frame), *port, Verdict::Work::switched);
+	return Verdict::consume();
+}
+
+/// The machine behind the port may not speak for `ip`.
+bool is_spoofed(const Sender &from, const Ip &ip)
+{
+	if (from.policy.router_addresses(from.settings, from.port.vsid).count(ip) != 0)
+		return true;
+	const Record *record = from.policy.record(from.port.vsid, ip);
+	return record != nullptr && (record->mac != from.port.mac || !from.policy.is_local(*record));
 }
 
 /// An answer to `request`: who has `request.target`? `mac` has.
@@ -152,21 +202,12 @@ Verdict arp(const Sender &from, Bytes frame)
 	if (!from.port.trusted) {
 		if (arp->sender_mac != from.port.mac)
 			return Verdict::drop(APUS_DROP_ARP_SPOOFED);
-		if (arp->sender != 0) {
-			if (policy.gateways_of(vsid).count(arp->sender) != 0)
-				return Verdict::drop(APUS_DROP_ARP_SPOOFED);
-			const Record *record = policy.record(vsid, arp->sender);
-			if (record != nullptr && (record->mac != from.port.mac || !policy.is_local(*record)))
-				return Verdict::drop(APUS_DROP_ARP_SPOOFED);
-		}
+		if (!arp->sender.is_unspecified() && is_spoofed(from, arp->sender))
+			return Verdict::drop(APUS_DROP_ARP_SPOOFED);
 	}
 
-	if (arp->operation == 2) {
-		const auto port = policy.vm_port(vsid, get_mac(frame, 0));
-		if (port && *port != from.port_id)
-			return Verdict::deliver(std::move(frame), *port, Verdict::Work::switched);
-		return Verdict::consume();
-	}
+	if (arp->operation == 2)
+		return pass_on(from, std::move(frame));
 	if (arp->target == arp->sender)
 		return Verdict::consume();
 	if (policy.gateways_of(vsid).count(arp->target) != 0)
@@ -177,12 +218,60 @@ Verdict arp(const Sender &from, Bytes frame)
 		return answer_arp(*arp, record->mac);
 	}
 
-	Verdict verdict;
-	verdict.kind = Verdict::Kind::flood;
-	verdict.reason = APUS_DROP_ARP_UNANSWERED;  // when there is no other port
-	verdict.bytes = std::move(frame);
-	verdict.vsid = vsid;
-	return verdict;
+	return flood(from, std::move(frame), APUS_DROP_ARP_UNANSWERED);
+}
+
+/// Section 6.1.
+Verdict advertise_router(const Sender &from, const Bytes &frame, const Ip &asker)
+{
+	const Mac asker_mac = get_mac(frame, 6);
+	auto prefixes = from.policy.advertised_prefixes(from.port.vsid);
+	if (prefixes.empty() || is_group(asker_mac))
+		return Verdict::consume();
+	const Ip gateway = Policy::gateway_of({prefixes.front().address, prefixes.front().length});
+	const Mac mac = from.policy.gateway_mac(from.settings, from.port.vsid, gateway);
+	if (prefixes.size() > 4)
+		prefixes.resize(4);
+	return Verdict::reply(router_advertisement(ethernet_header(asker_mac, mac, 0, type_ipv6), link_local_of(mac), mac, asker,
+						   from.port.mtu, prefixes),
+			      Verdict::Work::router_advertisement);
+}
+
+/// Section 3.1.
+Verdict discovery(const Sender &from, Bytes frame, const IpPacket &ip)
+{
+	const Policy &policy = from.policy;
+	const Vsid vsid = from.port.vsid;
+	const auto message = Discovery::parse(frame, ip);
+	if (!message)
+		return Verdict::drop(APUS_DROP_ND_MALFORMED);
+
+	if (!from.port.trusted) {
+		if (message->type == nd_router_advertisement || message->type == nd_redirect || !message->names_only(from.port.mac))
+			return Verdict::drop(APUS_DROP_ND_SPOOFED);
+		if (!ip.source.is_unspecified() && is_spoofed(from, ip.source))
+			return Verdict::drop(APUS_DROP_ND_SPOOFED);
+		if (message->type == nd_neighbour_advertisement && is_spoofed(from, message->target))
+			return Verdict::drop(APUS_DROP_ND_SPOOFED);
+	}
+
+	if (message->type == nd_router_solicitation)
+		return advertise_router(from, frame, ip.source);
+	if (message->type != nd_neighbour_solicitation)
+		return pass_on(from, std::move(frame));
+
+	const auto answer = [&](Mac mac, bool router) {
+		return Verdict::reply(neighbour_advertisement(ethernet_header(get_mac(frame, 6), mac, 0, type_ipv6), message->target, mac,
+							      ip.source, router),
+				      Verdict::Work::arp_reply);
+	};
+	const auto routers = policy.router_addresses(from.settings, vsid);
+	const auto router = routers.find(message->target);
+	if (router != routers.end())
+		return answer(router->second, true);
+	if (const Record *record = policy.record(vsid, message->target))
+		return record->mac == from.port.mac ? Verdict::consume() : answer(record->mac, false);
+	return flood(from, std::move(frame), APUS_DROP_ND_UNANSWERED);
 }
 
 }  // namespace
@@ -199,11 +288,13 @@ Verdict from_vm(const Policy &policy, const Settings &settings, std::uint32_t po
 	const std::uint16_t type = get16(frame, 12);
 	if (type == type_arp)
 		return arp(from, std::move(frame));
-	if (type != type_ipv4)
+	if (type != type_ipv4 && type != type_ipv6)
 		return Verdict::drop(APUS_DROP_ETHERTYPE);
-	const auto ip = Ipv4::parse(frame, ethernet_size, frame.size());
+	const auto ip = IpPacket::parse(type, frame, ethernet_size, readable);
 	if (!ip)
 		return Verdict::drop(APUS_DROP_IP_MALFORMED);
+	if (is_discovery(frame, *ip))
+		return discovery(from, std::move(frame), *ip);
 	if (is_group(get_mac(frame, 0)) || is_special(ip->destination))
 		return Verdict::drop(APUS_DROP_NOT_UNICAST);
 	if (is_special(ip->source))
@@ -221,6 +312,59 @@ Verdict from_vm(const Policy &policy, const Settings &settings, std::uint32_t po
 	return switched(from, std::move(frame), *ip, source);
 }
 
+/// Section 7: an error about this kind of packet would do harm, or nobody would understand it.
+static bool is_beneath_errors(const Bytes &frame, const IpPacket &ip)
+{
+	if (ip.later_fragment || (!ip.is_v6() && internet_checksum(frame, ip.at, ip.header_length) != 0))
+		return true;
+	if (ip.is_v6())
+		return ip.protocol == protocol_icmpv6 && (!ip.shows(1) || get8(frame, ip.upper) < 128);
+	const std::set<unsigned> queries{0, 8, 13, 14, 15, 16, 17, 18};
+	return ip.protocol == protocol_icmp && (!ip.shows(1) || queries.count(get8(frame, ip.upper)) == 0);
+}
+
+/// The gateway from which errors about the packet come, and the address that they have.
+static std::optional<std::pair<Ip, Ip>> error_source(const Policy &policy, const Settings &settings, Vsid vsid, const Ip &sender)
+{
+	const auto gateway = is_link_local(sender) ? policy.first_v6_gateway(vsid) : policy.gateway_for(vsid, sender);
+	if (!gateway)
+		return std::nullopt;
+	return std::pair(*gateway, is_link_local(sender) ? link_local_of(policy.gateway_mac(settings, vsid, *gateway)) : *gateway);
+}
+
+/// The ICMP message; `source` sends it.
+static Bytes icmpv4_message(const Ip &source, const Ip &destination, bool expired, std::size_t mtu, const Bytes &quoted)
+{
+	Bytes error(28);
+	put8(error, 0, 0x45);
+	put8(error, 1, 0xC0);
+	put16(error, 2, static_cast<std::uint16_t>(28 + quoted.size()));
+	put16(error, 6, 0x4000);
+	put8(error, 8, 128);
+	put8(error, 9, protocol_icmp);
+	put_ip(error, 12, source);
+	put_ip(error, 16, destination);
+	put16(error, 10, internet_checksum(error, 0, 20));
+	put8(error, 20, expired ? 11 : 3);
+	put8(error, 21, expired ? 0 : 4);
+	put16(error, 26, static_cast<std::uint16_t>(expired ? 0 : mtu));
+	error.insert(error.end(), quoted.begin(), quoted.end());
+	put16(error, 22, internet_checksum(error, 20, error.size() - 20));
+	return error;
+}
+
+static Bytes icmpv6_message(const Ip &source, const Ip &destination, bool expired, std::size_t mtu, const Bytes &quoted)
+{
+	Bytes error;
+	append_ipv6(error, source, destination, 128, protocol_icmpv6, 8 + quoted.size());
+	error.resize(48);
+	put8(error, 40, expired ? 3 : 2);
+	put32(error, 44, static_cast<std::uint32_t>(expired ? 0 : mtu));
+	error.insert(error.end(), quoted.begin(), quoted.end());
+	put16(error, 42, icmpv6_checksum(error, 40, error.size() - 40, source, destination));
+	return error;
+}
+
 std::optional<Bytes> icmp_error(const Policy &policy, const Settings &settings, std::uint32_t port_id, Bytes frame, std::size_t contiguous,
 				Reason reason, std::size_t mtu)
 {
@@ -230,36 +374,23 @@ std::optional<Bytes> icmp_error(const Policy &policy, const Settings &settings, 
 	const std::size_t length = frame.size();
 	remove_tags(frame);
 	contiguous -= length - frame.size();
-	const Ipv4 ip = *Ipv4::parse(frame, ethernet_size, frame.size());
+	const std::uint16_t type = get16(frame, 12);
+	const IpPacket ip = *IpPacket::parse(type, frame, ethernet_size, readable);
 	const Vsid vsid = policy.ports.at(port_id).vsid;
 	const Mac sender = get_mac(frame, 6);
-	const auto gateway = policy.gateway_for(vsid, ip.source);
-	if (!gateway || (get16(frame, ip.at + 6) & 0x1FFF) != 0 || internet_checksum(frame, ip.at, ip.header_length) != 0 ||
-	    sender == 0 || is_group(sender))
+	const auto source = error_source(policy, settings, vsid, ip.source);
+	if (!source || is_beneath_errors(frame, ip) || sender == 0 || is_group(sender))
 		return std::nullopt;
-	if (ip.protocol == 1) {
-		const std::set<unsigned> queries{0, 8, 13, 14, 15, 16, 17, 18};
-		if (ip.header_length == ip.total_length || queries.count(get8(frame, ip.payload())) == 0)
-			return std::nullopt;
-	}
 
-	const std::size_t quoted = std::min({ip.total_length, std::size_t{548}, std::size_t{contiguous - ethernet_size}});
-	Bytes error = ethernet_header(sender, policy.gateway_mac(settings, vsid, *gateway), 0, type_ipv4);
-	error.resize(ethernet_size + 28);
-	put8(error, 14, 0x45);
-	put8(error, 15, 0xC0);
-	put16(error, 16, static_cast<std::uint16_t>(28 + quoted));
-	put16(error, 20, 0x4000);
-	put8(error, 22, 128);
-	put8(error, 23, 1);
-	put32(error, 26, *gateway);
-	put32(error, 30, ip.source);
-	put16(error, 24, internet_checksum(error, 14, 20));
-	put8(error, 34, expired ? 11 : 3);
-	put8(error, 35, expired ? 0 : 4);
-	put16(error, 40, static_cast<std::uint16_t>(expired ? 0 : mtu));
-	error.insert(error.end(), frame.begin() + ethernet_size, frame.begin() + static_cast<std::ptrdiff_t>(ethernet_size + quoted));
-	put16(error, 36, internet_checksum(error, 34, 8 + quoted));
+	const std::size_t most = ip.is_v6() ? 1232 : 548;
+	const std::size_t size = std::min({ip.total_length, most, contiguous - ethernet_size});
+	const auto begin = frame.begin() + static_cast<std::ptrdiff_t>(ethernet_size);
+	const Bytes quoted(begin, begin + static_cast<std::ptrdiff_t>(size));
+	const auto &[gateway, address] = *source;
+	Bytes error = ethernet_header(sender, policy.gateway_mac(settings, vsid, gateway), 0, type);
+	const Bytes message = ip.is_v6() ? icmpv6_message(address, ip.source, expired, mtu, quoted)
+					 : icmpv4_message(address, ip.source, expired, mtu, quoted);
+	error.insert(error.end(), message.begin(), message.end());
 	return error;
 }
 
@@ -283,7 +414,9 @@ static Bytes copied_options(const Bytes &options)
 
 std::vector<Bytes> fragments_of(const Bytes &frame, std::size_t contiguous, std::size_t mtu)
 {
-	const Ipv4 ip = *Ipv4::parse(frame, ethernet_size, frame.size());
+	const IpPacket ip = *IpPacket::parse(get16(frame, 12), frame, ethernet_size);
+	if (ip.is_v6())
+		return {};
 	const std::uint16_t word = get16(frame, ip.at + 6);
 	const std::size_t payload = ip.total_length - ip.header_length;
 	if ((word & 0x4000) != 0 || internet_checksum(frame, ip.at, ip.header_length) != 0 || mtu < ip.header_length + 8 ||

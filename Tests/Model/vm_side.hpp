@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// docs/pipeline.md sections 2, 2.1, 2.2, 3 and 6: a frame from a virtual machine.
+// docs/pipeline.md sections 2, 2.1, 2.2, 3, 3.1 and 6: a frame from a virtual machine.
 #pragma once
 
 #include <optional>

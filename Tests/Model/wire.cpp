@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "wire.hpp"
 
+#include <cstdio>
+
 namespace model {
 
 std::uint8_t get8(const Bytes &bytes, std::size_t at) { return bytes.at(at); }
@@ -18,6 +20,16 @@ std::uint32_t get32(const Bytes &bytes, std::size_t at)
 Mac get_mac(const Bytes &bytes, std::size_t at)
 {
 	return static_cast<Mac>(get16(bytes, at)) << 32 | get32(bytes, at + 2);
+}
+
+Ip get_ip(const Bytes &bytes, std::size_t at, unsigned family)
+{
+	if (family == 4)
+		return get32(bytes, at);
+	Ip ip = Ip::unspecified(6);
+	for (std::size_t i = 0; i < 16; i += 4)
+		ip.value = ip.value << 32 | get32(bytes, at + i);
+	return ip;
 }
 
 void put8(Bytes &bytes, std::size_t at, std::uint8_t value) { bytes.at(at) = value; }
@@ -38,6 +50,29 @@ void put_mac(Bytes &bytes, std::size_t at, Mac value)
 {
 	put16(bytes, at, static_cast<std::uint16_t>(value >> 32));
 	put32(bytes, at + 2, static_cast<std::uint32_t>(value));
+}
+
+void put_ip(Bytes &bytes, std::size_t at, const Ip &value)
+{
+	const std::size_t size = value.bits() / 8;
+	for (std::size_t i = 0; i < size; i++)
+		put8(bytes, at + i, static_cast<std::uint8_t>(value.value >> 8 * (size - 1 - i)));
+}
+
+std::string to_text(const Ip &ip)
+{
+	char text[48];
+	if (!ip.is_v6()) {
+		const auto number = static_cast<std::uint32_t>(ip.value);
+		std::snprintf(text, sizeof(text), "%u.%u.%u.%u", number >> 24, number >> 16 & 255, number >> 8 & 255, number & 255);
+		return text;
+	}
+	std::string out;
+	for (int shift = 112; shift >= 0; shift -= 16) {
+		std::snprintf(text, sizeof(text), "%x", static_cast<unsigned>(ip.value >> shift & 0xFFFF));
+		out += (out.empty() ? "" : ":") + std::string(text);
+	}
+	return out;
 }
 
 static std::uint16_t fold(std::uint64_t sum)

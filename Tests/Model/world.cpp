@@ -3,11 +3,15 @@
 
 namespace world {
 
-constexpr Ip net(unsigned a, unsigned b, unsigned c, unsigned d) { return a << 24 | b << 16 | c << 8 | d; }
+constexpr Ip net(unsigned a, unsigned b, unsigned c, unsigned d) { return Ip(a << 24 | b << 16 | c << 8 | d); }
 
 constexpr unsigned hosts_of_a_subnet = 6;  // .2 to .7
 
-World::World(Random &random, const Settings &settings)
+constexpr Ip net6(std::uint64_t high, std::uint64_t low) { return Ip::v6(high, low); }
+constexpr std::uint64_t documentation = 0x20010DB800000000;  // 2001:db8::/32
+constexpr std::uint64_t link_local = 0xFE80000000000000;
+
+World::World(Random &random, const Settings &settings, Families its_families) : families(its_families)
 {
 	const std::size_t tenants = random.between(2, 3);
 	for (std::size_t i = 0; i < tenants; i++) {
@@ -19,19 +23,40 @@ World::World(Random &random, const Settings &settings)
 	Vsid next = random.pick<Vsid>({4096, 6000, 0x123456, 16777214 - 16});
 	if (settings.accept_reserved_vsids)
 		next = random.pick<Vsid>({1, 17, 4090, 16777215 - 13});
+	const auto add_subnet = [&](int tenant, unsigned number) {
+		const std::uint64_t dice = random.below(100);
+		std::vector<Ip> bases;
+		if (families.v4 && (!families.v6 || dice < 65))
+			bases.push_back(net(10, 0, number, 0));
+		if (families.v6 && (!families.v4 || dice >= 35))
+			bases.push_back(net6(documentation + number, 0));
+		subnets.push_back({next++, tenant, bases});
+	};
 	for (std::size_t tenant = 0; tenant < tenants; tenant++) {
 		const std::size_t count = random.between(1, 3);
-		for (std::size_t k = 0; k < count; k++)
-			subnets.push_back({next++, static_cast<int>(tenant), net(10, 0, static_cast<unsigned>(k), 0)});
+		for (unsigned k = 0; k < count; k++)
+			add_subnet(static_cast<int>(tenant), k);
 	}
 	const std::size_t unbound = random.between(0, 2);
-	for (std::size_t k = 0; k < unbound; k++)
-		subnets.push_back({next++, -1, net(10, 0, static_cast<unsigned>(k), 0)});
+	for (unsigned k = 0; k < unbound; k++)
+		add_subnet(-1, k);
 
-	local_pas = {net(192, 168, 0, 22), net(192, 168, 1, 22), net(192, 168, 0, 23), net(172, 31, 0, 1)};
-	local_pas.resize(random.between(1, local_pas.size()));
-	remote_pas = {net(192, 168, 0, 33), net(192, 168, 0, 34), net(192, 168, 1, 33), net(198, 51, 100, 7), net(203, 0, 113, 9)};
-	routers = {net(192, 168, 0, 254), net(192, 168, 1, 254)};
+	const auto some_of = [&random](std::vector<Ip> &out, const std::vector<Ip> &ips, bool all) {
+		out.insert(out.end(), ips.begin(), ips.begin() + static_cast<std::ptrdiff_t>(all ? ips.size() : random.between(1, ips.size())));
+	};
+	constexpr std::uint64_t site = documentation + 0xF0000;  // 2001:db8:f::/48
+	if (families.v4) {
+		some_of(local_pas, {net(192, 168, 0, 22), net(192, 168, 1, 22), net(192, 168, 0, 23), net(172, 31, 0, 1)}, false);
+		some_of(remote_pas, {net(192, 168, 0, 33), net(192, 168, 0, 34), net(192, 168, 1, 33), net(198, 51, 100, 7), net(203, 0, 113, 9)},
+			true);
+		some_of(routers, {net(192, 168, 0, 254), net(192, 168, 1, 254)}, true);
+	}
+	if (families.v6) {
+		some_of(local_pas, {net6(site, 0x22), net6(site + 1, 0x22), net6(site, 0x23), net6(link_local, 0x22)}, false);
+		some_of(remote_pas, {net6(site, 0x33), net6(site, 0x34), net6(site + 1, 0x33), net6(documentation + 0x77770000, 7), net6(link_local, 0x39)},
+			true);
+		some_of(routers, {net6(site, 0x254), net6(link_local, 0x254)}, true);
+	}
 }
 
 Mac World::some_mac(Random &random) const
@@ -52,7 +77,25 @@ Mac World::some_mac(Random &random) const
 	}
 }
 
-Ip World::some_ca(Random &random) const
+Ip World::of_family(Random &random, const std::vector<Ip> &ips, unsigned family)
+{
+	std::vector<Ip> some;
+	for (const Ip &ip : ips)
+		if (ip.family == family)
+			some.push_back(ip);
+	return random.pick(some.empty() ? ips : some);
+}
+
+Ip World::some_base(Random &random, unsigned family) const
+{
+	for (int attempt = 0; attempt < 8; attempt++)
+		for (const Ip &base : some_subnet(random).bases)
+			if (base.family == family)
+				return base;
+	return family == 6 ? net6(documentation, 0) : net(10, 0, 0, 0);
+}
+
+Ip World::some_v4(Random &random) const
 {
 	switch (random.below(24)) {
 	case 0:
@@ -60,37 +103,77 @@ Ip World::some_ca(Random &random) const
 	case 1:
 		return net(172, 16, 3, 4);
 	case 2:
-		return random.pick<Ip>({0, net(127, 0, 0, 1), net(224, 0, 0, 1), 0xFFFFFFFF, net(240, 0, 0, 1), net(255, 255, 255, 254)});
+		return random.pick<Ip>({Ip(0), net(127, 0, 0, 1), net(224, 0, 0, 1), net(255, 255, 255, 255), net(240, 0, 0, 1), net(255, 255, 255, 254)});
 	case 3:
-		return random.pick(subnets).base + 200 + static_cast<Ip>(random.below(4));
+		return some_base(random, 4) + 200 + random.below(4);
 	case 4:
-		return random.pick(subnets).base + 255;
+		return some_base(random, 4) + 255;
 	case 5:
 	case 6:
-		return random.pick(subnets).base + 1;
+		return some_base(random, 4) + 1;
 	default:
-		return random.pick(subnets).base + 2 + static_cast<Ip>(random.below(hosts_of_a_subnet + 1));
+		return some_base(random, 4) + 2 + random.below(hosts_of_a_subnet + 1);
 	}
 }
+
+Ip World::some_v6(Random &random) const
+{
+	const unsigned host = static_cast<unsigned>(2 + random.below(hosts_of_a_subnet + 1));
+	switch (random.below(26)) {
+	case 0:
+		return net6(0x2620000000000000, 0x8888);
+	case 1:
+		return net6(documentation + 0xFFFF0000, 0x304);
+	case 2:
+		return random.pick<Ip>({net6(0, 0), net6(0, 1), net6(0, 2), net6(0xFF02000000000000, 1), net6(0xFF0E000000000000, 0x101), net6(~0ull, ~0ull)});
+	case 3:  // IPv4-mapped, IPv4-compatible and nearly mapped
+		return random.pick<Ip>({net6(0, 0xFFFF0A000002), net6(0, 0xFFFF0A000102), net6(0, 0x0A000002), net6(0, 0x1FFFF0A000002)});
+	case 4:
+		return some_base(random, 6) + 200 + random.below(4);
+	case 5:
+		return some_base(random, 6);
+	case 6:
+	case 7:
+		return some_base(random, 6) + 1;
+	case 8:
+		return net6(link_local, host);
+	case 9:
+		return link_local_of(vm_mac(host));
+	case 10:
+		return net6(random.pick<std::uint64_t>({0xFEBF000000000000, 0xFEC0000000000000, 0xFE80000100000000, 0xFE7F000000000000}), host);
+	default:
+		return some_base(random, 6) + host;
+	}
+}
+
+Ip World::some_ca(Random &random, unsigned family) const { return family == 6 ? some_v6(random) : some_v4(random); }
 
 RecordKey World::record_key(Random &random) const
 {
 	const Subnet &subnet = some_subnet(random);
+	const Ip base = random.pick(subnet.bases);
+	const unsigned host = static_cast<unsigned>(2 + random.below(hosts_of_a_subnet));
 	if (random.one_in(12))
-		return {subnet.vsid, subnet.base + 1};  // the gateway's own record
+		return {subnet.vsid, base + 1};  // the gateway's own record
 	if (random.one_in(12))
-		return {subnet.vsid, subnet.base + 200 + static_cast<Ip>(random.below(4))};
-	return {subnet.vsid, subnet.base + 2 + static_cast<Ip>(random.below(hosts_of_a_subnet))};
+		return {subnet.vsid, base + 200 + random.below(4)};
+	if (base.is_v6() && random.one_in(60))
+		return {subnet.vsid, net6(0, 0xFFFF0A000000 + host)};  // IPv4-mapped: refused
+	if (base.is_v6() && random.one_in(6))
+		return {subnet.vsid, random.one_in(3) ? net6(link_local, host) : link_local_of(vm_mac(host))};
+	return {subnet.vsid, base + host};
 }
 
 Record World::record(Random &random, const RecordKey &key) const
 {
 	Record record;
-	const unsigned host = key.second & 0xFF;
+	const auto host = static_cast<unsigned>(key.second.low() & 0xFF);
 	record.mac = random.one_in(10) ? vm_mac(2 + static_cast<unsigned>(random.below(hosts_of_a_subnet))) : vm_mac(host);
 	record.rule = random.one_in(10) ? APUS_RULE_NONE : APUS_RULE_ENCAP;
 	record.type = random.one_in(4) ? APUS_RECORD_DYNAMIC : APUS_RECORD_STATIC;
 	record.provider_address = random.chance(45) ? random.pick(local_pas) : random.pick(remote_pas);
+	if (families.v6 && random.one_in(80))
+		record.provider_address = net6(0, 0xFFFFC0A80021);  // IPv4-mapped: refused
 	return record;
 }
 
@@ -102,37 +185,56 @@ CustomerRouteKey World::customer_route(Random &random) const
 	key.domain = domains[subnet.domain >= 0 ? static_cast<std::size_t>(subnet.domain) : random.below(domains.size())];
 	if (random.one_in(40))
 		key.domain = random.pick(domains);
+	const Ip base = random.pick(subnet.bases);
+	key.next_hop = Ip::unspecified(base.family);
 	if (subnet.domain >= 0 && random.chance(60)) {
-		const unsigned length = random.pick<unsigned>({24, 24, 24, 29, 30, 31, 32, 16, 8});
-		key.prefix = {(subnet.base + static_cast<Ip>(length > 29 ? random.below(8) : 0)) & prefix_mask(length), length};
+		const unsigned length = base.is_v6() ? random.pick<unsigned>({64, 64, 64, 64, 125, 126, 127, 128, 48, 32, 0})
+						     : random.pick<unsigned>({24, 24, 24, 29, 30, 31, 32, 16, 8});
+		const bool is_short = length < base.bits() - 3;
+		key.prefix = {(base + (is_short ? 0 : random.below(8))).network(length), length};
+		if (base.is_v6() && random.one_in(12))
+			key.prefix = random.one_in(2) ? Prefix{net6(link_local, 0), 64} : Prefix{net6(0xFD00000000000000, 0), 64};
 		return key;
 	}
-	key.next_hop = subnet.base + 2 + static_cast<Ip>(random.below(hosts_of_a_subnet));
+	key.next_hop = base + 2 + random.below(hosts_of_a_subnet);
+	if (base.is_v6() && random.one_in(6))
+		key.next_hop = link_local_of(vm_mac(static_cast<unsigned>(2 + random.below(hosts_of_a_subnet))));
 	switch (random.below(5)) {
 	case 0:
-		key.prefix = {0, 0};
+		key.prefix = {Ip::unspecified(base.family), 0};
 		break;
 	case 1:
-		key.prefix = {net(10, 0, 0, 0), 8};
+		key.prefix = base.is_v6() ? Prefix{net6(documentation, 0), 32} : Prefix{net(10, 0, 0, 0), 8};
 		break;
 	case 2:
-		key.prefix = {net(172, 16, 0, 0), 12};
+		key.prefix = base.is_v6() ? Prefix{net6(documentation + 0xFFFF0000, 0), 48} : Prefix{net(172, 16, 0, 0), 12};
 		break;
 	case 3:
-		key.prefix = {subnet.base + 192, 26};
+		key.prefix = {base + 192, base.bits() - 6};
 		break;
 	default:
-		key.prefix = {some_ca(random), 32};
+		key.prefix = {some_ca(random, base.family), base.bits()};
+		if (is_mapped(key.prefix.address))
+			key.prefix.address = base;
 		break;
 	}
 	return key;
 }
 
-ProviderAddress World::provider_address(Random &random, const std::vector<std::uint32_t> &provider_ports) const
+std::uint32_t World::customer_route_flags(Random &random, const CustomerRouteKey &key) const
+{
+	constexpr std::uint32_t advertise = APUS_CUSTOMER_ROUTE_ADVERTISE, both = advertise | APUS_CUSTOMER_ROUTE_AUTOCONFIGURE;
+	if (key.on_link() && key.prefix.address.is_v6())
+		return random.pick<std::uint32_t>({0, advertise, advertise, key.prefix.length == 64 ? both : advertise});
+	return families.v6 && random.one_in(30) ? advertise : 0;  // not on this kind of route: refused
+}
+
+ProviderAddress World::provider_address(Random &random, const Ip &ip, const std::vector<std::uint32_t> &provider_ports) const
 {
 	ProviderAddress address;
 	address.port = random.pick(provider_ports);
-	address.prefix_length = random.pick<unsigned>({24, 24, 24, 25, 16, 32, 1});
+	address.prefix_length = ip.is_v6() ? random.pick<unsigned>({64, 64, 64, 120, 48, 127, 128, 1})
+					   : random.pick<unsigned>({24, 24, 24, 25, 16, 32, 1});
 	address.vlan = random.pick<std::uint16_t>({0, 0, 0, 1, 100, 4094});
 	address.mac = uplink_mac(static_cast<unsigned>(random.below(4)));
 	return address;
@@ -141,10 +243,11 @@ ProviderAddress World::provider_address(Random &random, const std::vector<std::u
 ProviderRouteKey World::provider_route(Random &random, const std::vector<std::uint32_t> &provider_ports) const
 {
 	ProviderRouteKey key;
-	const unsigned length = random.pick<unsigned>({0, 8, 24, 24, 25, 32});
-	key.prefix = {random.pick(remote_pas) & prefix_mask(length), length};
+	const Ip to = random.pick(remote_pas);
+	const unsigned length = to.is_v6() ? random.pick<unsigned>({0, 16, 64, 64, 120, 128}) : random.pick<unsigned>({0, 8, 24, 24, 25, 32});
+	key.prefix = {to.network(length), length};
 	key.port = random.pick(provider_ports);
-	key.next_hop = random.one_in(4) ? 0 : random.pick(routers);
+	key.next_hop = random.one_in(4) ? Ip::unspecified(to.family) : of_family(random, routers, to.family);
 	return key;
 }
 

@@ -552,8 +552,8 @@ Bytes echo_answer(Bytes frame)
 	model::put_mac(frame, 0, vm1_mac);
 	model::put_mac(frame, 6, router_mac);
 	model::put8(frame, 22, 128);
-	model::put32(frame, 26, gateway1);
-	model::put32(frame, 30, vm1_ip);
+	model::put_ip(frame, 26, gateway1);
+	model::put_ip(frame, 30, vm1_ip);
 	correct_checksum(frame, 14, 20);
 	model::put8(frame, 34, 0);
 	model::put16(frame, 36, 0);
