@@ -12,13 +12,14 @@ struct Verdict {
 	enum class Kind {
 		drop,         ///< with `reason`
 		deliver,      ///< `bytes` to the vm port `port`
+		rewrite,      ///< `bytes` to the provider address `remote`, which and `source_pa` replace the addresses
 		encapsulate,  ///< `bytes` to the provider address `remote` with VSID `vsid`
 		answer,       ///< `bytes` back to where the frame came from, in its buffer
 		reply,        ///< the same in a buffer of its own
 		consume,      ///< did its work here
 		flood         ///< `bytes` to every other vm port of the virtual subnet
 	};
-	enum class Work { none, switched, routed, decapsulated, arp_reply, echo_reply, router_advertisement };
+	enum class Work { none, switched, routed, decapsulated, rewritten, path_mtu, arp_reply, echo_reply, router_advertisement };
 
 	Kind kind = Kind::drop;
 	Reason reason = APUS_DROP_FRAME_INVALID;
@@ -26,6 +27,8 @@ struct Verdict {
 	std::uint32_t port = 0;
 	Ip remote = 0;
 	Vsid vsid = 0;
+	Ip source_pa = 0;
+	std::optional<Mac> source_mac;  ///< of a rewritten frame, if it is not that of the provider address
 	std::uint8_t flow_id = 0;
 	Work work = Work::none;
 	bool routed = false;  ///< the distributed router forwarded it

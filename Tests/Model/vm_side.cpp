@@ -78,6 +78,28 @@ Verdict encapsulate(Bytes frame, const IpPacket &ip, Ip remote, Vsid vsid, bool 
 	return verdict;
 }
 
+/// Sections 2.3 and 2.5: over the provider network to the machine that `target` is about.
+Verdict send_to_host(Bytes frame, const IpPacket &ip, const Record *source, const Record &target, Vsid vsid, bool routed)
+{
+	if (!target.is_nat())
+		return encapsulate(std::move(frame), ip, target.provider_address, vsid, routed);
+	Verdict verdict;
+	verdict.kind = Verdict::Kind::rewrite;
+	verdict.bytes = std::move(frame);
+	verdict.remote = target.provider_address;
+	verdict.source_pa = source->provider_address;
+	if ((source->flags & APUS_RECORD_USE_VM_MAC) != 0)
+		verdict.source_mac = source->mac;
+	verdict.routed = routed;
+	return verdict;
+}
+
+/// One of the two has the rule TranslationMethodNat, the other has not.
+bool is_translation_mismatch(const Record *source, const Record &target)
+{
+	return target.is_nat() != (source != nullptr && source->is_nat());
+}
+
 /// Section 2.1.
 Verdict switched(const Sender &from, Bytes frame, const IpPacket &ip, const Record *source)
 {
@@ -95,11 +117,15 @@ Verdict switched(const Sender &from, Bytes frame, const IpPacket &ip, const Reco
 		return Verdict::drop(APUS_DROP_DESTINATION_RECORD_MISSING);
 	if (target->mac != destination_mac)
 		return Verdict::drop(APUS_DROP_DESTINATION_CA_MAC);
+	if (target->is_unusable())
+		return Verdict::drop(APUS_DROP_RECORD_UNUSABLE);
 	if (from.policy.is_local(*target))
 		return Verdict::drop(APUS_DROP_NO_LOCAL_PORT);
 	if (target->rule == APUS_RULE_NONE)
 		return Verdict::drop(APUS_DROP_RULE_NONE);
-	return encapsulate(std::move(frame), ip, target->provider_address, vsid, false);
+	if (is_translation_mismatch(source, *target))
+		return Verdict::drop(APUS_DROP_TRANSLATION_MISMATCH);
+	return send_to_host(std::move(frame), ip, source, *target, vsid, false);
 }
 
 /// Section 2.2.
@@ -127,8 +153,12 @@ Verdict routed(const Sender &from, Bytes frame, const IpPacket &ip, const Record
 		return Verdict::drop(route->on_link() ? APUS_DROP_DESTINATION_RECORD_MISSING : APUS_DROP_NEXT_HOP_RECORD_MISSING);
 
 	const bool local = policy.is_local(*target);
+	if (target->is_unusable())
+		return Verdict::drop(APUS_DROP_RECORD_UNUSABLE);
 	if (target->rule == APUS_RULE_NONE && !local)
 		return Verdict::drop(APUS_DROP_RULE_NONE);
+	if (!local && is_translation_mismatch(source, *target))
+		return Verdict::drop(APUS_DROP_TRANSLATION_MISMATCH);
 	const auto port = policy.vm_port(route->vsid, target->mac);
 	if (local && !port)
 		return Verdict::drop(APUS_DROP_NO_LOCAL_PORT);
@@ -147,7 +177,7 @@ Verdict routed(const Sender &from, Bytes frame, const IpPacket &ip, const Record
 	}
 
 	if (!local)
-		return encapsulate(std::move(frame), ip, target->provider_address, route->vsid, true);
+		return send_to_host(std::move(frame), ip, source, *target, route->vsid, true);
 	Verdict verdict = Verdict::deliver(std::move(frame), *port, Verdict::Work::none);
 	verdict.routed = true;
 	return verdict;
