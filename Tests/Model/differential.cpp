@@ -589,6 +589,7 @@ bool Round::compare_explanation(const struct apus_explanation &got, const model:
 		       : moved(&apus_stats::arp_replies) || moved(&apus_stats::echo_replies) ||
 					 moved(&apus_stats::router_advertisements)                    ? APUS_VERDICT_ANSWER
 		       : moved(&apus_stats::encapsulated)                                             ? APUS_VERDICT_ENCAPSULATE
+		       : moved(&apus_stats::rewritten)                                                ? APUS_VERDICT_REWRITE
 		       : moved(&apus_stats::decapsulated)                                             ? APUS_VERDICT_DECAPSULATE
 		       : (moved(&apus_stats::switched) || moved(&apus_stats::routed)) && moved(&apus_stats::generated) ? APUS_VERDICT_COPY
 		       : moved(&apus_stats::switched) || moved(&apus_stats::routed)                   ? APUS_VERDICT_DELIVER
@@ -603,12 +604,14 @@ bool Round::compare_explanation(const struct apus_explanation &got, const model:
 		want.port = expected.outputs.front().port;
 		want.frames = static_cast<std::uint32_t>(expected.outputs.size());
 	}
+	want.mtu = static_cast<std::uint32_t>(expected.mtu);
 	report::passed++;
-	if (got.verdict == want.verdict && got.drop_reason == want.drop_reason && (!sends || (got.port == want.port && got.frames == want.frames)))
+	if (got.verdict == want.verdict && got.drop_reason == want.drop_reason && got.mtu == want.mtu &&
+	    (!sends || (got.port == want.port && got.frames == want.frames)))
 		return true;
-	return problem(text("explanation: expected %s %s port %u frames %u, got %s %s port %u frames %u\n", apus_verdict_name(want.verdict),
-			    apus_drop_reason_name(want.drop_reason), want.port, want.frames, apus_verdict_name(got.verdict),
-			    apus_drop_reason_name(got.drop_reason), got.port, got.frames));
+	return problem(text("explanation: expected %s %s port %u frames %u mtu %u, got %s %s port %u frames %u mtu %u\n",
+			    apus_verdict_name(want.verdict), apus_drop_reason_name(want.drop_reason), want.port, want.frames, want.mtu,
+			    apus_verdict_name(got.verdict), apus_drop_reason_name(got.drop_reason), got.port, got.frames, got.mtu));
 }
 
 bool Round::compare_neighbours()

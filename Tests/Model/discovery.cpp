@@ -5,8 +5,6 @@
 
 namespace model {
 
-constexpr std::size_t longest_discovery = 146;  // bytes of the IP packet
-
 bool is_discovery(const Bytes &frame, const IpPacket &ip)
 {
 	if (!ip.is_v6() || ip.protocol != protocol_icmpv6 || !ip.shows(1))
@@ -30,13 +28,13 @@ static std::size_t fixed_length(std::uint8_t type)
 	}
 }
 
-std::optional<Discovery> Discovery::parse(const Bytes &frame, const IpPacket &ip)
+std::optional<Discovery> Discovery::parse(const Bytes &frame, const IpPacket &ip, std::size_t visible)
 {
 	Discovery message;
 	message.type = get8(frame, ip.upper);
 	const bool solicitation = message.type == nd_neighbour_solicitation;
 	const bool advertisement = message.type == nd_neighbour_advertisement;
-	if (ip.ttl != 255 || ip.upper != ip.payload() || ip.total_length > longest_discovery)
+	if (ip.ttl != 255 || ip.upper != ip.payload() || ip.end() > visible)
 		return std::nullopt;
 	const std::size_t length = ip.end() - ip.upper;
 	if (length < fixed_length(message.type) || get8(frame, ip.upper + 1) != 0 ||

@@ -37,7 +37,8 @@ struct Discovery {
 	Ip target = Ip::unspecified(6);
 	std::vector<Mac> source_macs, target_macs;  // link-layer options
 
-	static std::optional<Discovery> parse(const Bytes &frame, const IpPacket &ip);
+	/// `visible`: bytes of the frame that are looked at; the IP packet must end there.
+	static std::optional<Discovery> parse(const Bytes &frame, const IpPacket &ip, std::size_t visible = readable);
 	/// Every link-layer option has this MAC.
 	bool names_only(Mac mac) const;
 };

@@ -623,7 +623,7 @@ const DropCase drop_cases[] = {
 		t.passes(t.uplink, tunnel(), t.vm1);
 	}},
 	{APUS_DROP_INNER_ETHERTYPE, "not IP", [](Trial &t) {
-		for (const std::uint16_t type : {0x0806, 0x88B5, 0x0026})
+		for (const std::uint16_t type : {0x88B5, 0x0026})
 			t.drops("EtherType", t.uplink, tunnelled(with16(remote1_to_vm1(), 12, type)));
 		t.drops("14 bytes", t.uplink, tunnelled(cut(with16(remote1_to_vm1(), 12, 0x88B5), 14)));
 		t.passes(t.uplink, tunnel(), t.vm1);

@@ -11,6 +11,7 @@ template <class Object> void not_unicast6(Kind<Object> &kind, const std::string 
 {
 	using model::Ip;
 	const std::pair<Ip, const char *> addresses[] = {{Ip::v6(0, 0), "::"},
+							 {Ip::v6(0, 1), "::1"},
 							 {Ip::v6(0xFF02000000000000, 1), "ff02::1"},
 							 {Ip::v6(0xFF00000000000000, 0), "ff00::"},
 							 {Ip::v6(~0ull, ~0ull), "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
@@ -99,6 +100,11 @@ inline Kind<struct apus_customer_route> customer_routes6(Bench &bench)
 	kind.wrong.push_back({"APUS_CUSTOMER_ROUTE_AUTOCONFIGURE alone", value, {APUS_ERR_CONFLICT}, {"flags"}, [](Object &object) {
 				      object.next_hop = objects::address(model::Ip::v6(0, 0));
 				      object.flags = APUS_CUSTOMER_ROUTE_AUTOCONFIGURE;
+			      }});
+	kind.wrong.push_back({"APUS_CUSTOMER_ROUTE_AUTOCONFIGURE in a /48", value, {APUS_ERR_CONFLICT}, {"flags", "64"}, [](Object &object) {
+				      object.destination_prefix = objects::prefix({model::Ip::v6(fixture::net1 + 0x90000, 0).network(48), 48});
+				      object.next_hop = objects::address(model::Ip::v6(0, 0));
+				      object.flags = both;
 			      }});
 	return kind;
 }

@@ -222,11 +222,13 @@ inline Kind<struct apus_lookup_record> records(Bench &)
 	wrong_family(kind, "provider_address", value, provider);
 	not_unicast(kind, "provider_address", value, provider);
 	wrong_mac(kind);
-	wrong_flags(kind);
+	wrong_flags(kind, {APUS_ERR_UNKNOWN_FIELD}, APUS_RECORD_UNUSABLE | APUS_RECORD_UNSYNCHRONIZED);
 	wrong_number(kind, "rule", &Object::rule, {4, 17, 255}, value, APUS_ERR_RULE, "1-3");
 	wrong_number(kind, "type", &Object::type, {5, 17, 255}, value, APUS_ERR_RULE, "1-4");
 	wrong_number(kind, "rule", &Object::rule, {APUS_RULE_NAT}, value, APUS_ERR_UNSUPPORTED, "");
-	wrong_number(kind, "type", &Object::type, {APUS_RECORD_GATEWAY_WILDCARD, APUS_RECORD_L2_ONLY}, value, APUS_ERR_UNSUPPORTED, "");
+	for (const std::uint8_t type : {APUS_RECORD_GATEWAY_WILDCARD, APUS_RECORD_L2_ONLY})
+		kind.wrong.push_back({"a customer address of type " + std::to_string(type), value, {APUS_ERR_ADDRESS}, {"customer_address"},
+				      [=](Object &object) { object.type = type; }});
 	wrong_text(kind, "customer_id", &Object::customer_id);
 	wrong_text(kind, "context", &Object::context);
 	wrong_text(kind, "vm_name", &Object::vm_name);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "rewrite.hpp"
 #include "tunnel.hpp"
 #include "vm_side.hpp"
 
@@ -19,6 +20,15 @@ struct Model::Burst {
 	Ip waited_for = 0;  // the next hop for which the packet that is decided again has waited until now
 	struct apus_stats &stats() { return worker.stats_; }
 };
+
+/// Bytes of the tags that a customer's frame has.
+static std::size_t tag_bytes(const Bytes &frame)
+{
+	std::size_t bytes = 0;
+	while (is_tag(get16(frame, 12 + bytes)))
+		bytes += 4;
+	return bytes;
+}
 
 std::size_t Worker::held_for(Ip next_hop) const
 {
@@ -134,6 +144,7 @@ void Model::carry_out(Burst &burst, const Frame &frame, Verdict verdict)
 		return refuse(burst, frame, verdict.reason, 0);
 	case Verdict::Kind::consume:
 		stats.consumed++;
+		stats.path_mtu_updates += verdict.too_big && path_mtus_.learn(policy_, frame.port, *verdict.too_big, burst.now);
 		burst.result.released.push_back(frame.id);
 		return;
 	case Verdict::Kind::answer:
@@ -151,21 +162,42 @@ void Model::carry_out(Burst &burst, const Frame &frame, Verdict verdict)
 	case Verdict::Kind::deliver:
 		stats.switched += verdict.work == Verdict::Work::switched;
 		stats.decapsulated += verdict.work == Verdict::Work::decapsulated;
+		stats.rewritten += verdict.work == Verdict::Work::rewritten;
 		stats.routed += verdict.routed;
 		return transmit(burst, frame.id, verdict.port, 0, std::move(verdict.bytes));
 	case Verdict::Kind::encapsulate:
-		return send_through_tunnel(burst, frame, verdict);
+	case Verdict::Kind::rewrite:
+		return send_to_provider_network(burst, frame, verdict);
 	case Verdict::Kind::flood:
 		return flood(burst, frame, verdict);
 	}
 }
 
-/// Section 2.3.
-void Model::send_through_tunnel(Burst &burst, const Frame &frame, const Verdict &verdict)
+/// Section 2.5, steps 3 to 5. Nothing: the transport checksum is not there.
+static std::optional<Bytes> rewritten(const Bytes &frame, const Verdict &verdict, const ProviderAddress &source, Mac next_hop)
 {
-	const auto path = policy_.path_to(verdict.remote);
+	const std::uint16_t type = get16(frame, 12);
+	const IpPacket ip = *IpPacket::parse(type, frame, ethernet_size, readable);
+	Bytes whole = frame;
+	if (!translate(whole, ip, {verdict.source_pa, verdict.remote}))
+		return std::nullopt;
+	Bytes out = ethernet_header(next_hop, verdict.source_mac.value_or(source.mac), source.vlan, type);
+	out.insert(out.end(), whole.begin() + ethernet_size, whole.begin() + static_cast<std::ptrdiff_t>(ip.end()));
+	return out;
+}
+
+/// Sections 2.3 and 2.5.
+void Model::send_to_provider_network(Burst &burst, const Frame &frame, const Verdict &verdict)
+{
+	const bool rewrites = verdict.kind == Verdict::Kind::rewrite;
+	auto path = policy_.path_to(verdict.remote);
 	if (!path)
 		return drop(burst, frame, APUS_DROP_PROVIDER_ROUTE_MISSING);
+	if (rewrites) {
+		const auto own = policy_.provider_addresses.find(verdict.source_pa);
+		path->has_source = own != policy_.provider_addresses.end() && own->second.port == path->port;
+		path->source = verdict.source_pa;
+	}
 	if (!path->has_source)
 		return drop(burst, frame, APUS_DROP_PROVIDER_ADDRESS_MISSING);
 
@@ -188,23 +220,35 @@ void Model::send_through_tunnel(Burst &burst, const Frame &frame, const Verdict 
 	}
 
 	const ProviderAddress &source = policy_.provider_addresses.at(path->source);
-	const IpPacket ip = *IpPacket::parse(get16(verdict.bytes, 12), verdict.bytes, ethernet_size);
+	const Peer peer = policy_.peer(verdict.remote);
+	const std::size_t total_length = verdict.is_ip ? IpPacket::parse(get16(verdict.bytes, 12), verdict.bytes, ethernet_size)->total_length
+						       : verdict.bytes.size() - ethernet_size;
 	// Tags that were taken out of the customer's frame leave their room as headroom.
-	const std::size_t removed = frame.bytes.size() - verdict.bytes.size();
-	const std::size_t port_mtu = policy_.ports.at(path->port).mtu;
-	const std::size_t overhead = tunnel_overhead(verdict.remote);
-	const std::size_t mtu = port_mtu > overhead ? port_mtu - overhead : 0;
-	if (ip.total_length > mtu) {
+	const std::size_t removed = verdict.is_ip ? frame.bytes.size() - verdict.bytes.size() : tag_bytes(frame.bytes);
+	const std::size_t path_mtu = path_mtus_.mtu(policy_, path->port, verdict.remote, burst.now);
+	const std::size_t overhead = rewrites ? 0 : tunnel_overhead(verdict.remote, peer);
+	const std::size_t mtu = path_mtu > overhead ? path_mtu - overhead : 0;
+	burst.result.mtu = mtu;
+	const auto outside = [&](const Bytes &inside) {
+		return rewrites ? rewritten(inside, verdict, source, resolution.mac)
+				: std::optional<Bytes>(encapsulated(inside, settings_, source, path->source, verdict.remote, resolution.mac,
+								    verdict.vsid, verdict.flow_id, verdict.is_ip, peer));
+	};
+	const auto count = [&] {
+		(rewrites ? burst.stats().rewritten : burst.stats().encapsulated)++;
+		burst.stats().routed += verdict.routed;
+	};
+	const std::uint32_t flags = rewrites ? 0 : APUS_FRAME_ENCAPSULATED;
+	if (total_length > mtu && !verdict.is_ip)
+		return drop(burst, frame, APUS_DROP_MTU_EXCEEDED);
+	if (total_length > mtu) {
 		const std::vector<Bytes> fragments = fragments_of(verdict.bytes, frame.contiguous - removed, mtu);
 		if (fragments.empty())
 			return refuse(burst, frame, APUS_DROP_MTU_EXCEEDED, mtu);
 		for (const Bytes &fragment : fragments) {
 			burst.stats().generated++;
-			burst.stats().encapsulated++;
-			burst.stats().routed += verdict.routed;
-			transmit(burst, new_buffer, path->port, APUS_FRAME_ENCAPSULATED,
-				 encapsulated(fragment, settings_, source, path->source, verdict.remote, resolution.mac, verdict.vsid,
-					      verdict.flow_id));
+			count();
+			transmit(burst, new_buffer, path->port, flags, *outside(fragment));
 		}
 		burst.result.ordered = false;
 		burst.stats().fragmented++;
@@ -214,12 +258,12 @@ void Model::send_through_tunnel(Burst &burst, const Frame &frame, const Verdict 
 	}
 	if (frame.headroom + removed < overhead + (source.vlan != 0 ? 4 : 0))
 		return drop(burst, frame, APUS_DROP_NO_HEADROOM);
+	auto bytes = outside(verdict.bytes);
+	if (!bytes)
+		return drop(burst, frame, APUS_DROP_TRANSPORT_TRUNCATED);
 
-	burst.stats().encapsulated++;
-	burst.stats().routed += verdict.routed;
-	transmit(burst, frame.id, path->port, APUS_FRAME_ENCAPSULATED,
-		 encapsulated(verdict.bytes, settings_, source, path->source, verdict.remote, resolution.mac, verdict.vsid,
-			      verdict.flow_id));
+	count();
+	transmit(burst, frame.id, path->port, flags, std::move(*bytes));
 }
 
 /// Section 7.
@@ -252,6 +296,7 @@ bool Model::may_tell(Burst &burst, std::uint32_t port)
 /// Section 3, step 7, and 3.1, step 6.
 void Model::flood(Burst &burst, const Frame &frame, const Verdict &verdict)
 {
+	const bool decapsulated = verdict.work == Verdict::Work::decapsulated;
 	std::vector<std::uint32_t> targets;  // lowest number first
 	for (const auto &[id, port] : policy_.ports)
 		if (port.vm && port.vsid == verdict.vsid && id != frame.port)
@@ -259,15 +304,15 @@ void Model::flood(Burst &burst, const Frame &frame, const Verdict &verdict)
 	if (targets.empty())
 		return drop(burst, frame, verdict.reason);
 	// A copy has what is contiguous of the frame; anything beyond is Ethernet padding of an ARP packet.
-	const std::size_t removed = frame.bytes.size() - verdict.bytes.size();
+	const std::size_t removed = decapsulated ? verdict.outer : frame.bytes.size() - verdict.bytes.size();
 	Bytes copy = verdict.bytes;
 	copy.resize(std::min(copy.size(), frame.contiguous - removed));
 	for (std::size_t i = 0; i + 1 < targets.size(); i++) {
 		burst.stats().generated++;
-		burst.stats().switched++;
+		(decapsulated ? burst.stats().decapsulated : burst.stats().switched)++;
 		transmit(burst, new_buffer, targets[i], APUS_FRAME_GENERATED, copy);
 	}
-	burst.stats().switched++;
+	(decapsulated ? burst.stats().decapsulated : burst.stats().switched)++;
 	transmit(burst, frame.id, targets.back(), 0, verdict.bytes);
 }
 

@@ -7,7 +7,8 @@ namespace model {
 
 constexpr std::uint64_t remembered_ns = 600'000'000'000;
 
-bool is_our_gre(const Bytes &frame, std::size_t at)
+/// GRE flags and protocol that 4.6 has nothing against.
+static bool is_our_gre(const Bytes &frame, std::size_t at)
 {
 	const std::uint16_t flags = get16(frame, at);
 	return (flags & 0x0007) == 0 && (flags & 0xDC00) == 0 && (flags & 0x2000) != 0 && get16(frame, at + 2) == type_bridging;

@@ -16,9 +16,6 @@ struct TooBig {
 	static std::optional<TooBig> parse(const Policy &policy, const Settings &settings, const Bytes &frame, const IpPacket &ip);
 };
 
-/// GRE flags and protocol that 4.6 has nothing against, whose bytes are all there.
-bool is_our_gre(const Bytes &frame, std::size_t at);
-
 class PathMtus {
 public:
 	/// The largest outer packet that reaches the provider address through the port.

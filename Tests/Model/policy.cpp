@@ -84,7 +84,7 @@ int Policy::add_record(const RecordKey &key, const Record &record)
 		return APUS_ERR_DUPLICATE;
 	if (is_taken(*this, key, record))
 		return APUS_ERR_CONFLICT;
-	records.emplace(key, record);
+	records.emplace(key, record).first->second.order = ++record_changes_;
 	return 0;
 }
 
@@ -100,6 +100,7 @@ int Policy::set_record(const RecordKey &key, const Record &record)
 	if (is_taken(*this, key, record))
 		return APUS_ERR_CONFLICT;
 	found->second = record;
+	found->second.order = ++record_changes_;
 	return 0;
 }
 
@@ -113,7 +114,8 @@ int Policy::remove_record(const RecordKey &key)
 /// Flags are for on-link routes of IPv6.
 static bool has_wrong_flags(const CustomerRouteKey &key, const CustomerRoute &route)
 {
-	return route.flags != 0 && !(key.on_link() && key.prefix.address.is_v6());
+	const bool autoconfigure = (route.flags & APUS_CUSTOMER_ROUTE_AUTOCONFIGURE) != 0;
+	return (route.flags != 0 && !(key.on_link() && key.prefix.address.is_v6())) || (autoconfigure && key.prefix.length != 64);
 }
 
 int Policy::add_customer_route(const CustomerRouteKey &key, const CustomerRoute &route)
@@ -266,6 +268,15 @@ std::size_t Policy::mtu(std::uint32_t port, Ip provider_address) const
 {
 	const std::size_t of_port = ports.at(port).mtu, of_peer = peer(provider_address).mtu;
 	return of_peer != 0 ? std::min(of_port, of_peer) : of_port;
+}
+
+const Record *Policy::record_of_machine(Vsid vsid, Mac mac) const
+{
+	const Record *last = nullptr;
+	for (auto at = records.lower_bound({vsid, 0}); at != records.end() && at->first.first == vsid; ++at)
+		if (at->second.mac == mac && (last == nullptr || at->second.order > last->order))
+			last = &at->second;
+	return last;
 }
 
 std::optional<std::uint32_t> Policy::vm_port(Vsid vsid, Mac mac) const

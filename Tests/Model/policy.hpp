@@ -49,6 +49,7 @@ struct Record {
 	std::uint32_t flags = 0;  // APUS_RECORD_*
 	bool is_nat() const { return rule == APUS_RULE_NAT; }
 	bool is_unusable() const { return (flags & APUS_RECORD_UNUSABLE) != 0; }
+	std::uint64_t order = 0;  // in which records were added or set; the policy's own
 };
 using RecordKey = std::pair<Vsid, Ip>;
 
@@ -164,6 +165,8 @@ public:
 	/// The smaller of the MTU of the port and that of the peer.
 	std::size_t mtu(std::uint32_t port, Ip provider_address) const;
 	bool is_local(const Record &record) const { return provider_addresses.count(record.provider_address) != 0; }
+	/// Of the virtual subnet's records with this MAC, the one that was added or set last.
+	const Record *record_of_machine(Vsid vsid, Mac mac) const;
 	std::optional<std::uint32_t> vm_port(Vsid vsid, Mac mac) const;
 	std::optional<Guid> domain_of(Vsid vsid) const;  // the routing domain that the virtual subnet is bound to
 	std::set<Ip> gateways_of(Vsid vsid) const;
@@ -188,6 +191,7 @@ public:
 	std::set<Ip> needed_neighbours() const;
 
 private:
+	std::uint64_t record_changes_ = 0;
 	int provider_side_changed(int result);
 	int check_record(const RecordKey &key, const Record &record) const;
 	std::vector<std::pair<Prefix, CustomerRoute>> v6_on_link(Vsid vsid) const;  // in that order

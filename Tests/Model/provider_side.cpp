@@ -2,6 +2,7 @@
 #include "provider_side.hpp"
 
 #include "packet.hpp"
+#include "rewrite.hpp"
 
 namespace model {
 
@@ -74,7 +75,7 @@ std::optional<Reason> check_outer_ipv6(const Bytes &frame, std::size_t at)
 /// What the outer IP header says that matters from step 4 on.
 struct OuterIp {
 	Ip source, destination;
-	unsigned ecn = 0;
+	std::uint8_t tos = 0;       // or the traffic class
 	std::uint8_t protocol = 0;  // or the IPv6 header's next header
 	bool fragment = false;
 	std::size_t payload = 0, end = 0;  // of what it carries, in the frame
@@ -85,7 +86,7 @@ struct OuterIp {
 		if (ethernet.type == type_ipv6) {
 			source = get_ip(frame, at + 8, 6);
 			destination = get_ip(frame, at + 24, 6);
-			ecn = get16(frame, at) >> 4 & 3u;
+			tos = static_cast<std::uint8_t>(get16(frame, at) >> 4);
 			protocol = get8(frame, at + 6);
 			fragment = protocol == 44;
 			payload = at + 40;
@@ -93,7 +94,7 @@ struct OuterIp {
 		} else {
 			source = get_ip(frame, at + 12, 4);
 			destination = get_ip(frame, at + 16, 4);
-			ecn = get8(frame, at + 1) & 3u;
+			tos = get8(frame, at + 1);
 			protocol = get8(frame, at + 9);
 			fragment = (get16(frame, at + 6) & 0x3FFF) != 0;
 			payload = at + (get8(frame, at) & 15) * std::size_t{4};
@@ -102,9 +103,8 @@ struct OuterIp {
 	}
 };
 
-/// Steps 4 and 5: the outer packet is for us and whole.
-std::optional<Reason> check_outer_ip(const Policy &policy, std::uint32_t port, const OuterEthernet &ethernet, const OuterIp &ip,
-				     const Bytes &frame)
+/// Step 4: the outer packet is for us.
+std::optional<Reason> check_destination(const Policy &policy, std::uint32_t port, const OuterEthernet &ethernet, const OuterIp &ip, const Bytes &frame)
 {
 	const auto ours = policy.provider_addresses.find(ip.destination);
 	if (ours == policy.provider_addresses.end() || ours->second.port != port)
@@ -113,20 +113,56 @@ std::optional<Reason> check_outer_ip(const Policy &policy, std::uint32_t port, c
 		return APUS_DROP_OUTER_VLAN;
 	if (ours->second.mac != get_mac(frame, 0))
 		return APUS_DROP_OUTER_MAC;
+	return std::nullopt;
+}
+
+/// Step 5, before what the packet carries is looked at.
+std::optional<Reason> check_whole(const OuterIp &ip)
+{
 	if (ip.fragment)
 		return APUS_DROP_OUTER_FRAGMENT;
 	const std::set<unsigned> extension_headers{0, 43, 51, 60};
 	if (ip.destination.is_v6() && extension_headers.count(ip.protocol) != 0)
 		return APUS_DROP_OUTER_IP_OPTIONS;
-	if (ip.protocol != protocol_gre)
+	return std::nullopt;
+}
+
+/// Step 5: ICMP that says that a packet was too big.
+bool is_too_big(const OuterIp &ip, const Bytes &frame)
+{
+	if (ip.end - ip.payload < 8)
+		return false;
+	return ip.destination.is_v6() ? ip.protocol == protocol_icmpv6 && get8(frame, ip.payload) == 2
+				      : ip.protocol == protocol_icmp && get16(frame, ip.payload) == 0x0304;
+}
+
+/// Step 5, the rest.
+std::optional<Reason> check_protocol(const Settings &settings, const OuterIp &ip, const Bytes &frame)
+{
+	if (ip.protocol == protocol_gre)
+		return std::nullopt;
+	if (ip.protocol != protocol_udp)
+		return APUS_DROP_OUTER_PROTOCOL;
+	if (ip.end - ip.payload < 8)
+		return APUS_DROP_OUTER_TRUNCATED;
+	if (get16(frame, ip.payload + 2) != settings.vxlan_port)
 		return APUS_DROP_OUTER_PROTOCOL;
 	return std::nullopt;
 }
 
-/// Step 15 for an inner packet whose codepoint changes.
-void set_ecn(Bytes &inner, const IpPacket &ip, unsigned ecn)
+/// Step 6b. `payload` is UDP and what it carries.
+std::optional<Reason> check_vxlan(const Bytes &payload)
 {
-	const auto tos = static_cast<std::uint8_t>((ip.tos & 0xFC) | ecn);
+	if (payload.size() < 16 || get16(payload, 4) < 16 || get16(payload, 4) > payload.size())
+		return APUS_DROP_OUTER_TRUNCATED;
+	if ((get8(payload, 8) & 0x08) == 0)
+		return APUS_DROP_VXLAN_FLAGS;
+	return std::nullopt;
+}
+
+/// Step 15 for an inner packet whose DSCP or codepoint changes.
+void set_tos(Bytes &inner, const IpPacket &ip, std::uint8_t tos)
+{
 	const std::uint16_t old_word = get16(inner, ip.at);
 	if (ip.is_v6()) {
 		put16(inner, ip.at, static_cast<std::uint16_t>((old_word & 0xF00F) | tos << 4));
@@ -155,6 +191,144 @@ std::optional<Reason> check_gre(const Bytes &payload)
 	return std::nullopt;
 }
 
+// ---- 4.1: ARP and neighbour discovery from another host ----------------------------------------------------------
+
+struct Tunnelled {
+	const Policy &policy;
+	const Settings &settings;
+	Vsid vsid;
+	Ip remote;
+	std::size_t outer;  // bytes of outer headers
+};
+
+/// Step 4 for one address that the machine says is its own.
+std::optional<Reason> check_sender(const Tunnelled &from, Mac mac, const Ip &ip)
+{
+	if (ip.is_unspecified())
+		return std::nullopt;
+	if (from.policy.router_addresses(from.settings, from.vsid).count(ip) != 0)
+		return APUS_DROP_INNER_SOURCE_CA_MAC;
+	const Record *record = from.policy.record(from.vsid, ip);
+	if (record != nullptr && record->mac != mac)
+		return APUS_DROP_INNER_SOURCE_CA_MAC;
+	if (record != nullptr && record->provider_address != from.remote)
+		return APUS_DROP_INNER_SOURCE_CA_PA;
+	return std::nullopt;
+}
+
+/// Step 4: the machine, then its addresses.
+std::optional<Reason> check_senders(const Tunnelled &from, Mac mac, const std::vector<Ip> &ips)
+{
+	if (from.settings.no_source_validation)
+		return std::nullopt;
+	if (from.policy.record_of_machine(from.vsid, mac) == nullptr)
+		return APUS_DROP_INNER_SOURCE_MISSING;
+	bool is_there = false;
+	for (const auto &[key, record] : from.policy.records)
+		is_there = is_there || (key.first == from.vsid && record.mac == mac && record.provider_address == from.remote);
+	if (!is_there)
+		return APUS_DROP_INNER_SOURCE_CA_PA;
+	for (const Ip &ip : ips)
+		if (const auto reason = check_sender(from, mac, ip))
+			return reason;
+	return std::nullopt;
+}
+
+/// Steps 6 to 9.
+Verdict hand_on(const Tunnelled &from, Bytes inner, bool is_reply, const Ip &sender, const Ip &target, Reason when_alone)
+{
+	const auto deliver = [&](Mac mac) {
+		const auto port = from.policy.vm_port(from.vsid, mac);
+		return port ? Verdict::deliver(std::move(inner), *port, Verdict::Work::decapsulated) : Verdict::drop(APUS_DROP_NO_LOCAL_PORT);
+	};
+	if (is_reply)
+		return deliver(get_mac(inner, 0));
+	if (target == sender)
+		return Verdict::consume();
+	if (const Record *record = from.policy.record(from.vsid, target))
+		return from.policy.is_local(*record) ? deliver(record->mac) : Verdict::consume();
+	Verdict verdict;
+	verdict.kind = Verdict::Kind::flood;
+	verdict.work = Verdict::Work::decapsulated;
+	verdict.reason = when_alone;
+	verdict.outer = from.outer;
+	verdict.bytes = std::move(inner);
+	verdict.vsid = from.vsid;
+	return verdict;
+}
+
+Verdict inner_arp(const Tunnelled &from, Bytes inner)
+{
+	const auto arp = Arp::parse(inner, ethernet_size);
+	if (!arp)
+		return Verdict::drop(APUS_DROP_INNER_ARP_MALFORMED);
+	if (!from.policy.vsid_is_at(from.vsid, from.remote))
+		return Verdict::drop(APUS_DROP_VSID_PA_MISMATCH);
+	if (arp->sender_mac != get_mac(inner, 6))
+		return Verdict::drop(APUS_DROP_INNER_SOURCE_CA_MAC);
+	if (const auto reason = check_senders(from, arp->sender_mac, {arp->sender}))
+		return Verdict::drop(*reason);
+	return hand_on(from, std::move(inner), arp->operation == 2, arp->sender, arp->target, APUS_DROP_ARP_UNANSWERED);
+}
+
+Verdict inner_discovery(const Tunnelled &from, Bytes inner, const IpPacket &ip)
+{
+	const auto message = Discovery::parse(inner, ip, 192 - from.outer);
+	const bool is_reply = message && message->type == nd_neighbour_advertisement;
+	if (!message || (!is_reply && message->type != nd_neighbour_solicitation))
+		return Verdict::drop(APUS_DROP_INNER_IP_MALFORMED);
+	const Mac mac = get_mac(inner, 6);
+	if (!from.policy.vsid_is_at(from.vsid, from.remote))
+		return Verdict::drop(APUS_DROP_VSID_PA_MISMATCH);
+	if (!message->names_only(mac))
+		return Verdict::drop(APUS_DROP_INNER_SOURCE_CA_MAC);
+	std::vector<Ip> senders{ip.source};
+	if (is_reply)
+		senders.push_back(message->target);
+	if (const auto reason = check_senders(from, mac, senders))
+		return Verdict::drop(*reason);
+	return hand_on(from, std::move(inner), is_reply, ip.source, message->target, APUS_DROP_ND_UNANSWERED);
+}
+
+/// Section 5.3, but for what is learned.
+Verdict too_big(const Policy &policy, const Settings &settings, const OuterEthernet &ethernet, const Bytes &frame)
+{
+	const auto message = TooBig::parse(policy, settings, frame, *IpPacket::parse(ethernet.type, frame, ethernet.size, readable));
+	if (!message)
+		return Verdict::drop(APUS_DROP_PATH_MTU_UNMATCHED);
+	Verdict verdict = Verdict::consume();
+	verdict.too_big = message;
+	return verdict;
+}
+
+/// Section 4.2. `receiver`: the record of the destination.
+Verdict rewritten(const Policy &policy, const OuterEthernet &ethernet, const Bytes &frame, const std::pair<const RecordKey, Record> &receiver)
+{
+	const IpPacket ip = *IpPacket::parse(ethernet.type, frame, ethernet.size, readable);
+	if (is_discovery(frame, ip))
+		return Verdict::drop(APUS_DROP_OUTER_PROTOCOL);
+	const auto *sender = policy.nat_record_at(ip.source);
+	if (sender == nullptr)
+		return Verdict::drop(APUS_DROP_SOURCE_PA_UNKNOWN);
+	const auto &[to_key, to] = receiver;
+	const auto &[from_key, from] = *sender;
+	const auto domain = policy.domain_of(to_key.first);
+	if (from_key.first != to_key.first && !(domain && policy.domain_of(from_key.first) == domain))
+		return Verdict::drop(APUS_DROP_VSID_PA_MISMATCH);
+	if (to.is_unusable())
+		return Verdict::drop(APUS_DROP_RECORD_UNUSABLE);
+	const auto port = policy.vm_port(to_key.first, to.mac);
+	if (!port)
+		return Verdict::drop(APUS_DROP_NO_LOCAL_PORT);
+
+	Bytes whole = frame;
+	if (!translate(whole, ip, {from_key.second, to_key.second}))
+		return Verdict::drop(APUS_DROP_TRANSPORT_TRUNCATED);
+	Bytes out = ethernet_header(to.mac, from.mac, 0, ethernet.type);
+	out.insert(out.end(), whole.begin() + static_cast<std::ptrdiff_t>(ip.at), whole.begin() + static_cast<std::ptrdiff_t>(ip.end()));
+	return Verdict::deliver(std::move(out), *port, Verdict::Work::rewritten);
+}
+
 }  // namespace
 
 bool is_provider_discovery(const OuterEthernet &ethernet, const Bytes &frame)
@@ -176,34 +350,57 @@ Verdict from_provider(const Policy &policy, const Settings &settings, std::uint3
 	if (malformed)
 		return Verdict::drop(*malformed);
 	const OuterIp outer(ethernet, frame);
-	if (const auto reason = check_outer_ip(policy, port, ethernet, outer, frame))
+	if (const auto reason = check_destination(policy, port, ethernet, outer, frame))
+		return Verdict::drop(*reason);
+	if (const auto *receiver = policy.nat_record_at(outer.destination))
+		return rewritten(policy, ethernet, frame, *receiver);
+	if (const auto reason = check_whole(outer))
+		return Verdict::drop(*reason);
+	if (is_too_big(outer, frame))
+		return too_big(policy, settings, ethernet, frame);
+	if (const auto reason = check_protocol(settings, outer, frame))
 		return Verdict::drop(*reason);
 	const Ip remote = outer.source;
 	const Ip ours = outer.destination;
 
 	const auto begin = frame.begin();
-	const Bytes gre(begin + static_cast<std::ptrdiff_t>(outer.payload), begin + static_cast<std::ptrdiff_t>(outer.end));
-	if (const auto reason = check_gre(gre))
+	const Bytes tunnel(begin + static_cast<std::ptrdiff_t>(outer.payload), begin + static_cast<std::ptrdiff_t>(outer.end));
+	const bool vxlan = outer.protocol == protocol_udp;
+	if (const auto reason = vxlan ? check_vxlan(tunnel) : check_gre(tunnel))
 		return Verdict::drop(*reason);
 
-	Bytes inner(gre.begin() + 8, gre.end());
+	const std::size_t header = vxlan ? 16 : 8;
+	Bytes inner(tunnel.begin() + static_cast<std::ptrdiff_t>(header), vxlan ? tunnel.begin() + get16(tunnel, 4) : tunnel.end());
 	if (inner.size() < ethernet_size)
 		return Verdict::drop(APUS_DROP_INNER_TRUNCATED);
 	if (is_tag(get16(inner, 12)))
 		return Verdict::drop(APUS_DROP_INNER_VLAN);
 	if (!policy.any_record_at(remote))
 		return Verdict::drop(APUS_DROP_SOURCE_PA_UNKNOWN);
-	const Vsid vsid = get32(gre, 4) >> 8;
-	if ((vsid < APUS_VSID_MIN || vsid > APUS_VSID_MAX) && !settings.accept_reserved_vsids)
-		return Verdict::drop(APUS_DROP_VSID_RESERVED);
-	if (!policy.is_known_vsid(vsid))
-		return Verdict::drop(APUS_DROP_VSID_UNKNOWN);
+	const Peer peer = policy.peer(remote);
+	const std::uint32_t key = get32(tunnel, vxlan ? 12 : 4);
+	const bool draft00 = !vxlan && peer.is_draft00();
+	const Vsid vsid = draft00 ? key & 0xFFFFFF : key >> 8;
+	const Vsid other_vsid = draft00 ? key >> 8 : key & 0xFFFFFF;
+	if (draft00 && key >> 24 != 0)
+		return Verdict::drop(APUS_DROP_KEY_LAYOUT);
+	const bool is_reserved = (vsid < APUS_VSID_MIN || vsid > APUS_VSID_MAX) && !settings.accept_reserved_vsids;
+	if (is_reserved || !policy.is_known_vsid(vsid)) {
+		if (!vxlan && policy.vsid_is_at(other_vsid, remote))
+			return Verdict::drop(APUS_DROP_KEY_LAYOUT);
+		return Verdict::drop(is_reserved ? APUS_DROP_VSID_RESERVED : APUS_DROP_VSID_UNKNOWN);
+	}
 
 	const std::uint16_t type = get16(inner, 12);
+	const Tunnelled from{policy, settings, vsid, remote, outer.payload + header};
+	if (type == type_arp)
+		return inner_arp(from, std::move(inner));
 	if (type != type_ipv4 && type != type_ipv6)
 		return Verdict::drop(APUS_DROP_INNER_ETHERTYPE);
-	const auto ip = IpPacket::parse(type, inner, ethernet_size, readable - outer.payload - 8);
-	if (!ip || is_discovery(inner, *ip))
+	const auto ip = IpPacket::parse(type, inner, ethernet_size, readable - outer.payload - header);
+	if (ip && is_discovery(inner, *ip))
+		return inner_discovery(from, std::move(inner), *ip);
+	if (!ip)
 		return Verdict::drop(APUS_DROP_INNER_IP_MALFORMED);
 	if (is_group(get_mac(inner, 0)) || is_special(ip->destination))
 		return Verdict::drop(APUS_DROP_INNER_NOT_UNICAST);
@@ -234,15 +431,19 @@ Verdict from_provider(const Policy &policy, const Settings &settings, std::uint3
 		return Verdict::drop(APUS_DROP_INNER_DESTINATION_CA_PA);
 	if (target->mac != get_mac(inner, 0))
 		return Verdict::drop(APUS_DROP_INNER_DESTINATION_CA_MAC);
+	if (target->is_unusable())
+		return Verdict::drop(APUS_DROP_RECORD_UNUSABLE);
 	const auto to = policy.vm_port(vsid, get_mac(inner, 0));
 	if (!to)
 		return Verdict::drop(APUS_DROP_NO_LOCAL_PORT);
 
-	const auto ecn = combine_ecn(ip->tos & 3u, outer.ecn);
+	const auto ecn = combine_ecn(ip->tos & 3u, outer.tos & 3u);
 	if (!ecn)
 		return Verdict::drop(APUS_DROP_ECN);
-	if (*ecn != (ip->tos & 3u))
-		set_ecn(inner, *ip, *ecn);
+	const unsigned dscp = peer.dscp_mode == APUS_DSCP_UNIFORM ? outer.tos & 0xFCu : ip->tos & 0xFCu;
+	const auto tos = static_cast<std::uint8_t>(dscp | *ecn);
+	if (tos != ip->tos)
+		set_tos(inner, *ip, tos);
 	return Verdict::deliver(std::move(inner), *to, Verdict::Work::decapsulated);
 }
 

@@ -527,7 +527,36 @@ void Traffic::spoil_outer_ipv6(Bytes &frame, std::size_t ethernet)
 	}
 }
 
-/// `inner` in NVGRE from the provider address `source` to ours.
+Bytes Traffic::inner_question(const Entry &source, const Entry &target)
+{
+	const Mac mac = source.record.mac;
+	Ip sender = source.key.second;
+	Ip asked = random_.one_in(3) ? world_.some_ca(random_, sender.family) : target.key.second;
+	if (random_.one_in(8))
+		sender = world_.some_ca(random_, sender.family);
+	if (random_.one_in(10))
+		asked = sender;
+	const bool is_reply = random_.one_in(3);
+	if (!sender.is_v6()) {
+		asked = asked.is_v6() ? world_.some_ca(random_, 4) : asked;
+		const Mac named = random_.one_in(12) ? world_.some_mac(random_) : mac;
+		Bytes frame = build::arp({is_reply ? target.record.mac : 0xFFFFFFFFFFFF, mac, 0, type_arp},
+					 {static_cast<std::uint16_t>(is_reply ? 2 : 1), named, sender, 0, asked});
+		if (random_.one_in(12))
+			frame[14 + random_.below(8)] ^= static_cast<std::uint8_t>(1u << random_.below(8));
+		return frame;
+	}
+	asked = asked.is_v6() ? asked : world_.some_ca(random_, 6);
+	const std::uint8_t type = is_reply ? nd_neighbour_advertisement : nd_neighbour_solicitation;
+	const Ip about = is_reply && random_.chance(80) ? sender : asked;
+	build::Ip6 ip;
+	ip.source = sender;
+	ip.destination = is_reply ? asked : solicited_node(asked);
+	return discovery({is_reply ? target.record.mac : multicast_mac(ip.destination), mac, 0, type_ipv6}, ip, type,
+			 static_cast<std::uint8_t>(random_.next()), about, discovery_options(type, mac));
+}
+
+/// `inner` in NVGRE, or in VXLAN, from the provider address `source` to ours.
 Bytes Traffic::outer_headers(const Pa &pa, const Ip &source, Vsid vsid, const Bytes &inner)
 {
 	build::Ethernet ethernet;
@@ -542,9 +571,18 @@ Bytes Traffic::outer_headers(const Pa &pa, const Ip &source, Vsid vsid, const By
 	const auto flow_id = static_cast<std::uint8_t>(random_.next());
 	bool may_spoil = true;
 	Bytes frame;
+	const bool vxlan = random_.one_in(20);
+	Bytes datagram(16);
+	put16(datagram, 0, 0xC000);
+	put16(datagram, 2, random_.one_in(12) ? 4790 : 4789);
+	put16(datagram, 4, static_cast<std::uint16_t>(16 + inner.size() - (random_.one_in(12) ? random_.below(4) : 0)));
+	put8(datagram, 8, random_.one_in(12) ? 0xF7 : static_cast<std::uint8_t>(random_.next() | 8));
+	put32(datagram, 12, vsid << 8);
+	datagram.insert(datagram.end(), inner.begin(), inner.end());
 	if (pa.ip.is_v6()) {
 		build::Ip6 outer{source, pa.ip, tos, static_cast<std::uint32_t>(random_.next()), ttl, 47};
-		frame = build::nvgre(ethernet, outer, vsid, flow_id, inner);
+		outer.next_header = protocol_udp;
+		frame = vxlan ? build::ipv6(ethernet, outer, datagram) : build::nvgre(ethernet, outer, vsid, flow_id, inner);
 	} else {
 		build::Ip4 outer;
 		outer.source = source;
@@ -555,7 +593,8 @@ Bytes Traffic::outer_headers(const Pa &pa, const Ip &source, Vsid vsid, const By
 		if (random_.one_in(25))
 			outer.options = static_cast<unsigned>(random_.between(1, 10));
 		may_spoil = outer.options == 0;
-		frame = build::nvgre(ethernet, outer, vsid, flow_id, inner);
+		outer.protocol = protocol_udp;
+		frame = vxlan ? build::ipv4(ethernet, outer, datagram) : build::nvgre(ethernet, outer, vsid, flow_id, inner);
 	}
 	const std::size_t header = ethernet.vlan != 0 ? 18 : 14;
 	if (ethernet.vlan != 0) {
@@ -592,7 +631,8 @@ Bytes Traffic::provider_ip()
 	if (source == nullptr)
 		source = target;
 
-	Bytes inner = customer_packet(target->record.mac, source->record.mac, source->key.second, target->key.second);
+	Bytes inner = random_.one_in(10) ? inner_question(*source, *target)
+					 : customer_packet(target->record.mac, source->record.mac, source->key.second, target->key.second);
 	if (random_.chance(15))
 		spoil_customer(inner);
 	if (random_.one_in(30) && inner.size() >= ethernet_size)

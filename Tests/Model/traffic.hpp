@@ -71,6 +71,8 @@ private:
 	Bytes vm_arp(const Port &port);
 	Bytes vm_discovery(const Port &port);
 	Bytes provider_ip();
+	/// ARP or neighbour discovery of a machine on another host.
+	Bytes inner_question(const Entry &source, const Entry &target);
 	Bytes outer_headers(const Pa &pa, const Ip &source, Vsid vsid, const Bytes &inner);
 	Bytes provider_arp(std::uint32_t &port);
 	Bytes provider_discovery(std::uint32_t &port);

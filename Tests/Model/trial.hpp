@@ -38,8 +38,8 @@ constexpr Field<Stats> counters[] = {
 	FIELD(received), FIELD(transmitted), FIELD(generated), FIELD(consumed), FIELD(dropped), FIELD(held),
 	FIELD(received_bytes), FIELD(transmitted_bytes), FIELD(encapsulated), FIELD(decapsulated), FIELD(switched), FIELD(rewritten), FIELD(routed),
 	FIELD(flow_hits), FIELD(flow_misses), FIELD(flow_inserts), FIELD(flow_evictions), FIELD(flow_suppressed), FIELD(flow_entries),
-	FIELD(arp_replies), FIELD(arp_requests), FIELD(echo_replies), FIELD(router_advertisements), FIELD(icmp_errors), FIELD(icmp_suppressed),
-	FIELD(fragmented), FIELD(path_mtu_updates), FIELD(replicated), FIELD(learned), FIELD(learn_throttled), FIELD(events_lost), FIELD(bursts),
+	FIELD(arp_replies), FIELD(arp_requests), FIELD(echo_replies), FIELD(router_advertisements), FIELD(icmp_errors), FIELD(path_mtu_updates),
+	FIELD(icmp_suppressed), FIELD(fragmented), FIELD(replicated), FIELD(learned), FIELD(learn_throttled), FIELD(events_lost), FIELD(bursts),
 };
 #undef FIELD
 #define FIELD(name) {#name, &PortStats::name}

@@ -30,10 +30,10 @@ std::uint8_t outer_tos(const IpPacket &inner, const Peer &peer)
 	return static_cast<std::uint8_t>(dscp << 2 | ecn);
 }
 
-void append_outer_ipv4(Bytes &outer, const Bytes &inner, const IpPacket &ip, const Settings &settings, const Peer &peer, const Ip &source,
+/// `may_fragment`: routers may.
+void append_outer_ipv4(Bytes &outer, const Bytes &inner, const IpPacket &ip, bool may_fragment, const Settings &settings, const Peer &peer, const Ip &source,
 		       const Ip &remote, std::size_t payload)
 {
-	const bool may_fragment = peer.df_mode == APUS_DF_COPY && !ip.is_v6() && (get16(inner, ip.at + 6) & 0x4000) == 0;
 	const std::size_t at = outer.size();
 	outer.resize(at + 20);
 	put8(outer, at, 0x45);
@@ -80,18 +80,23 @@ void append_vxlan(Bytes &outer, const Settings &settings, Vsid vsid, std::uint8_
 }  // namespace
 
 Bytes encapsulated(const Bytes &inner, const Settings &settings, const ProviderAddress &source, Ip source_address, Ip remote,
-		   Mac next_hop, Vsid vsid, std::optional<std::uint8_t> its_flow_id, const Peer &peer)
+		   Mac next_hop, Vsid vsid, std::optional<std::uint8_t> its_flow_id, bool is_ip, const Peer &peer)
 {
-	const IpPacket ip = *IpPacket::parse(get16(inner, 12), inner, ethernet_size);
+	IpPacket ip;  // of what is not IP, nothing is known outside
+	ip.at = ethernet_size;
+	ip.total_length = inner.size() - ethernet_size;
+	if (is_ip)
+		ip = *IpPacket::parse(get16(inner, 12), inner, ethernet_size);
 	const std::size_t inner_size = ip.end();
 	const std::size_t payload = inner_size + (peer.is_vxlan() ? 16 : 8);
 	const std::uint8_t flow = its_flow_id ? *its_flow_id : flow_id(inner, ip);
 
 	Bytes frame = ethernet_header(next_hop, source.mac, source.vlan, remote.is_v6() ? type_ipv6 : type_ipv4);
+	const bool may_fragment = peer.df_mode == APUS_DF_COPY && is_ip && !ip.is_v6() && (get16(inner, ip.at + 6) & 0x4000) == 0;
 	if (remote.is_v6())
 		append_outer_ipv6(frame, ip, settings, peer, source_address, remote, payload, flow);
 	else
-		append_outer_ipv4(frame, inner, ip, settings, peer, source_address, remote, payload);
+		append_outer_ipv4(frame, inner, ip, may_fragment, settings, peer, source_address, remote, payload);
 	if (peer.is_vxlan())
 		append_vxlan(frame, settings, vsid, flow, inner_size);
 	else

@@ -188,19 +188,35 @@ Verdict flood(const Sender &from, Bytes frame, Reason when_alone)
 {
 	Verdict verdict;
 	verdict.kind = Verdict::Kind::flood;
+	verdict.work = Verdict::Work::switched;
 	verdict.reason = when_alone;
 	verdict.bytes = std::move(frame);
 	verdict.vsid = from.port.vsid;
 	return verdict;
 }
 
-/// A reply to some other machine, by its destination MAC.
-Verdict pass_on(const Sender &from, Bytes frame)
+/// A reply to some other machine, by its destination MAC. `remote`: how much of it goes to another host; 0 = nothing does.
+Verdict pass_on(const Sender &from, Bytes frame, std::size_t remote)
 {
-	const auto port = from.policy.vm_port(from.port.vsid, get_mac(frame, 0));
+	const Vsid vsid = from.port.vsid;
+	const auto port = from.policy.vm_port(vsid, get_mac(frame, 0));
 	if (port && *port != from.port_id)
 		return Verdict::deliver(std::move(frame), *port, Verdict::Work::switched);
-	return Verdict::consume();
+	const Record *record = from.policy.record_of_machine(vsid, get_mac(frame, 0));
+	if (remote == 0 || record == nullptr || from.policy.is_local(*record))
+		return Verdict::consume();
+	if (record->is_unusable())
+		return Verdict::drop(APUS_DROP_RECORD_UNUSABLE);
+	if (record->rule == APUS_RULE_NONE)
+		return Verdict::drop(APUS_DROP_RULE_NONE);
+	Verdict verdict;
+	verdict.kind = Verdict::Kind::encapsulate;
+	frame.resize(remote);
+	verdict.bytes = std::move(frame);
+	verdict.remote = record->provider_address;
+	verdict.vsid = vsid;
+	verdict.is_ip = false;
+	return verdict;
 }
 
 /// The machine behind the port may not speak for `ip`.
@@ -237,7 +253,7 @@ Verdict arp(const Sender &from, Bytes frame)
 	}
 
 	if (arp->operation == 2)
-		return pass_on(from, std::move(frame));
+		return pass_on(from, std::move(frame), ethernet_size + arp_size);
 	if (arp->target == arp->sender)
 		return Verdict::consume();
 	if (policy.gateways_of(vsid).count(arp->target) != 0)
@@ -288,7 +304,7 @@ Verdict discovery(const Sender &from, Bytes frame, const IpPacket &ip)
 	if (message->type == nd_router_solicitation)
 		return advertise_router(from, frame, ip.source);
 	if (message->type != nd_neighbour_solicitation)
-		return pass_on(from, std::move(frame));
+		return pass_on(from, std::move(frame), message->type == nd_neighbour_advertisement ? ip.end() : 0);
 
 	const auto answer = [&](Mac mac, bool router) {
 		return Verdict::reply(neighbour_advertisement(ethernet_header(get_mac(frame, 6), mac, 0, type_ipv6), message->target, mac,

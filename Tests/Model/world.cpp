@@ -225,7 +225,7 @@ std::uint32_t World::customer_route_flags(Random &random, const CustomerRouteKey
 {
 	constexpr std::uint32_t advertise = APUS_CUSTOMER_ROUTE_ADVERTISE, both = advertise | APUS_CUSTOMER_ROUTE_AUTOCONFIGURE;
 	if (key.on_link() && key.prefix.address.is_v6())
-		return random.pick<std::uint32_t>({0, advertise, advertise, key.prefix.length == 64 ? both : advertise});
+		return random.pick<std::uint32_t>({0, advertise, advertise, key.prefix.length == 64 || random.one_in(20) ? both : advertise});
 	return families.v6 && random.one_in(30) ? advertise : 0;  // not on this kind of route: refused
 }
 
