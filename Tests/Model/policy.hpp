@@ -159,6 +159,8 @@ public:
 
 	// What the pipeline asks.
 	const Record *record(Vsid vsid, Ip ip) const;
+	/// The forwarding record of the machine (`vsid`, `mac`) for `ip`: as far as customer routes name it.
+	const Record *forwarding_record(Vsid vsid, Mac mac, const Ip &ip) const;
 	/// The record with the rule TranslationMethodNat that has the provider address; no other record has it.
 	const std::pair<const RecordKey, Record> *nat_record_at(Ip provider_address) const;
 	Peer peer(Ip provider_address) const;
