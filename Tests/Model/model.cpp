@@ -201,6 +201,12 @@ void Model::send_to_provider_network(Burst &burst, const Frame &frame, const Ver
 	if (!path->has_source)
 		return drop(burst, frame, APUS_DROP_PROVIDER_ADDRESS_MISSING);
 
+	const Peer peer = policy_.peer(verdict.remote);
+	const std::size_t path_mtu = path_mtus_.mtu(policy_, path->port, verdict.remote, burst.now);
+	const std::size_t overhead = rewrites ? 0 : tunnel_overhead(verdict.remote, peer);
+	const std::size_t mtu = path_mtu > overhead ? path_mtu - overhead : 0;
+	burst.result.mtu = mtu;
+
 	Worker &worker = burst.worker;
 	const std::size_t queued = worker.held_for(path->next_hop);
 	const bool full = queued >= waiting_for_one_next_hop || worker.held() >= worker.held_capacity_;
@@ -220,15 +226,10 @@ void Model::send_to_provider_network(Burst &burst, const Frame &frame, const Ver
 	}
 
 	const ProviderAddress &source = policy_.provider_addresses.at(path->source);
-	const Peer peer = policy_.peer(verdict.remote);
 	const std::size_t total_length = verdict.is_ip ? IpPacket::parse(get16(verdict.bytes, 12), verdict.bytes, ethernet_size)->total_length
 						       : verdict.bytes.size() - ethernet_size;
 	// Tags that were taken out of the customer's frame leave their room as headroom.
 	const std::size_t removed = verdict.is_ip ? frame.bytes.size() - verdict.bytes.size() : tag_bytes(frame.bytes);
-	const std::size_t path_mtu = path_mtus_.mtu(policy_, path->port, verdict.remote, burst.now);
-	const std::size_t overhead = rewrites ? 0 : tunnel_overhead(verdict.remote, peer);
-	const std::size_t mtu = path_mtu > overhead ? path_mtu - overhead : 0;
-	burst.result.mtu = mtu;
 	const auto outside = [&](const Bytes &inside) {
 		return rewrites ? rewritten(inside, verdict, source, resolution.mac)
 				: std::optional<Bytes>(encapsulated(inside, settings_, source, path->source, verdict.remote, resolution.mac,

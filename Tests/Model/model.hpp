@@ -34,7 +34,7 @@ struct Result {
 	std::vector<Output> outputs;
 	std::vector<std::uint64_t> released;  // buffers that come back through `release`
 	bool ordered = true;                  // the order of `outputs` is defined
-	std::size_t mtu = 0;                  // of the last packet's way through the provider network
+	std::size_t mtu = 0;                  // of the last customer's packet for which a way through the provider network was found
 };
 
 class Model;
