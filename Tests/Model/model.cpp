@@ -46,8 +46,10 @@ const Path *Worker::first_path(Ip next_hop) const
 
 void Model::changed()
 {
-	if (!transaction_)
-		neighbours_.policy_changed(policy_);
+	if (transaction_)
+		return;
+	neighbours_.policy_changed(policy_);
+	path_mtus_.policy_changed(policy_);
 }
 
 void Model::commit()
@@ -55,6 +57,7 @@ void Model::commit()
 	policy_ = std::move(*transaction_);
 	transaction_.reset();
 	neighbours_.policy_changed(policy_);
+	path_mtus_.policy_changed(policy_);
 }
 
 Result Model::process(Worker &worker, const std::vector<Frame> &frames, std::uint64_t now)
@@ -221,7 +224,12 @@ void Model::send_to_provider_network(Burst &burst, const Frame &frame, const Ver
 	if (resolution.kind == Neighbours::Resolution::Kind::wait) {
 		if (full)
 			return drop(burst, frame, APUS_DROP_NEIGHBOR_QUEUE_FULL);
-		worker.waiting_.push_back({frame, *path});
+		Frame kept = frame;
+		if (!verdict.is_ip) {  // its padding is gone
+			kept.bytes.resize(tag_bytes(frame.bytes) + verdict.bytes.size());
+			kept.contiguous = std::min(kept.contiguous, kept.length());
+		}
+		worker.waiting_.push_back({std::move(kept), *path});
 		return;
 	}
 

@@ -54,4 +54,20 @@ bool PathMtus::learn(const Policy &policy, std::uint32_t port, const TooBig &mes
 	return true;
 }
 
+void PathMtus::policy_changed(const Policy &policy)
+{
+	const std::set<Ip> needed = policy.needed_neighbours();
+	const auto changes = [](const std::map<Ip, std::uint64_t> &of, const Ip &ip) { return of.count(ip) != 0 ? of.at(ip) : 0; };
+	for (auto entry = entries_.begin(); entry != entries_.end();) {
+		const Ip ip = entry->first;
+		const bool is_gone = needed.count(ip) == 0 && policy.static_neighbours.count(ip) == 0;
+		const bool is_anew = static_.count(ip) != 0 && changes(neighbour_changes_, ip) != changes(policy.neighbour_changes, ip);
+		entry = is_gone || is_anew ? entries_.erase(entry) : std::next(entry);
+	}
+	static_.clear();
+	for (const auto &[ip, mac] : policy.static_neighbours)
+		static_.insert(ip);
+	neighbour_changes_ = policy.neighbour_changes;
+}
+
 }  // namespace model

@@ -23,12 +23,17 @@ public:
 	/// @return something was learned. `port`: the message came through it.
 	bool learn(const Policy &policy, std::uint32_t port, const TooBig &message, std::uint64_t now);
 
+	/// The policy in force is another one.
+	void policy_changed(const Policy &policy);
+
 private:
 	struct Entry {
 		std::size_t mtu = 0;
 		std::uint64_t learned = 0;
 	};
 	std::map<Ip, Entry> entries_;
+	std::set<Ip> static_;  // of the policy before
+	std::map<Ip, std::uint64_t> neighbour_changes_;
 };
 
 }  // namespace model

@@ -195,7 +195,14 @@ int Policy::remove_provider_route(const ProviderRouteKey &key)
 	return provider_side_changed(provider_routes.erase(key) != 0 ? 0 : APUS_ERR_NOT_FOUND);
 }
 
-int Policy::add_neighbour(Ip ip, Mac mac) { return provider_side_changed(static_neighbours.emplace(ip, mac).second ? 0 : APUS_ERR_DUPLICATE); }
+int Policy::neighbour_changed(Ip ip, int result)
+{
+	if (result == 0)
+		neighbour_changes[ip]++;
+	return provider_side_changed(result);
+}
+
+int Policy::add_neighbour(Ip ip, Mac mac) { return neighbour_changed(ip, static_neighbours.emplace(ip, mac).second ? 0 : APUS_ERR_DUPLICATE); }
 
 int Policy::set_neighbour(Ip ip, Mac mac)
 {
@@ -203,10 +210,10 @@ int Policy::set_neighbour(Ip ip, Mac mac)
 	if (found == static_neighbours.end())
 		return APUS_ERR_NOT_FOUND;
 	found->second = mac;
-	return provider_side_changed(0);
+	return neighbour_changed(ip, 0);
 }
 
-int Policy::remove_neighbour(Ip ip) { return provider_side_changed(static_neighbours.erase(ip) != 0 ? 0 : APUS_ERR_NOT_FOUND); }
+int Policy::remove_neighbour(Ip ip) { return neighbour_changed(ip, static_neighbours.erase(ip) != 0 ? 0 : APUS_ERR_NOT_FOUND); }
 
 static int check_peer(Ip ip, const Peer &peer)
 {

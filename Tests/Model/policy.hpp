@@ -129,6 +129,7 @@ public:
 	std::map<Ip, ProviderAddress> provider_addresses;
 	std::map<ProviderRouteKey, std::uint32_t> provider_routes;  // -> metric
 	std::map<Ip, Mac> static_neighbours;
+	std::map<Ip, std::uint64_t> neighbour_changes;  // how many control calls changed the static neighbour
 	std::map<Ip, Peer> peers;
 	/// Changes that were made to ports and to the provider side.
 	std::uint64_t provider_version = 0;
@@ -195,6 +196,7 @@ public:
 private:
 	std::uint64_t record_changes_ = 0;
 	int provider_side_changed(int result);
+	int neighbour_changed(Ip ip, int result);
 	int check_record(const RecordKey &key, const Record &record) const;
 	std::vector<std::pair<Prefix, CustomerRoute>> v6_on_link(Vsid vsid) const;  // in that order
 	int check_provider_port(std::uint32_t id) const;

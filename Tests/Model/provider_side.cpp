@@ -325,10 +325,17 @@ Verdict too_big(const Policy &policy, const Settings &settings, const OuterEther
 	return verdict;
 }
 
-/// Section 4.2. `receiver`: the record of the destination.
-Verdict rewritten(const Policy &policy, const OuterEthernet &ethernet, const Bytes &frame, const std::pair<const RecordKey, Record> &receiver)
+Bytes without_tag(const OuterEthernet &ethernet, Bytes frame)
 {
-	const IpPacket ip = *IpPacket::parse(ethernet.type, frame, ethernet.size, readable);
+	frame.erase(frame.begin() + 12, frame.begin() + static_cast<std::ptrdiff_t>(ethernet.size - 2));
+	return frame;
+}
+
+/// Section 4.2. `frame` has no tag any more; `receiver`: the record of the destination.
+Verdict rewritten(const Policy &policy, const Bytes &frame, const std::pair<const RecordKey, Record> &receiver)
+{
+	const std::uint16_t type = get16(frame, 12);
+	const IpPacket ip = *IpPacket::parse(type, frame, ethernet_size, readable);
 	if (is_discovery(frame, ip))
 		return Verdict::drop(APUS_DROP_OUTER_PROTOCOL);
 	const auto *sender = policy.nat_record_at(ip.source);
@@ -348,9 +355,10 @@ Verdict rewritten(const Policy &policy, const OuterEthernet &ethernet, const Byt
 	Bytes whole = frame;
 	if (!translate(whole, ip, {from_key.second, to_key.second}))
 		return Verdict::drop(APUS_DROP_TRANSPORT_TRUNCATED);
-	Bytes out = ethernet_header(to.mac, from.mac, 0, ethernet.type);
-	out.insert(out.end(), whole.begin() + static_cast<std::ptrdiff_t>(ip.at), whole.begin() + static_cast<std::ptrdiff_t>(ip.end()));
-	return Verdict::deliver(std::move(out), *port, Verdict::Work::rewritten);
+	put_mac(whole, 0, to.mac);
+	put_mac(whole, 6, from.mac);
+	whole.resize(ip.end());
+	return Verdict::deliver(std::move(whole), *port, Verdict::Work::rewritten);
 }
 
 }  // namespace
@@ -377,7 +385,7 @@ Verdict from_provider(const Policy &policy, const Settings &settings, std::uint3
 	if (const auto reason = check_destination(policy, port, ethernet, outer, frame))
 		return Verdict::drop(*reason);
 	if (const auto *receiver = policy.nat_record_at(outer.destination))
-		return rewritten(policy, ethernet, frame, *receiver);
+		return rewritten(policy, without_tag(ethernet, frame), *receiver);
 	if (const auto reason = check_whole(outer))
 		return Verdict::drop(*reason);
 	if (is_too_big(outer, frame))

@@ -161,8 +161,6 @@ Verdict routed(const Sender &from, Bytes frame, const IpPacket &ip, const Record
 		return Verdict::drop(APUS_DROP_RECORD_UNUSABLE);
 	if (target->rule == APUS_RULE_NONE && !local)
 		return Verdict::drop(APUS_DROP_RULE_NONE);
-	if (!local && is_translation_mismatch(source, *target))
-		return Verdict::drop(APUS_DROP_TRANSLATION_MISMATCH);
 	const auto port = policy.vm_port(route->vsid, target->mac);
 	if (local && !port)
 		return Verdict::drop(APUS_DROP_NO_LOCAL_PORT);
@@ -170,6 +168,8 @@ Verdict routed(const Sender &from, Bytes frame, const IpPacket &ip, const Record
 		return Verdict::drop(APUS_DROP_HAIRPIN);
 	if (ip.ttl <= 1)
 		return Verdict::drop(APUS_DROP_TTL_EXPIRED);
+	if (!local && is_translation_mismatch(source, *target))
+		return Verdict::drop(APUS_DROP_TRANSLATION_MISMATCH);
 
 	put_mac(frame, 0, target->mac);
 	if (ip.is_v6()) {
