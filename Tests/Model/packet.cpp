@@ -100,7 +100,7 @@ std::optional<IpPacket> IpPacket::parse_quoted(unsigned version, const Bytes &fr
 	auto ip = version == 6 ? parse_ipv6_header(frame, at, limit) : parse_ipv4_header(frame, at, limit);
 	if (!ip)
 		return std::nullopt;
-	ip->limit = limit;
+	ip->limit = std::min(limit, ip->end());
 	if (ip->is_v6())
 		pass_extension_headers(frame, *ip);
 	return ip;

@@ -36,7 +36,7 @@ struct IpPacket {
 	/// looked at for the upper layer.
 	static std::optional<IpPacket> parse(std::uint16_t type, const Bytes &frame, std::size_t at, std::size_t visible = SIZE_MAX);
 	/// The packet that an ICMP error quotes at `at`, of which what is before `limit` can be seen; nothing when its header is
-	/// not all there. Its total length says nothing.
+	/// not all there. Its end may be behind the limit.
 	static std::optional<IpPacket> parse_quoted(unsigned version, const Bytes &frame, std::size_t at, std::size_t limit);
 	bool is_v6() const { return version == 6; }
 	std::size_t payload() const { return at + header_length; }

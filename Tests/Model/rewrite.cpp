@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rewrite.hpp"
 
+#include <set>
+
 namespace model {
 
 namespace {
@@ -31,7 +33,7 @@ std::vector<std::size_t> checksums_over_addresses(const Bytes &frame, const IpPa
 	const auto offset = checksum_offset(ip);
 	if (!offset || !ip.shows(*offset + 2))
 		return at;
-	const bool unused = ip.protocol == protocol_udp && !ip.is_v6() && get16(frame, ip.upper + *offset) == 0;
+	const bool unused = ip.protocol == protocol_udp && get16(frame, ip.upper + *offset) == 0;
 	if (!unused)
 		at.push_back(ip.upper + *offset);
 	return at;
@@ -61,10 +63,17 @@ void replace_addresses(Bytes &frame, const IpPacket &ip, const std::optional<Ip>
 		replace_address(frame, source_at(ip), *source, checksums);
 	if (destination)
 		replace_address(frame, destination_at(ip), *destination, checksums);
-	// A UDP checksum of 0 would say that there is none.
-	const bool has_udp_checksum = ip.protocol == protocol_udp && !checksums.empty() && checksums.back() == ip.upper + 6;
-	if (has_udp_checksum && get16(frame, ip.upper + 6) == 0)
+	// A checksum of 0 would say that there is none.
+	const bool is_never_zero = ip.protocol == protocol_udp || ip.protocol == protocol_udp_lite;
+	if (is_never_zero && !checksums.empty() && checksums.back() == ip.upper + 6 && get16(frame, ip.upper + 6) == 0)
 		put16(frame, ip.upper + 6, 0xFFFF);
+}
+
+/// The search for the upper layer ended before it.
+bool is_hidden(const IpPacket &ip)
+{
+	const std::set<unsigned> extension_headers{0, 43, 44, 51, 60};
+	return ip.is_v6() && !ip.later_fragment && extension_headers.count(ip.protocol) != 0;
 }
 
 bool is_icmp_error(const Bytes &frame, const IpPacket &ip)
@@ -86,7 +95,8 @@ void translate_quoted(Bytes &frame, const IpPacket &ip, const Translation &to)
 	replace_addresses(frame, *quoted, from_receiver ? std::optional<Ip>(to.destination) : std::nullopt,
 			  to_sender ? std::optional<Ip>(to.source) : std::nullopt);
 	for (std::size_t at = quoted->at; at + 2 <= ip.limit; at += 2)
-		put16(frame, ip.upper + 2, updated_checksum(get16(frame, ip.upper + 2), get16(before, at), get16(frame, at)));
+		if (get16(before, at) != get16(frame, at))
+			put16(frame, ip.upper + 2, updated_checksum(get16(frame, ip.upper + 2), get16(before, at), get16(frame, at)));
 }
 
 }  // namespace
@@ -95,6 +105,8 @@ bool translate(Bytes &frame, const IpPacket &ip, const Translation &to)
 {
 	const auto offset = checksum_offset(ip);
 	if (offset && !ip.later_fragment && !ip.shows(*offset + 2))
+		return false;
+	if (is_hidden(ip))
 		return false;
 	if (is_icmp_error(frame, ip))
 		translate_quoted(frame, ip, to);

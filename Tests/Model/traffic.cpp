@@ -163,8 +163,8 @@ Bytes Traffic::quoted_packet(const Ip &from, const Ip &to)
 	Bytes packet(frame.begin() + ethernet_size, frame.end());
 	if (random_.one_in(20))
 		put8(packet, 0, static_cast<std::uint8_t>(random_.next()));
-	if (random_.one_in(20))
-		put16(packet, 2, static_cast<std::uint16_t>(random_.next()));
+	if (random_.one_in(10))  // total length, payload length
+		put16(packet, from.is_v6() ? 4 : 2, static_cast<std::uint16_t>(random_.one_in(4) ? random_.next() : random_.below(70)));
 	if (random_.one_in(5))
 		packet.resize(random_.below(packet.size() + 1));
 	return packet;

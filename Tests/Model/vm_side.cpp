@@ -96,10 +96,10 @@ Verdict send_to_host(Bytes frame, const IpPacket &ip, const Record *source, cons
 	return verdict;
 }
 
-/// One of the two has the rule TranslationMethodNat, the other has not.
-bool is_translation_mismatch(const Record *source, const Record &target)
+/// One of the two has the rule TranslationMethodNat, the other has not, or the packet is not for the target itself.
+bool is_translation_mismatch(const Record *source, const Record &target, bool is_own)
 {
-	return target.is_nat() != (source != nullptr && source->is_nat());
+	return target.is_nat() != (source != nullptr && source->is_nat()) || (target.is_nat() && !is_own);
 }
 
 /// Section 2.1.
@@ -127,7 +127,7 @@ Verdict switched(const Sender &from, Bytes frame, const IpPacket &ip, const Reco
 		return Verdict::drop(APUS_DROP_NO_LOCAL_PORT);
 	if (target->rule == APUS_RULE_NONE)
 		return Verdict::drop(APUS_DROP_RULE_NONE);
-	if (is_translation_mismatch(source, *target))
+	if (is_translation_mismatch(source, *target, target == from.policy.record(vsid, ip.destination)))
 		return Verdict::drop(APUS_DROP_TRANSLATION_MISMATCH);
 	return send_to_host(std::move(frame), ip, source, *target, vsid, false);
 }
@@ -168,7 +168,7 @@ Verdict routed(const Sender &from, Bytes frame, const IpPacket &ip, const Record
 		return Verdict::drop(APUS_DROP_HAIRPIN);
 	if (ip.ttl <= 1)
 		return Verdict::drop(APUS_DROP_TTL_EXPIRED);
-	if (!local && is_translation_mismatch(source, *target))
+	if (!local && is_translation_mismatch(source, *target, target == policy.record(route->vsid, ip.destination)))
 		return Verdict::drop(APUS_DROP_TRANSLATION_MISMATCH);
 
 	put_mac(frame, 0, target->mac);
