@@ -11,7 +11,7 @@ extension apus_prefix {
         self.init()
         guard parts.count == 2, let length = UInt8(parts[1]),
             unsafe apus_address_parse(String(parts[0]), &address) == 0,
-            length <= (address.family == UInt8(APUS_IPV4) ? 32 : 128)
+            length <= address.bitCount
         else { return nil }
         self.length = length
         unsafe withUnsafeMutableBytes(of: &address.bytes) { bytes in
@@ -38,6 +38,42 @@ extension apus_address {
         var address = apus_address()
         address.family = family
         return address
+    }
+
+    var isUnspecified: Bool {
+        unsafe withUnsafeBytes(of: bytes) { unsafe $0.allSatisfy { $0 == 0 } }
+    }
+
+    var isIPv4: Bool { family == UInt8(APUS_IPV4) }
+
+    /// 32 or 128
+    var bitCount: UInt8 { isIPv4 ? 32 : 128 }
+
+    /// "IPv4" or "IPv6"
+    var familyName: String { isIPv4 ? "IPv4" : "IPv6" }
+
+    /// ::ffff:10.0.1.5, in which form a dataplane takes no IPv4 address
+    var isMapped: Bool {
+        if isIPv4 { return false }
+        return unsafe withUnsafeBytes(of: bytes) { bytes in
+            unsafe bytes[..<10].allSatisfy { $0 == 0 } && bytes[10] == 0xFF && bytes[11] == 0xFF
+        }
+    }
+
+    /// The IPv4 address of an address that is mapped.
+    var unmapped: apus_address {
+        var address = apus_address.unspecified(UInt8(APUS_IPV4))
+        (address.bytes.0, address.bytes.1, address.bytes.2, address.bytes.3) = (bytes.12, bytes.13, bytes.14, bytes.15)
+        return address
+    }
+
+    /// "10.0.1.5"
+    var text: String {
+        unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(APUS_TEXT_SIZE)) { buffer in
+            var address = self
+            guard unsafe apus_address_format(&address, buffer.baseAddress, buffer.count) >= 0 else { return "?" }
+            return unsafe String(cString: buffer.baseAddress!)
+        }
     }
 }
 

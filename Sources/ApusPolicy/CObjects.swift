@@ -67,6 +67,8 @@ extension CustomerRoute {
         object.destination_prefix = destinationPrefix
         object.next_hop = nextHop
         object.metric = metric
+        if advertises { object.flags |= APUS_CUSTOMER_ROUTE_ADVERTISE }
+        if autoconfigures { object.flags |= APUS_CUSTOMER_ROUTE_AUTOCONFIGURE }
         return object
     }
 }

@@ -136,8 +136,13 @@ struct FieldReader {
     mutating func address(_ key: String, _ presence: Presence) -> apus_address? {
         guard let text = scalar(key, presence, "an IP address") else { return nil }
         var address = apus_address()
-        if unsafe apus_address_parse(text, &address) == 0, !text.utf8.contains(0) { return address }
-        refuse(key, "\(quoted(text)) is not an IP address such as 10.0.1.5")
+        if unsafe apus_address_parse(text, &address) != 0 || text.utf8.contains(0) {
+            refuse(key, "\(quoted(text)) is not an IP address such as 10.0.1.5 or 2001:db8::5")
+        } else if address.isMapped {
+            refuse(key, "\(quoted(text)) is an IPv4-mapped IPv6 address; accepted: \(address.unmapped.text)")
+        } else {
+            return address
+        }
         return nil
     }
 
@@ -146,12 +151,33 @@ struct FieldReader {
         guard let text = scalar(key, presence, "a prefix") else { return nil }
         var prefix = apus_prefix()
         let result = text.utf8.contains(0) ? APUS_ERR_SYNTAX.rawValue : unsafe apus_prefix_parse(text, &prefix)
-        if result == 0 { return prefix }
-        if result == APUS_ERR_PREFIX.rawValue, let meant = apus_prefix(clearing: text) {
+        if result == 0, prefix.address.isMapped {
+            refuse(
+                key, "\(quoted(text)) is a prefix of IPv4-mapped IPv6 addresses; accepted: an IPv4 or an IPv6 prefix")
+        } else if result == 0 {
+            return prefix
+        } else if result == APUS_ERR_PREFIX.rawValue, let meant = apus_prefix(clearing: text) {
             refuse(key, "\(quoted(text)) has bits after its length; the prefix would be \(meant.text)")
         } else {
-            refuse(key, "\(quoted(text)) is not a prefix such as 10.0.1.0/24")
+            refuse(key, "\(quoted(text)) is not a prefix such as 10.0.1.0/24 or 2001:db8::/64")
         }
+        return nil
+    }
+
+    /// The next hop of a route, of the family of the route's prefix; without one the destination is on-link.
+    ///
+    /// - Parameter prefix: nil if it is wrong, which was noted
+    mutating func nextHop(_ key: String, to prefix: apus_prefix?) -> apus_address? {
+        let isGiven = has(key)
+        let nextHop = address(key, .optional)
+        guard let prefix else { return nil }
+        guard let nextHop else { return isGiven ? nil : .unspecified(prefix.address.family) }
+        if nextHop.family == prefix.address.family { return nextHop }
+        refuse(
+            key,
+            "\(nextHop.text) is an \(nextHop.familyName) address, but \(prefix.text) an \(prefix.address.familyName) "
+                + "prefix; accepted: an \(prefix.address.familyName) address, "
+                + "\(apus_address.unspecified(prefix.address.family).text) for on-link")
         return nil
     }
 

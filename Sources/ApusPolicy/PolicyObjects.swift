@@ -90,7 +90,7 @@ public struct ProviderAddress: Sendable {
 
     init?(_ fields: inout FieldReader, _ references: inout References) {
         let address = fields.address("provider_address", .required)
-        let length = fields.number("prefix_length", .required, in: 1...UInt8(32))
+        let length = fields.number("prefix_length", .required, in: 1...(address?.bitCount ?? 128))
         let port = references.providerPort("port", &fields)
         let mac = fields.mac("mac", .required)
         let vlan = fields.number("vlan", .optional, in: 0...UInt16(4094))
@@ -124,11 +124,11 @@ public struct ProviderRoute: Sendable {
     init?(_ fields: inout FieldReader, _ references: inout References) {
         let prefix = fields.prefix("destination_prefix", .required)
         let port = references.providerPort("port", &fields)
-        let nextHop = fields.address("next_hop", .optional)
+        let nextHop = fields.nextHop("next_hop", to: prefix)
         let metric = fields.number("metric", .optional, in: 0...UInt32.max)
-        guard let prefix, let port else { return nil }
+        guard let prefix, let nextHop, let port else { return nil }
         destinationPrefix = prefix
-        self.nextHop = nextHop ?? .unspecified(prefix.address.family)
+        self.nextHop = nextHop
         self.port = port
         self.metric = metric ?? 0
         lines = fields.lines
@@ -158,21 +158,51 @@ public struct CustomerRoute: Sendable {
     public var destinationPrefix: apus_prefix
     public var nextHop: apus_address
     public var metric: UInt32
+    /// Answer router solicitations, naming this prefix.
+    public var advertises: Bool
+    /// Let machines make their own addresses in it.
+    public var autoconfigures: Bool
     public let lines: SourceLines
 
     init?(_ fields: inout FieldReader, _ references: inout References) {
         let domain = fields.guid("routing_domain_id", .required)
         let subnet = references.virtualSubnet("virtual_subnet_id", .required, &fields)
         let prefix = fields.prefix("destination_prefix", .required)
-        let nextHop = fields.address("next_hop", .optional)
+        let nextHop = fields.nextHop("next_hop", to: prefix)
         let metric = fields.number("metric", .optional, in: 0...UInt32.max)
-        guard let domain, let subnet, let prefix else { return nil }
+        let advertises = fields.flag("advertise") ?? false
+        let autoconfigures = fields.flag("autoconfigure") ?? false
+        if let prefix, let nextHop, advertises || autoconfigures {
+            Self.check(advertises, autoconfigures, prefix, nextHop, fields)
+        }
+        guard let domain, let subnet, let prefix, let nextHop else { return nil }
         routingDomainID = domain
         virtualSubnetID = subnet
         destinationPrefix = prefix
-        self.nextHop = nextHop ?? .unspecified(prefix.address.family)
+        self.nextHop = nextHop
         self.metric = metric ?? 0
+        self.advertises = advertises
+        self.autoconfigures = autoconfigures
         lines = fields.lines
+    }
+
+    /// Say of which routes routers tell machines (RFC 4861, RFC 4862).
+    private static func check(
+        _ advertises: Bool, _ autoconfigures: Bool, _ prefix: apus_prefix, _ nextHop: apus_address,
+        _ fields: FieldReader
+    ) {
+        let key = advertises ? "advertise" : "autoconfigure"
+        if prefix.address.isIPv4 {
+            fields.refuse(key, "true, but \(prefix.text) is an IPv4 prefix; accepted: true with an IPv6 prefix")
+        } else if !nextHop.isUnspecified {
+            fields.refuse(
+                key, "true, but next_hop is \(nextHop.text); accepted: true on-link, without next_hop or with ::")
+        } else if !advertises {
+            fields.refuse(key, "true, but advertise is not; accepted: true with advertise: true")
+        } else if autoconfigures && prefix.length != 64 {
+            fields.refuse(
+                "autoconfigure", "true, but \(prefix.text) has length \(prefix.length); accepted: true with length 64")
+        }
     }
 }
 

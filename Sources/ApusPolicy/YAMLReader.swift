@@ -146,8 +146,19 @@ struct YAMLReader: ~Copyable {
             if let context = unsafe parser.pointee.context {
                 message += unsafe " (\(String(cString: context)), line \(parser.pointee.context_mark.line + 1))"
             }
+            if hasDoubleColon(line: line) {
+                message += #"; an IPv6 address that begins or ends with a colon needs quotes: "::""#
+            }
             return Failure(line: line, message: message)
         }
+    }
+
+    /// Does YAML find something in an IPv6 address on this line, perhaps?
+    private func hasDoubleColon(line: Int) -> Bool {
+        let newline = UInt8(ascii: "\n"), colon = UInt8(ascii: ":")
+        let bytes = unsafe text.split(separator: newline, maxSplits: line, omittingEmptySubsequences: false)
+            .dropFirst(line - 1).first ?? []
+        return zip(bytes, bytes.dropFirst()).contains { $0 == colon && $1 == colon }
     }
 
     private func problemText() -> String {

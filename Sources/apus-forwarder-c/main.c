@@ -423,9 +423,10 @@ print_accounting(void)
 	       " + dropped %" PRIu64 " + held %" PRIu64 "\n",
 	       s.received, s.generated, s.transmitted, s.consumed, s.dropped, s.held);
 	printf("encapsulated %" PRIu64 ", decapsulated %" PRIu64 ", switched %" PRIu64 ", routed %" PRIu64
-	       ", ARP answered %" PRIu64 ", echo answered %" PRIu64
+	       ", ARP and ND answered %" PRIu64 ", echo answered %" PRIu64 ", routers advertised %" PRIu64
 	       ", fragmented %" PRIu64 ", ICMP errors %" PRIu64 "\n",
-	       s.encapsulated, s.decapsulated, s.switched, s.routed, s.arp_replies, s.echo_replies, s.fragmented, s.icmp_errors);
+	       s.encapsulated, s.decapsulated, s.switched, s.routed, s.arp_replies, s.echo_replies, s.router_advertisements,
+	       s.fragmented, s.icmp_errors);
 	for (i = 0; i < APUS_DROP_REASON_COUNT; i++) {
 		reasons += s.drops[i];
 		if (s.drops[i])
@@ -526,15 +527,17 @@ put_stats(FILE *out)
 		", \"consumed\": %" PRIu64 ", \"dropped\": %" PRIu64 ", \"held\": %" PRIu64 ", \"encapsulated\": %" PRIu64
 		", \"decapsulated\": %" PRIu64 ", \"switched\": %" PRIu64 ", \"routed\": %" PRIu64 ", \"flow_hits\": %" PRIu64
 		", \"flow_misses\": %" PRIu64 ", \"arp_replies\": %" PRIu64 ", \"arp_requests\": %" PRIu64
-		", \"echo_replies\": %" PRIu64 ", \"icmp_errors\": %" PRIu64 ", \"icmp_suppressed\": %" PRIu64
-		", \"fragmented\": %" PRIu64 ", \"replicated\": %" PRIu64 ", \"learned\": %" PRIu64
+		", \"echo_replies\": %" PRIu64 ", \"router_advertisements\": %" PRIu64 ", \"icmp_errors\": %" PRIu64
+		", \"icmp_suppressed\": %" PRIu64 ", \"fragmented\": %" PRIu64 ", \"rewritten\": %" PRIu64
+		", \"path_mtu_updates\": %" PRIu64 ", \"replicated\": %" PRIu64 ", \"learned\": %" PRIu64
 		", \"learn_throttled\": %" PRIu64 ", \"events_lost\": %" PRIu64
 		", \"address_probes\": %" PRIu64 ", \"address_conflicts\": %" PRIu64
 		", \"control_messages\": %" PRIu64 ", \"unreachable_sent\": %" PRIu64 "}}",
 		s.received, s.transmitted, s.generated, s.consumed, s.dropped, s.held, s.encapsulated, s.decapsulated,
 		s.switched, s.routed, s.flow_hits, s.flow_misses, s.arp_replies, s.arp_requests, s.echo_replies,
-		s.icmp_errors, s.icmp_suppressed, s.fragmented, s.replicated, s.learned, s.learn_throttled,
-		s.events_lost, s.address_probes, s.address_conflicts, s.control_messages, s.unreachable_sent);
+		s.router_advertisements, s.icmp_errors, s.icmp_suppressed, s.fragmented, s.rewritten, s.path_mtu_updates,
+		s.replicated, s.learned, s.learn_throttled, s.events_lost, s.address_probes,
+		s.address_conflicts, s.control_messages, s.unreachable_sent);
 }
 
 static void

@@ -93,8 +93,9 @@ struct Accounting {
             received \(totals.received) + generated \(totals.generated) = transmitted \(totals.transmitted) \
             + consumed \(totals.consumed) + dropped \(totals.dropped) + held \(totals.held)
             encapsulated \(totals.encapsulated), decapsulated \(totals.decapsulated), switched \(totals.switched), \
-            routed \(totals.routed), ARP answered \(totals.arp_replies), echo answered \(totals.echo_replies), \
-            fragmented \(totals.fragmented), ICMP errors \(totals.icmp_errors)
+            routed \(totals.routed), ARP and ND answered \(totals.arp_replies), echo answered \(totals.echo_replies), \
+            routers advertised \(totals.router_advertisements), fragmented \(totals.fragmented), \
+            ICMP errors \(totals.icmp_errors)
 
             """
         for drop in drops { text += "  dropped \(drop.count)  \(drop.name): \(drop.text)\n" }
@@ -134,6 +135,7 @@ struct Accounting {
                     ("flow_hits", totals.flow_hits), ("flow_misses", totals.flow_misses),
                     ("arp_replies", totals.arp_replies), ("arp_requests", totals.arp_requests),
                     ("echo_replies", totals.echo_replies),
+                    ("router_advertisements", totals.router_advertisements),
                     ("icmp_errors", totals.icmp_errors), ("icmp_suppressed", totals.icmp_suppressed),
                     ("fragmented", totals.fragmented), ("replicated", totals.replicated),
                     ("learned", totals.learned), ("learn_throttled", totals.learn_throttled),

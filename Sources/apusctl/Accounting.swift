@@ -51,6 +51,7 @@ struct Accounting {
         ("flow_evictions", { $0.flow_evictions }), ("flow_suppressed", { $0.flow_suppressed }),
         ("flow_entries", { $0.flow_entries }), ("arp_replies", { $0.arp_replies }),
         ("arp_requests", { $0.arp_requests }), ("echo_replies", { $0.echo_replies }),
+        ("router_advertisements", { $0.router_advertisements }),
         ("icmp_errors", { $0.icmp_errors }), ("icmp_suppressed", { $0.icmp_suppressed }),
         ("fragmented", { $0.fragmented }), ("replicated", { $0.replicated }), ("learned", { $0.learned }),
         ("learn_throttled", { $0.learn_throttled }), ("events_lost", { $0.events_lost }),
@@ -106,8 +107,9 @@ struct Accounting {
             + consumed \(totals.consumed) + dropped \(totals.dropped) + held \(totals.held)\
             \(isBalanced ? "" : "   DOES NOT ADD UP")
             encapsulated \(totals.encapsulated), decapsulated \(totals.decapsulated), switched \(totals.switched), \
-            routed \(totals.routed), ARP answered \(totals.arp_replies), echo answered \(totals.echo_replies), \
-            fragmented \(totals.fragmented), ICMP errors \(totals.icmp_errors)
+            routed \(totals.routed), ARP and ND answered \(totals.arp_replies), echo answered \(totals.echo_replies), \
+            routers advertised \(totals.router_advertisements), fragmented \(totals.fragmented), \
+            ICMP errors \(totals.icmp_errors)
 
             """
         if !drops.isEmpty {

@@ -11,16 +11,17 @@ struct Explain: ParsableCommand {
         discussion: """
             The packet takes the way of every packet through the dataplane, and every object of
             the policy that decides about it is printed, up to the verdict. A machine's packet can
-            be described: it then asks by ARP first, as the machine would. Any frame of any port
-            can be given in hexadecimal.
+            be described: it then asks by ARP or neighbour discovery first, as the machine would.
+            Any frame of any port can be given in hexadecimal.
 
             Next hops on the provider network that the policy does not name are taken to answer
-            ARP with 02:00:00:00:00:01.
+            with 02:00:00:00:00:01.
 
             EXAMPLES
               apusctl explain --policy host1.yaml --port contoso1 --to 10.0.2.104
               apusctl explain --policy host1.yaml --port contoso1 --to 10.0.1.103 --protocol tcp \\
                 --destination-port 443 --length 1500
+              apusctl explain --policy host1.yaml --port contoso1 --to 2001:db8:2::104
               apusctl explain --policy host1.yaml --port uplink --frame 324455667788...
 
             The exit status is 0 when the packet gets through, 2 when it is dropped.
@@ -32,13 +33,15 @@ struct Explain: ParsableCommand {
     @Option(help: ArgumentHelp("The port that the frame comes in through.", valueName: "name"))
     var port: String
 
-    @Option(help: ArgumentHelp("Destination address.", valueName: "address"))
+    @Option(help: ArgumentHelp("Destination address, IPv4 or IPv6.", valueName: "address"))
     var to: String?
 
-    @Option(help: ArgumentHelp("Source address; by default that of the port's lookup record.", valueName: "address"))
+    @Option(
+        help: ArgumentHelp(
+            "Source address, of the same family; by default that of the port's lookup record.", valueName: "address"))
     var from: String?
 
-    @Option(help: ArgumentHelp("icmp, tcp, udp or a number.", valueName: "protocol"))
+    @Option(help: ArgumentHelp("icmp (ICMPv6 to an IPv6 address), tcp, udp or a number.", valueName: "protocol"))
     var `protocol` = "icmp"
 
     @Option(help: ArgumentHelp("Source port of TCP and UDP.", valueName: "number"))
@@ -47,10 +50,10 @@ struct Explain: ParsableCommand {
     @Option(help: ArgumentHelp("Destination port of TCP and UDP.", valueName: "number"))
     var destinationPort: UInt16 = 80
 
-    @Option(help: ArgumentHelp("Length of the IP packet in bytes, 28-65535.", valueName: "bytes"))
+    @Option(help: ArgumentHelp("Length of the IP packet in bytes, 28-65535; IPv6: 48-65535.", valueName: "bytes"))
     var length: UInt16 = 84
 
-    @Option(help: ArgumentHelp("Time to live.", valueName: "hops"))
+    @Option(help: ArgumentHelp("Time to live, or hop limit.", valueName: "hops"))
     var ttl: UInt8 = 64
 
     @Option(help: ArgumentHelp("A whole Ethernet frame, instead of a description.", valueName: "hex"))
@@ -58,8 +61,9 @@ struct Explain: ParsableCommand {
 
     func validate() throws {
         if (to == nil) == (frame == nil) { throw ValidationError("Give either --to or --frame.") }
-        if length < 28 { throw ValidationError("--length \(length) is outside 28-65535.") }
-        if Self.number(of: `protocol`) == nil {
+        let least = to?.contains(":") == true ? 48 : 28
+        if length < least { throw ValidationError("--length \(length) is outside \(least)-65535.") }
+        if Self.number(of: `protocol`, isIPv4: true) == nil {
             throw ValidationError("--protocol '\(`protocol`)' is neither icmp, tcp, udp nor a number of 0-255.")
         }
     }
@@ -77,32 +81,35 @@ struct Explain: ParsableCommand {
             if let frame {
                 isDropped = try dataplane.explain(try Self.bytes(frame), from: id)
             } else {
-                isDropped = try explainPacket(of: Sender(port, file, from), id, dataplane)
+                let destination = try Octets(to ?? "", "--to")
+                let sender = try Sender(port, file, from, to: destination)
+                isDropped = try explainPacket(of: sender, to: destination, id, dataplane)
             }
         }
         if isDropped { throw ExitCode(2) }
     }
 
     /// What the machine does: ask who has the address, or its gateway, then send.
-    private func explainPacket(of sender: Sender, _ id: UInt32, _ dataplane: ScratchDataplane) throws -> Bool {
-        let destination = try Sender.address(to ?? "", "--to")
+    private func explainPacket(
+        of sender: Sender, to destination: Octets, _ id: UInt32, _ dataplane: ScratchDataplane
+    ) throws -> Bool {
         let target = sender.nextHop(to: destination)
-        StandardOutput.print("who has \(Sender.text(target))?")
+        StandardOutput.print("who has \(target.text)?")
         _ = try dataplane.explain(sender.question(target), from: id)
         guard let mac = sender.mac(of: target) else {
-            StandardOutput.print("\nThe policy has no lookup record for \(Sender.text(target)): nothing is sent.")
+            StandardOutput.print("\nThe policy has no lookup record for \(target.text): nothing is sent.")
             return true
         }
         StandardOutput.print("\nthe packet, to \(Sender.text(mac)):")
         return try dataplane.explain(
             sender.packet(
-                to: destination, mac, protocol: Self.number(of: `protocol`) ?? 1, ports: (sourcePort, destinationPort),
-                length: length, ttl: ttl),
+                to: destination, mac, protocol: Self.number(of: `protocol`, isIPv4: destination.isIPv4) ?? 1,
+                ports: (sourcePort, destinationPort), length: length, ttl: ttl),
             from: id)
     }
 
-    private static func number(of name: String) -> UInt8? {
-        ["icmp": 1, "tcp": 6, "udp": 17][name] ?? UInt8(name)
+    private static func number(of name: String, isIPv4: Bool) -> UInt8? {
+        ["icmp": isIPv4 ? 1 : 58, "tcp": 6, "udp": 17][name] ?? UInt8(name)
     }
 
     /// The bytes of "60 00:60..." or "600060...".

@@ -7,10 +7,10 @@ import CApus
 struct Sender {
     private let port: Port
     private let file: PolicyFile
-    private let address: UInt32
+    private let address: Octets
 
-    /// `from`: its address, if it is not that of its lookup record.
-    init(_ port: Port, _ file: PolicyFile, _ from: String?) throws {
+    /// `from`: its address, if it is not that of its lookup record. `destination`: what it wants to send to.
+    init(_ port: Port, _ file: PolicyFile, _ from: String?, to destination: Octets) throws {
         guard port.kind == APUS_PORT_VM else {
             throw Refusal("--port '\(port.name)' is no vm port; give a frame of a provider port with --frame")
         }
@@ -18,84 +18,116 @@ struct Sender {
         self.file = file
         let own = file.lookupRecords.first {
             $0.virtualSubnetID == port.virtualSubnetID && Self.text($0.mac) == Self.text(port.mac)
+                && Octets($0.customerAddress).isIPv4 == destination.isIPv4
         }
         if let from {
-            address = try Self.address(from, "--from")
+            address = try Octets(from, "--from")
+            if address.isIPv4 != destination.isIPv4 {
+                throw Refusal(
+                    "--from '\(from)' is an \(address.familyName) address, but --to \(destination.text) an "
+                        + "\(destination.familyName) address")
+            }
         } else if let own {
-            address = Self.number(own.customerAddress)
+            address = Octets(own.customerAddress)
         } else {
-            throw Refusal("port '\(port.name)' has no lookup record; say with --from what its address is")
+            throw Refusal(
+                "port '\(port.name)' has no lookup record with an \(destination.familyName) address; say with --from "
+                    + "what its address is")
         }
     }
 
     // MARK: - Where to
 
     /// The address itself if it is in the machine's own prefix, else its gateway.
-    func nextHop(to destination: UInt32) -> UInt32 {
-        guard let (base, mask) = prefix, destination & mask != base else { return destination }
-        return mask >= 0xFFFF_FFFE ? base : base + 1
+    func nextHop(to destination: Octets) -> Octets {
+        guard let prefix, !destination.isIn(prefix), !destination.isLinkLocal else { return destination }
+        return Octets.gateway(of: prefix)
     }
 
     /// The on-link prefix that the machine is in.
-    private var prefix: (base: UInt32, mask: UInt32)? {
-        for route in file.customerRoutes
-        where route.virtualSubnetID == port.virtualSubnetID && Self.number(route.nextHop) == 0 {
-            let mask: UInt32 =
-                route.destinationPrefix.length == 0 ? 0 : ~0 << (32 - UInt32(route.destinationPrefix.length))
-            let base = Self.number(route.destinationPrefix.address)
-            if address & mask == base { return (base, mask) }
+    private var prefix: apus_prefix? { onLinkPrefixes.first { address.isIn($0) } }
+
+    private var onLinkPrefixes: [apus_prefix] {
+        file.customerRoutes
+            .filter { $0.virtualSubnetID == port.virtualSubnetID && Octets($0.nextHop).isUnspecified }
+            .map(\.destinationPrefix)
+    }
+
+    /// What ARP or neighbour discovery would find; nil when nobody would answer.
+    func mac(of target: Octets) -> apus_mac? {
+        if let mac = recordedMAC(of: target) { return mac }
+        for prefix in onLinkPrefixes {
+            let gateway = Octets.gateway(of: prefix)
+            let mac = recordedMAC(of: gateway) ?? file.settings.gatewayMAC ?? Self.defaultGatewayMAC
+            if target == gateway || !gateway.isIPv4 && target == Octets.linkLocal(mac) { return mac }
         }
         return nil
     }
 
-    /// What ARP would find; nil when nobody would answer.
-    func mac(of target: UInt32) -> apus_mac? {
-        let record = file.lookupRecords.first {
-            $0.virtualSubnetID == port.virtualSubnetID && Self.number($0.customerAddress) == target
-        }
-        if let record { return record.mac }
-        guard let (base, mask) = prefix, target == (mask >= 0xFFFF_FFFE ? base : base + 1) else { return nil }
-        return file.settings.gatewayMAC ?? apus_mac(bytes: (0x02, 0x61, 0x70, 0x75, 0x73, 0x01))
+    private static let defaultGatewayMAC = apus_mac(bytes: (0x02, 0x61, 0x70, 0x75, 0x73, 0x01))
+
+    private func recordedMAC(of target: Octets) -> apus_mac? {
+        file.lookupRecords.first {
+            $0.virtualSubnetID == port.virtualSubnetID && Octets($0.customerAddress) == target
+        }?.mac
     }
 
     // MARK: - What
 
-    /// An ARP request (RFC 826).
-    func question(_ target: UInt32) -> [UInt8] {
-        let broadcast = [UInt8](repeating: 0xFF, count: 6)
-        return broadcast + Self.bytes(port.mac) + [8, 6, 0, 1, 8, 0, 6, 4, 0, 1] + Self.bytes(port.mac)
-            + Self.bytes(address) + [UInt8](repeating: 0, count: 6) + Self.bytes(target)
+    /// An ARP request (RFC 826), or a neighbour solicitation (RFC 4861).
+    func question(_ target: Octets) -> [UInt8] {
+        let own = Self.bytes(port.mac)
+        if target.isIPv4 {
+            let broadcast = [UInt8](repeating: 0xFF, count: 6)
+            return broadcast + own + [8, 6, 0, 1, 8, 0, 6, 4, 0, 1] + own + address.bytes
+                + [UInt8](repeating: 0, count: 6) + target.bytes
+        }
+        // The solicited-node multicast address (RFC 4291 section 2.7.1), and its MAC address (RFC 2464 section 7).
+        let group = Octets([0xFF, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xFF] + target.bytes.suffix(3))
+        var message: [UInt8] = [135, 0, 0, 0, 0, 0, 0, 0] + target.bytes + [1, 1] + own
+        fillChecksum(of: &message, to: group)
+        return [0x33, 0x33] + group.bytes.suffix(4) + own + header(to: group, 58, message.count, ttl: 255) + message
     }
 
-    /// An IPv4 packet with DF, of zeros but for what the protocol needs.
+    /// A packet of zeros, in IPv4 with DF, but for what the protocol needs.
     func packet(
-        to destination: UInt32, _ mac: apus_mac, protocol number: UInt8, ports: (UInt16, UInt16), length: UInt16,
+        to destination: Octets, _ mac: apus_mac, protocol number: UInt8, ports: (UInt16, UInt16), length: UInt16,
         ttl: UInt8
     ) -> [UInt8] {
-        var header: [UInt8] = [0x45, 0] + Self.bytes(length) + [0, 0, 0x40, 0, ttl, number, 0, 0]
-        header += Self.bytes(address) + Self.bytes(destination)
-        header.replaceSubrange(10..<12, with: Self.bytes(Self.checksum(header)))
-        var payload = [UInt8](repeating: 0, count: Int(length) - header.count)
-        if number == 1 {
+        var payload = [UInt8](repeating: 0, count: Int(length) - (destination.isIPv4 ? 20 : 40))
+        if number == 1, destination.isIPv4 {
             payload[0] = 8
             payload.replaceSubrange(2..<4, with: Self.bytes(Self.checksum(payload)))
+        } else if number == 58, !destination.isIPv4 {
+            payload[0] = 128
+            fillChecksum(of: &payload, to: destination)
         } else if number == 6 || number == 17 {
             payload.replaceSubrange(0..<4, with: Self.bytes(ports.0) + Self.bytes(ports.1))
         }
-        return Self.bytes(mac) + Self.bytes(port.mac) + [8, 0] + header + payload
+        let header = header(to: destination, number, payload.count, ttl: ttl)
+        return Self.bytes(mac) + Self.bytes(port.mac) + header + payload
+    }
+
+    /// The EtherType and an IP header.
+    private func header(to destination: Octets, _ number: UInt8, _ size: Int, ttl: UInt8) -> [UInt8] {
+        if !destination.isIPv4 {
+            let fixed: [UInt8] = [0x86, 0xDD, 0x60, 0, 0, 0]
+            return fixed + Self.bytes(UInt16(size)) + [number, ttl] + address.bytes + destination.bytes
+        }
+        var header: [UInt8] = [0x45, 0] + Self.bytes(UInt16(size + 20)) + [0, 0, 0x40, 0, ttl, number, 0, 0]
+        header += address.bytes + destination.bytes
+        header.replaceSubrange(10..<12, with: Self.bytes(Self.checksum(header)))
+        return [8, 0] + header
+    }
+
+    /// ICMPv6's checksum covers the pseudo-header too (RFC 8200 section 8.1).
+    private func fillChecksum(of message: inout [UInt8], to destination: Octets) {
+        let size = Self.bytes(UInt16(message.count))
+        let pseudo = address.bytes + destination.bytes + [0, 0] + size + [0, 0, 0, 58]
+        message.replaceSubrange(2..<4, with: Self.bytes(Self.checksum(pseudo + message)))
     }
 
     // MARK: - Numbers and bytes
-
-    static func address(_ text: String, _ option: String) throws -> UInt32 {
-        var address = apus_address()
-        guard unsafe apus_address_parse(text, &address) == 0, address.family == UInt8(APUS_IPV4) else {
-            throw Refusal("\(option) '\(text)' is no IPv4 address")
-        }
-        return number(address)
-    }
-
-    static func text(_ address: UInt32) -> String { bytes(address).map(String.init).joined(separator: ".") }
 
     static func text(_ mac: apus_mac) -> String {
         unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(APUS_TEXT_SIZE)) { text in
@@ -105,14 +137,6 @@ struct Sender {
         }
     }
 
-    private static func number(_ address: apus_address) -> UInt32 {
-        let b = address.bytes
-        return UInt32(b.0) << 24 | UInt32(b.1) << 16 | UInt32(b.2) << 8 | UInt32(b.3)
-    }
-
-    private static func bytes(_ number: UInt32) -> [UInt8] {
-        [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: number >> $0) }
-    }
     private static func bytes(_ number: UInt16) -> [UInt8] { [UInt8(number >> 8), UInt8(number & 0xFF)] }
     private static func bytes(_ mac: apus_mac) -> [UInt8] {
         let b = mac.bytes

@@ -64,6 +64,38 @@ import Testing
         #expect(text(record.context) == "rack 12")
     }
 
+    @Test func everythingArrivesInIPv6() throws {
+        let dataplane = try TestDataplane()
+        _ = unsafe try PolicyFile.parse(text: exampleIPv6, name: "p").apply(to: dataplane.pointer)
+
+        var address = apus_provider_address()
+        address.size = MemoryLayout<apus_provider_address>.size
+        #expect(unsafe apus_address_parse("2001:db8:0:a::22", &address.provider_address) == 0)
+        #expect(unsafe apus_provider_address_get(dataplane.pointer, &address) == 0)
+        #expect(address.prefix_length == 64)
+
+        var cursor: UInt64 = 0
+        var flags: [String: UInt32] = [:]
+        var route = apus_customer_route()
+        route.size = MemoryLayout<apus_customer_route>.size
+        while unsafe apus_customer_route_iterate(dataplane.pointer, &cursor, &route) == 1 {
+            flags[text(route.destination_prefix)] = route.flags
+        }
+        #expect(flags == ["2001:db8:1::/64": 3, "fd00::/8": 0, "2001:db8:2::/120": 1])
+
+        cursor = 0
+        var places: [String: String] = [:]
+        var record = apus_lookup_record()
+        record.size = MemoryLayout<apus_lookup_record>.size
+        while unsafe apus_lookup_record_iterate(dataplane.pointer, &cursor, &record) == 1 {
+            places[text(record.customer_address)] = text(record.provider_address)
+        }
+        #expect(
+            places == [
+                "2001:db8:1::101": "2001:db8:0:a::22", "fd00::": "192.168.0.33", "10.0.1.103": "2001:db8:0:a::33",
+            ])
+    }
+
     /// What only the dataplane can judge comes back with the file's line and object; nothing stays behind.
     @Test func whatIsRefusedIsNamedAndNothingStays() throws {
         let dataplane = try TestDataplane()

@@ -165,7 +165,7 @@ private let values = [
     Mistake(
         "apus: 1\nlookup_records:\n- customer_address: 10.0.1.300\n  mac: 600060000001\n"
             + "  virtual_subnet_id: 6000\n  provider_address: [192.168.0.33]\n",
-        #"p:3: lookup_records[0].customer_address: "10.0.1.300" is not an IP address such as 10.0.1.5"#,
+        #"p:3: lookup_records[0].customer_address: "10.0.1.300" is not an IP address such as 10.0.1.5 or 2001:db8::5"#,
         "p:6: lookup_records[0].provider_address: expected an IP address, found a list"),
     Mistake(
         one("customer_routes", "virtual_subnet_id: 6000, destination_prefix: 10.0.1.5/24, "
@@ -179,7 +179,8 @@ private let values = [
             + "metric: 4294967296"),
         #"p:3: customer_routes[0].routing_domain_id: "abc" is not a GUID such as "#
             + "{12345678-1000-2000-3000-123456780001}",
-        #"p:3: customer_routes[0].destination_prefix: "10.0.1.0/33" is not a prefix such as 10.0.1.0/24"#,
+        #"p:3: customer_routes[0].destination_prefix: "10.0.1.0/33" is not a prefix such as 10.0.1.0/24 or "#
+            + "2001:db8::/64",
         "p:3: customer_routes[0].metric: 4294967296 is outside 0-4294967295"),
     Mistake(
         "apus: 1\n" + uplink + "provider_addresses:\n- {provider_address: 192.168.0.22, prefix_length: 64, port: up, "
@@ -213,9 +214,87 @@ private let values = [
         #"p:4: provider_addresses[0].detect_duplicates: "1" is neither true nor false"#),
 ]
 
+private let domain = "routing_domain_id: 12345678-1000-2000-3000-123456780001, virtual_subnet_id: 6000"
+
+private let version6 = [
+    Mistake(
+        one("lookup_records", "virtual_subnet_id: 6000, mac: 600060000001, customer_address: \"::ffff:10.0.1.5\", "
+            + "provider_address: 2001:db8::5%eth0"),
+        #"p:3: lookup_records[0].customer_address: "::ffff:10.0.1.5" is an IPv4-mapped IPv6 address; "#
+            + "accepted: 10.0.1.5",
+        #"p:3: lookup_records[0].provider_address: "2001:db8::5%eth0" is not an IP address such as 10.0.1.5 or "#
+            + "2001:db8::5"),
+    Mistake(
+        one("provider_neighbours", "address: 2001:db8::1::5, mac: 600060000001"),
+        #"p:3: provider_neighbours[0].address: "2001:db8::1::5" is not an IP address such as 10.0.1.5 or 2001:db8::5"#),
+    Mistake(
+        one("customer_routes", "\(domain), destination_prefix: 2001:db8::5/64"),
+        #"p:3: customer_routes[0].destination_prefix: "2001:db8::5/64" has bits after its length; "#
+            + "the prefix would be 2001:db8::/64"),
+    Mistake(
+        one("customer_routes", "\(domain), destination_prefix: 2001:db8::/129"),
+        #"p:3: customer_routes[0].destination_prefix: "2001:db8::/129" is not a prefix such as 10.0.1.0/24 or "#
+            + "2001:db8::/64"),
+    Mistake(
+        one("customer_routes", #"\#(domain), destination_prefix: "::ffff:10.0.0.0/104""#),
+        #"p:3: customer_routes[0].destination_prefix: "::ffff:10.0.0.0/104" is a prefix of IPv4-mapped IPv6 "#
+            + "addresses; accepted: an IPv4 or an IPv6 prefix"),
+    Mistake(
+        one("customer_routes", "\(domain), destination_prefix: 2001:db8::/64, next_hop: 0.0.0.0"),
+        "p:3: customer_routes[0].next_hop: 0.0.0.0 is an IPv4 address, but 2001:db8::/64 an IPv6 prefix; "
+            + "accepted: an IPv6 address, :: for on-link"),
+    Mistake(
+        "apus: 1\n" + uplink
+            + "provider_routes:\n- destination_prefix: 10.0.0.0/8\n  port: up\n  next_hop: 2001:db8::1",
+        "p:6: provider_routes[0].next_hop: 2001:db8::1 is an IPv6 address, but 10.0.0.0/8 an IPv4 prefix; "
+            + "accepted: an IPv4 address, 0.0.0.0 for on-link"),
+    Mistake(
+        "apus: 1\n" + uplink + "provider_addresses:\n"
+            + "- {provider_address: 2001:db8::22, prefix_length: 129, port: up, mac: 324455667788}\n"
+            + "- {provider_address: 2001:db8::23, prefix_length: 0, port: up, mac: 324455667788}\n"
+            + "- {provider_address: 192.168.0.22, prefix_length: 33, port: up, mac: 324455667788}\n"
+            + "- {provider_address: nonsense, prefix_length: 129, port: up, mac: 324455667788}\n",
+        "p:4: provider_addresses[0].prefix_length: 129 is outside 1-128",
+        "p:5: provider_addresses[1].prefix_length: 0 is outside 1-128",
+        "p:6: provider_addresses[2].prefix_length: 33 is outside 1-32",
+        #"p:7: provider_addresses[3].provider_address: "nonsense" is not an IP address such as 10.0.1.5 or "#
+            + "2001:db8::5",
+        "p:7: provider_addresses[3].prefix_length: 129 is outside 1-128"),
+    Mistake(
+        one("customer_routes", "\(domain), destination_prefix: 2001:db8::/64, advertise: yes, autoconfigure: 1"),
+        #"p:3: customer_routes[0].advertise: "yes" is neither true nor false"#,
+        #"p:3: customer_routes[0].autoconfigure: "1" is neither true nor false"#),
+    Mistake(
+        "apus: 1\ncustomer_routes:\n- routing_domain_id: 12345678-1000-2000-3000-123456780001\n"
+            + "  virtual_subnet_id: 6000\n  destination_prefix: 10.0.1.0/24\n  advertise: true",
+        "p:6: customer_routes[0].advertise: true, but 10.0.1.0/24 is an IPv4 prefix; accepted: true with an IPv6 prefix"),
+    Mistake(
+        one("customer_routes", "\(domain), destination_prefix: 2001:db8::/64, next_hop: 2001:db8::5, advertise: true"),
+        "p:3: customer_routes[0].advertise: true, but next_hop is 2001:db8::5; accepted: true on-link, without "
+            + "next_hop or with ::"),
+    Mistake(
+        one("customer_routes", "\(domain), destination_prefix: 2001:db8::/64, autoconfigure: true"),
+        "p:3: customer_routes[0].autoconfigure: true, but advertise is not; accepted: true with advertise: true"),
+    Mistake(
+        one("customer_routes", "\(domain), destination_prefix: 2001:db8::/65, advertise: true, autoconfigure: true"),
+        "p:3: customer_routes[0].autoconfigure: true, but 2001:db8::/65 has length 65; accepted: true with length 64"),
+    Mistake(
+        one("customer_routes", "\(domain), destination_prefix: 2001:db8::/64, advertize: true"),
+        #"p:3: customer_routes[0]: unknown key "advertize"; did you mean advertise?; known keys: routing_domain_id, "#
+            + "virtual_subnet_id, destination_prefix, next_hop, metric, advertise, autoconfigure"),
+    Mistake(
+        one("customer_routes", "\(domain), destination_prefix: 2001:db8::/64, next_hop: ::"),
+        "p:3: not YAML: did not find expected node content (while parsing a flow node, line 3); "
+            + #"an IPv6 address that begins or ends with a colon needs quotes: "::""#),
+    Mistake(
+        "apus: 1\ncustomer_routes:\n- next_hop: 2001:db8::\n",
+        "p:3: not YAML: mapping values are not allowed in this context; "
+            + #"an IPv6 address that begins or ends with a colon needs quotes: "::""#),
+]
+
 /// What a wrong file is told.
 @Suite struct ErrorTests {
-    @Test(arguments: structure + ports + values)
+    @Test(arguments: structure + ports + values + version6)
     func exactMessages(_ mistake: Mistake) {
         let error = #expect(throws: PolicyError.self) { try PolicyFile.parse(text: mistake.text, name: "p") }
         #expect(error?.description == mistake.messages.joined(separator: "\n"))

@@ -34,3 +34,35 @@ let example = """
         customer_id: "{12345678-1000-2000-3000-123456780000}"
         context: rack 12
     """
+
+/// The same with IPv6, over IPv6; one machine's record leads over IPv4, and one IPv4 record over IPv6.
+let exampleIPv6 = """
+    apus: 1
+    ports:
+      - {name: uplink, kind: provider}
+      - {name: contoso1, kind: vm, virtual_subnet_id: 6000, mac: 60:00:60:00:01:01}
+    provider_addresses:
+      - {provider_address: 2001:db8:0:a::22, prefix_length: 64, port: uplink, mac: "32:44:55:66:77:88"}
+      - {provider_address: 192.168.0.22, prefix_length: 24, port: uplink, mac: "32:44:55:66:77:88"}
+    provider_routes:
+      - {destination_prefix: "::/0", port: uplink, next_hop: 2001:db8:0:a::1, metric: 10}
+      - {destination_prefix: 2001:db8:0:b::/64, port: uplink, next_hop: "::"}
+    provider_neighbours:
+      - {address: 2001:db8:0:a::33, mac: "44:55:66:77:88:99"}
+    customer_routes:
+      - routing_domain_id: "{12345678-1000-2000-3000-123456780001}"
+        virtual_subnet_id: 6000
+        destination_prefix: 2001:db8:1::/64
+        advertise: true
+        autoconfigure: true
+      - {routing_domain_id: 12345678-1000-2000-3000-123456780001, virtual_subnet_id: 6000,
+         destination_prefix: "fd00::/8", next_hop: 2001:db8:1::fe}
+      - {routing_domain_id: 12345678-1000-2000-3000-123456780001, virtual_subnet_id: 6000,
+         destination_prefix: 2001:db8:2::/120, next_hop: "::", advertise: true, autoconfigure: false}
+    lookup_records:
+      - {customer_address: 2001:db8:1::101, virtual_subnet_id: 6000, mac: 60:00:60:00:01:01,
+         provider_address: 2001:db8:0:a::22}
+      - {customer_address: "fd00::", virtual_subnet_id: 6000, mac: 60:00:60:00:02:03, provider_address: 192.168.0.33}
+      - {customer_address: 10.0.1.103, virtual_subnet_id: 6000, mac: 60:00:60:00:02:03,
+         provider_address: 2001:DB8:0:A:0:0:0:33}
+    """

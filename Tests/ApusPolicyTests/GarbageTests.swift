@@ -20,8 +20,9 @@ private let explosives: [String] = {
 /// Files that are no policy must be refused, or be one by accident, but never bring the reader down.
 @Suite struct GarbageTests {
     @Test func everyTruncation() {
-        let text = Array(example.utf8)
-        for length in text.indices { survives(text[..<length]) }
+        for text in [example, exampleIPv6].map({ Array($0.utf8) }) {
+            for length in text.indices { survives(text[..<length]) }
+        }
     }
 
     @Test(arguments: Array("\0\u{1B}\t\n\"'[{*&!|>%@:-?,#~".utf8) + [0x80, 0xC0, 0xFF])

@@ -57,6 +57,25 @@ import Testing
         #expect(record.context == "rack 12")
     }
 
+    @Test func everyAddressMayBeIPv6() throws {
+        let file = try PolicyFile.parse(text: exampleIPv6, name: "host1.yaml")
+        #expect(file.providerAddresses.map { text($0.providerAddress) } == ["2001:db8:0:a::22", "192.168.0.22"])
+        #expect(file.providerAddresses.map(\.prefixLength) == [64, 24])
+        #expect(file.providerRoutes.map { text($0.destinationPrefix) } == ["::/0", "2001:db8:0:b::/64"])
+        #expect(file.providerRoutes.map { text($0.nextHop) } == ["2001:db8:0:a::1", "::"])
+        #expect(file.providerNeighbors.map { text($0.address) } == ["2001:db8:0:a::33"])
+        let prefixes = ["2001:db8:1::/64", "fd00::/8", "2001:db8:2::/120"]
+        #expect(file.customerRoutes.map { text($0.destinationPrefix) } == prefixes)
+        #expect(
+            file.customerRoutes.map { text($0.nextHop) } == ["::", "2001:db8:1::fe", "::"], "on-link is the default")
+        #expect(file.customerRoutes.map(\.advertises) == [true, false, true])
+        #expect(file.customerRoutes.map(\.autoconfigures) == [true, false, false])
+        #expect(file.customerRoutes.map(\.object.flags) == [3, 0, 1])
+        #expect(file.lookupRecords.map { text($0.customerAddress) } == ["2001:db8:1::101", "fd00::", "10.0.1.103"])
+        let providers = ["2001:db8:0:a::22", "192.168.0.33", "2001:db8:0:a::33"]
+        #expect(file.lookupRecords.map { text($0.providerAddress) } == providers)
+    }
+
     @Test func linesOfObjectsAndKeys() throws {
         let file = try PolicyFile.parse(text: example, name: "host1.yaml")
         #expect(file.ports.map(\.lines.first) == [4, 5, 6])
@@ -150,3 +169,12 @@ func bytes(_ mac: apus_mac) -> [UInt8] {
 func bytes(_ address: apus_address) -> [UInt8] {
     [address.bytes.0, address.bytes.1, address.bytes.2, address.bytes.3]
 }
+
+func text(_ address: apus_address) -> String {
+    var address = address
+    var text = [CChar](repeating: 0, count: Int(APUS_TEXT_SIZE))
+    let length = unsafe apus_address_format(&address, &text, text.count)
+    return String(decoding: text.prefix(Int(length)).map(UInt8.init(bitPattern:)), as: UTF8.self)
+}
+
+func text(_ prefix: apus_prefix) -> String { "\(text(prefix.address))/\(prefix.length)" }

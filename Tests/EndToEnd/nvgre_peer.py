@@ -15,7 +15,17 @@ import socket
 import struct
 import threading
 
-from frames import ETHERTYPE_ARP, MalformedFrame, arp, nvgre, parse
+from frames import (
+    ETHERTYPE_ARP,
+    ETHERTYPE_IPV6,
+    PROTOCOL_ICMPV6,
+    MalformedFrame,
+    advertisement,
+    arp,
+    nvgre,
+    parse,
+    solicitation,
+)
 from system import Cleanup, inside
 
 _TUNSETIFF = 0x400454CA
@@ -27,7 +37,7 @@ class NvgrePeer:
     """
     Connects a tap (created here) with one remote endpoint through an uplink, until close().
 
-    It answers ARP for its own address and learns the remote's MAC address from ARP requests and replies.
+    It answers ARP, or neighbour solicitations, for its own address and learns the remote's MAC address from them.
     """
 
     def __init__(
@@ -85,6 +95,12 @@ class NvgrePeer:
 
     def _from_underlay(self, data: bytes) -> None:
         frame = parse(data)
+        if frame.discovery:
+            if frame.ip_source == self.remote and frame.discovery.mac:
+                self._remote_mac = frame.discovery.mac
+            if frame.discovery.kind == 135 and frame.discovery.target == self.address:
+                self._uplink.send(advertisement(self.address, self.mac, self.remote, frame.source))
+            return
         if frame.arp:
             if frame.arp.sender_ip == self.remote:
                 self._remote_mac = frame.arp.sender_mac
@@ -99,11 +115,14 @@ class NvgrePeer:
         if frame.nvgre.key != self.key:
             self.refused.append(f"key {frame.nvgre.key:#010x} is not {self.key:#010x}")
         else:
-            os.write(self._tap, data[14 + 20 + 8 :])
+            os.write(self._tap, data[14 + (40 if ":" in self.address else 20) + 8 :])
 
     def _from_machine(self, data: bytes) -> None:
-        if len(data) < 14 or struct.unpack("!H", data[12:14])[0] == ETHERTYPE_ARP:
+        if len(data) < 14 or struct.unpack("!H", data[12:14])[0] == ETHERTYPE_ARP or _is_discovery(data):
             return  # a static neighbour is configured; NVGRE carries no ARP between hosts that know their records
+        if self._remote_mac is None and ":" in self.address:
+            self._uplink.send(solicitation(self.address, self.mac, self.remote))
+            return
         if self._remote_mac is None:
             self._uplink.send(arp(1, self.mac, self.address, "00:00:00:00:00:00", self.remote, to="ff:ff:ff:ff:ff:ff"))
             return  # as an IP stack may: the machine asks again
@@ -117,3 +136,10 @@ class NvgrePeer:
                 destination_mac=self._remote_mac,
             )
         )
+
+
+def _is_discovery(data: bytes) -> bool:
+    """Neighbour discovery, or multicast of other kinds, of a machine with IPv6."""
+    if struct.unpack("!H", data[12:14])[0] != ETHERTYPE_IPV6 or len(data) < 14 + 41:
+        return False
+    return data[0] & 1 == 1 or data[14 + 6] == PROTOCOL_ICMPV6 and 133 <= data[14 + 40] <= 137

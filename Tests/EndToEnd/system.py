@@ -163,17 +163,34 @@ def end(process: subprocess.Popen[str], *, patience: float = 5, number: int = si
 # --- namespaces and links ----------------------------------------------------------------------
 
 
-def add_namespace(name: str, cleanup: Cleanup) -> None:
-    """Create a network namespace without IPv6, so that nothing but the test's own frames is ever sent."""
+def add_namespace(name: str, cleanup: Cleanup, *, ipv6: bool = False) -> None:
+    """
+    Create a network namespace without IPv6, so that nothing but the test's own frames is ever sent.
+
+    With `ipv6` links get addresses, which are used at once (no duplicate address detection), and no router
+    is asked for.
+    """
     with uninterrupted():
         run("ip", "netns", "add", name)
         cleanup.add(lambda: run("ip", "netns", "delete", name))
-    with inside(name):
-        for scope in ("all", "default"):
-            path = Path(f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6")
-            if path.exists():
-                path.write_text("1")
+    for scope in ("all", "default"):
+        for setting, value in (("accept_ra", 0), ("accept_dad", 0)) if ipv6 else (("disable_ipv6", 1),):
+            set_ipv6(name, scope, setting, value)
     run("ip", "-netns", name, "link", "set", "lo", "up")
+
+
+def set_ipv6(namespace: str, interface: str, setting: str, value: int) -> None:
+    """Set net.ipv6.conf.INTERFACE.SETTING in a namespace, if this kernel has it."""
+    with inside(namespace):
+        path = Path(f"/proc/sys/net/ipv6/conf/{interface}/{setting}")
+        if path.exists():
+            path.write_text(str(value))
+
+
+def get_ipv6(namespace: str, interface: str, setting: str) -> int:
+    """Read net.ipv6.conf.INTERFACE.SETTING in a namespace."""
+    with inside(namespace):
+        return int(Path(f"/proc/sys/net/ipv6/conf/{interface}/{setting}").read_text())
 
 
 def namespaces(prefix: str) -> list[str]:
@@ -251,6 +268,14 @@ def snmp_counter(namespace: str, protocol: str, counter: str) -> int:
         lines = Path("/proc/thread-self/net/snmp").read_text().splitlines()
     names, values = (line.split() for line in lines if line.startswith(protocol + ":"))
     return int(values[names.index(counter)])
+
+
+def snmp6_counter(namespace: str, counter: str) -> int:
+    """A counter of the kernel's IPv6 stack in a namespace, for example "Icmp6InEchos"; 0 without IPv6."""
+    with inside(namespace):
+        path = Path("/proc/thread-self/net/snmp6")
+        lines = path.read_text().splitlines() if path.exists() else []
+    return next((int(line.split()[1]) for line in lines if line.split()[0] == counter), 0)
 
 
 # --- captures ----------------------------------------------------------------------------------

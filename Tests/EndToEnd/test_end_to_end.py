@@ -9,25 +9,23 @@ They need root, and skip themselves with a reason where namespaces, taps or brid
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import unittest
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from accounting import Account
 from frames import parse, write_pcap
 from nvgre_peer import NvgrePeer
-from system import Capture, Interrupted, SetupError, inside, interrupt_on_signals, namespaces, run, wait_until
+from runner import run_tests
+from system import Capture, SetupError, namespaces, run, wait_until
 from topology import (
     APUSCTL,
     C_FORWARDER,
@@ -44,91 +42,11 @@ from topology import (
     finish_ping,
     machine,
     machines_of,
-    missing_for_lab,
     trials,
 )
+from traffic import Transfer, interface_counters, tshark_fields
 
-_TIME_LIMIT = 600
 _VSIDS = {vm.virtual_subnet_id for vm in MACHINES}
-
-
-# --- helpers -----------------------------------------------------------------------------------
-
-
-def tshark_fields(capture: Path, names: Sequence[str]) -> list[dict[str, list[str]]]:
-    """The values of the named fields in each frame, all occurrences, checksums verified."""
-    command = ["tshark", "-n", "-r", str(capture), "-T", "fields", "-E", "separator=/t", "-E", "occurrence=a"]
-    command += ["-E", "aggregator=,", "-o", "ip.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE"]
-    for name in names:
-        command += ["-e", name]
-    output = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=120, check=True
-    )
-    rows = []
-    for line in output.stdout.splitlines():
-        cells = line.split("\t")
-        rows.append({name: cell.split(",") if cell else [] for name, cell in zip(names, cells)})
-    return rows
-
-
-def interface_counters(namespace: str, interface: str) -> tuple[int, int]:
-    """Frames that the kernel has (received, sent) on an interface."""
-    with inside(namespace):
-        lines = Path("/proc/thread-self/net/dev").read_text().splitlines()
-    values = next(line for line in lines if line.strip().startswith(interface + ":")).split(":")[1].split()
-    return int(values[1]), int(values[9])
-
-
-class Transfer:
-    """A TCP connection from one machine to another that carries random bytes, and their hashes at both ends."""
-
-    def __init__(self, lab: Lab, source: Machine, target: Machine, size: int, *, source_port: int, port: int) -> None:
-        self._data = os.urandom(size)
-        self._sent = hashlib.sha256(self._data).hexdigest()
-        self._received = ""
-        self._error: Exception | None = None
-        with inside(lab.namespace(target.name)):
-            self._listener = socket.create_server((target.address, port))
-        with inside(lab.namespace(source.name)):
-            self._client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        self._client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._client.bind((source.address, source_port))
-        for end in (self._listener, self._client):
-            end.settimeout(60)
-        self._target = (target.address, port)
-        self._threads = [threading.Thread(target=self._guard, args=(part,)) for part in (self._receive, self._send)]
-        for thread in self._threads:
-            thread.start()
-
-    def _guard(self, part: Callable[[], None]) -> None:
-        try:
-            part()
-        except OSError as error:
-            self._error = error
-
-    def _receive(self) -> None:
-        with self._listener:
-            connection, _ = self._listener.accept()
-        digest = hashlib.sha256()
-        with connection:
-            connection.settimeout(60)
-            while chunk := connection.recv(1 << 16):
-                digest.update(chunk)
-            connection.sendall(b"done")
-        self._received = digest.hexdigest()
-
-    def _send(self) -> None:
-        with self._client as client:
-            client.connect(self._target)
-            client.sendall(self._data)
-            client.shutdown(socket.SHUT_WR)
-            client.recv(4)
-
-    def finish(self) -> tuple[str, str, Exception | None]:
-        """Wait for the end; the hash of what was sent, of what was received, and an error."""
-        for thread in self._threads:
-            thread.join(150)
-        return self._sent, self._received, self._error
 
 
 # --- the Simple setup, with the forwarders in either order ----------------------------------------
@@ -364,7 +282,7 @@ class Stopping(unittest.TestCase):
                 self.assertEqual(stopped.status, 0, f"{what}:\n{stopped.output[-2000:]}")
                 self.assertLess(stopped.seconds, 5, what)
                 final = stopped.output[before:]
-                for word in ("received", "transmitted", "dropped"):
+                for word in ("received", "transmitted", "dropped", "routers advertised"):
                     self.assertIn(word, final.lower(), f"{what}: no final accounting")
                 self.assertFalse(forwarder.control.exists(), f"{what}: the control socket is left behind")
             flood.terminate()
@@ -634,83 +552,11 @@ class Policies(unittest.TestCase):
 # --- running -----------------------------------------------------------------------------------
 
 
-class _Result(unittest.TestResult):
-    """Prints a line for each test as it ends, and the reasons of failures at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.passed = 0
-        self._start = 0.0
-        self._broken: set[str] = set()
-
-    def startTest(self, test: unittest.TestCase) -> None:
-        super().startTest(test)
-        self._start = time.monotonic()
-
-    def _say(self, word: str, test: unittest.TestCase, text: str = "") -> None:
-        name = test.id().removeprefix("__main__.")
-        print(f"  {word:<4}  {name}  ({time.monotonic() - self._start:.1f} s)", flush=True)
-        for line in text.strip().splitlines():
-            print(f"          {line}", flush=True)
-
-    def addSuccess(self, test: unittest.TestCase) -> None:
-        super().addSuccess(test)
-        self.passed += 1
-        self._say("ok", test)
-
-    def addFailure(self, test: unittest.TestCase, err: Any) -> None:
-        super().addFailure(test, err)
-        self._say("FAIL", test, self.failures[-1][1])
-
-    def addError(self, test: unittest.TestCase, err: Any) -> None:
-        super().addError(test, err)
-        self._say("FAIL", test, self.errors[-1][1])
-
-    def addSubTest(self, test: unittest.TestCase, subtest: unittest.TestCase, err: Any) -> None:
-        if err is not None:
-            failures = len(self.failures)
-            super().addSubTest(test, subtest, err)
-            where = self.failures if len(self.failures) > failures else self.errors
-            self._say("FAIL", subtest, where[-1][1])
-
-    def addSkip(self, test: unittest.TestCase, reason: str) -> None:
-        super().addSkip(test, reason)
-        print(f"SKIP {test.id().removeprefix('__main__.')}: {reason}", flush=True)
-
-    @property
-    def failed(self) -> int:
-        """Tests (and parts of tests) that failed."""
-        return len(self.failures) + len(self.errors)
-
-
-def _tests(words: Sequence[str]) -> unittest.TestSuite:
-    """The tests whose names contain one of the words; all of them without words."""
-    suite = unittest.TestSuite()
-    for case in (Policies, CommandLine, SwiftAndC, CAndSwift, Stopping, ForeignPeer, Demonstration):
-        for name in unittest.TestLoader().getTestCaseNames(case):
-            test = case(name)
-            if not words or any(word in test.id() for word in words):
-                suite.addTest(test)
-    return suite
-
-
-def main() -> int:
-    """Run the tests; the exit status is 0 if none failed."""
-    suite = _tests(sys.argv[1:])
-    if reason := missing_for_lab():
-        print(f"SKIP end-to-end tests: {reason}")
-        print(f"0 passed, 0 failed, {suite.countTestCases()} skipped")
-        return 0
-    interrupt_on_signals(_TIME_LIMIT)
-    result = _Result()
-    try:
-        suite.run(result)
-    except Interrupted as interrupted:
-        print(f"stopped: {interrupted}", file=sys.stderr)
-        return interrupted.status
-    print(f"{result.passed} passed, {result.failed} failed, {len(result.skipped)} skipped")
-    return 0 if result.wasSuccessful() else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(
+        run_tests(
+            "end-to-end tests",
+            (Policies, CommandLine, SwiftAndC, CAndSwift, Stopping, ForeignPeer, Demonstration),
+            time_limit=600,
+        )
+    )

@@ -21,7 +21,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from system import (
     link_flags,
     remove_leftovers,
     run,
+    snmp6_counter,
     snmp_counter,
     spawn,
     wait_until,
@@ -80,6 +81,29 @@ class Machine:
         """The default gateway of its /24: the first address."""
         return self.address.rsplit(".", 1)[0] + ".1"
 
+    @property
+    def prefix6(self) -> str:
+        """The IPv6 prefix of its virtual subnet; like the IPv4 one, it may be another tenant's too."""
+        return f"2001:db8:{self.address.split('.')[2]}::/64"
+
+    @property
+    def address6(self) -> str:
+        """Its IPv6 address: 2001:db8:1::101 beside 10.0.1.101."""
+        return self.prefix6.removesuffix("/64") + self.address.split(".")[3]
+
+    @property
+    def gateway6(self) -> str:
+        """The IPv6 gateway: the first address of the prefix."""
+        return self.prefix6.removesuffix("/64") + "1"
+
+    def address_of(self, family: int) -> str:
+        """Its address of family 4 or 6."""
+        return self.address6 if family == 6 else self.address
+
+    def gateway_of(self, family: int) -> str:
+        """Its gateway of family 4 or 6."""
+        return self.gateway6 if family == 6 else self.gateway
+
 
 @dataclass(frozen=True)
 class Host:
@@ -88,6 +112,15 @@ class Host:
     number: int
     provider_address: str
     mac: str
+
+    @property
+    def provider_address6(self) -> str:
+        """Its IPv6 provider address: 2001:db8:a::22 beside 192.168.0.22."""
+        return "2001:db8:a::" + self.provider_address.split(".")[3]
+
+    def provider_address_of(self, family: int) -> str:
+        """Its provider address of family 4 or 6."""
+        return self.provider_address6 if family == 6 else self.provider_address
 
     @property
     def policy(self) -> Path:
@@ -139,25 +172,26 @@ class Trial:
         return self.answers is not None
 
 
-def trials() -> list[Trial]:
-    """The pings of the demonstration and of the tests."""
+def trials(family: int = 4) -> list[Trial]:
+    """The pings of the demonstration and of the tests, between addresses of family 4 or 6."""
     result = []
     for tenant in TENANTS:
         first, second, third, fourth = (machine(f"{tenant}{number}") for number in (1, 2, 3, 4))
         result += [
-            Trial(first, first.gateway, "its default gateway", "gateway"),
-            Trial(first, second.address, "same host", second.name),
-            Trial(first, third.address, "other host", third.name),
-            Trial(first, fourth.address, "other host, other virtual subnet", fourth.name),
-            Trial(third, second.address, "other host, the other way", second.name),
-            Trial(fourth, fourth.gateway, "its default gateway, Host 2", "gateway"),
+            Trial(first, first.gateway_of(family), "its default gateway", "gateway"),
+            Trial(first, second.address_of(family), "same host", second.name),
+            Trial(first, third.address_of(family), "other host", third.name),
+            Trial(first, fourth.address_of(family), "other host, other virtual subnet", fourth.name),
+            Trial(third, second.address_of(family), "other host, the other way", second.name),
+            Trial(fourth, fourth.gateway_of(family), "its default gateway, Host 2", "gateway"),
         ]
+    nobody = "2001:db8:1::199" if family == 6 else "10.0.1.199"
     contoso, woodgrove = machine("Contoso1"), machine("Woodgrove1")
     result += [
-        Trial(contoso, machine("Woodgrove4").address, "only Woodgrove has this address", None),
-        Trial(woodgrove, machine("Contoso4").address, "only Contoso has this address", None),
-        Trial(contoso, "10.0.1.199", "nobody has this address", None),
-        Trial(machine("Woodgrove3"), "10.0.1.199", "nobody has this address", None),
+        Trial(contoso, machine("Woodgrove4").address_of(family), "only Woodgrove has this address", None),
+        Trial(woodgrove, machine("Contoso4").address_of(family), "only Contoso has this address", None),
+        Trial(contoso, nobody, "nobody has this address", None),
+        Trial(machine("Woodgrove3"), nobody, "nobody has this address", None),
     ]
     return result
 
@@ -264,7 +298,9 @@ class Lab:
     Builds the setup and takes it down again. Use it in a `with` block.
 
     `programs` are the forwarders of Host 1 and Host 2; None leaves a host out, so that something else can
-    take its place on the bridge (see attach()). `policies` replace the hosts' own policy files.
+    take its place on the bridge (see attach()). `policies` replace the hosts' own policy files. With `ipv6` the
+    machines have IPv6 addresses too. `spare_taps` are further taps of the hosts' forwarders, which stay in the hosts'
+    namespaces.
     """
 
     def __init__(
@@ -272,7 +308,13 @@ class Lab:
         programs: tuple[Path | None, Path | None] = (SWIFT_FORWARDER, C_FORWARDER),
         *,
         policies: tuple[Path, Path] = (HOSTS[0].policy, HOSTS[1].policy),
+        ipv6: bool = False,
+        machine_mtu: int = MACHINE_MTU,
+        spare_taps: Mapping[int, Sequence[str]] | None = None,
     ) -> None:
+        self.ipv6 = ipv6
+        self.machine_mtu = machine_mtu
+        self.spare_taps = spare_taps or {}
         self.prefix = f"apus-{os.getpid()}-"
         self.programs = programs
         self.policies = policies
@@ -326,10 +368,10 @@ class Lab:
         run("ip", "-netns", fabric, "link", "add", FABRIC, "type", "bridge", "stp_state", "0", "mcast_snooping", "0")
         run("ip", "-netns", fabric, "link", "set", FABRIC, "up")
 
-    def attach(self, namespace: str, port: str, interface: str) -> None:
+    def attach(self, namespace: str, port: str, interface: str, *, ipv6: bool = False) -> None:
         """Create a namespace whose interface is connected to the bridge by a cable; `port` is the bridge's end."""
         fabric = self.namespace(FABRIC)
-        add_namespace(namespace, self.cleanup)
+        add_namespace(namespace, self.cleanup, ipv6=ipv6)
         cable = ("link", "add", port, "netns", fabric, "type", "veth", "peer", "name", interface, "netns", namespace)
         run("ip", *cable)
         for where, name in ((fabric, port), (namespace, interface)):
@@ -347,8 +389,8 @@ class Lab:
         control = self.directory / f"host{host.number}.sock"
         arguments = eal_arguments(cpus[host.number % len(cpus)], prefix)
         arguments.append(f"--vdev=net_af_packet0,iface={UPLINK}")
-        for index, vm in enumerate(machines_of(host.number)):
-            arguments.append(f"--vdev=net_tap{index},iface={vm.port}")
+        for index, tap in enumerate(self._taps(host.number)):
+            arguments.append(f"--vdev=net_tap{index},iface={tap}")
         arguments += ["--", "--policy", str(self.policies[host.number - 1])]
         arguments += ["--control", str(control), "--idle-sleep", "50"]
         log = self.directory / f"host{host.number}.log"
@@ -356,6 +398,10 @@ class Lab:
         self.cleanup.add(lambda: shutil.rmtree(Path("/var/run/dpdk") / prefix, ignore_errors=True))
         self.cleanup.add(lambda: end(forwarder.process))
         self.forwarders[host.number] = forwarder
+
+    def _taps(self, host: int) -> list[str]:
+        """The taps of a host's forwarder, in order."""
+        return [vm.port for vm in machines_of(host)] + list(self.spare_taps.get(host, ()))
 
     def _plug_machines(self, host: int, forwarder: Forwarder) -> None:
         """
@@ -365,21 +411,24 @@ class Lab:
 
         def ready() -> bool:
             forwarder.check_alive()
-            taps = [link_flags(self.host_namespace(host), vm.port) for vm in machines_of(host)]
+            taps = [link_flags(self.host_namespace(host), tap) for tap in self._taps(host)]
             return forwarder.control.exists() and all(flags & IFF_UP for flags in taps)
 
         if not wait_until(ready, 30):
             raise SetupError(f"{forwarder.program.name} did not start within 30 s:\n{forwarder.output()[-2000:]}")
         for vm in machines_of(host):
             namespace = self.namespace(vm.name)
-            add_namespace(namespace, self.cleanup)
+            add_namespace(namespace, self.cleanup, ipv6=self.ipv6)
             run("ip", "-netns", self.host_namespace(host), "link", "set", vm.port, "netns", namespace)
             inside = ("ip", "-netns", namespace)
-            run(*inside, "link", "set", vm.port, "address", vm.mac, "mtu", str(MACHINE_MTU))
+            run(*inside, "link", "set", vm.port, "address", vm.mac, "mtu", str(self.machine_mtu))
             disable_offloads(namespace, vm.port)
             run(*inside, "address", "add", f"{vm.address}/24", "dev", vm.port)
             run(*inside, "link", "set", vm.port, "up")
             run(*inside, "route", "add", "default", "via", vm.gateway)
+            if self.ipv6:
+                run(*inside, "-6", "address", "add", f"{vm.address6}/64", "dev", vm.port, "nodad")
+                run(*inside, "-6", "route", "add", "default", "via", vm.gateway6, "dev", vm.port)
 
     # using
 
@@ -424,7 +473,17 @@ class Lab:
         return [outcomes[id(trial)] for trial in chosen]
 
     def _echo_counters(self) -> dict[str, int]:
-        return {vm.name: snmp_counter(self.namespace(vm.name), "Icmp", "InEchos") for vm in MACHINES}
+        """Echo requests that each machine has seen, of both families."""
+        return {
+            vm.name: snmp_counter(self.namespace(vm.name), "Icmp", "InEchos")
+            + snmp6_counter(self.namespace(vm.name), "Icmp6InEchos")
+            for vm in MACHINES
+        }
+
+    @staticmethod
+    def _owners(address: str) -> list[Machine]:
+        """The machines of all tenants that have an address."""
+        return [vm for vm in MACHINES if address in (vm.address, vm.address6)]
 
     def _run_round(self, chosen: Sequence[Trial]) -> list[Outcome]:
         before = self._echo_counters()
@@ -440,7 +499,9 @@ class Lab:
             others = (
                 result.sent
                 for other, result in zip(chosen, results)
-                if other is not trial and (other.source.tenant, other.address) == (vm.tenant, vm.address)
+                if other is not trial
+                and other.source.tenant == vm.tenant
+                and other.address in (vm.address, vm.address6)
             )
             return after[vm.name] - before[vm.name] > sum(others)
 
@@ -448,7 +509,7 @@ class Lab:
             Outcome(
                 trial,
                 result,
-                tuple(vm.name for vm in MACHINES if vm.address == trial.address and unexplained(vm, trial)),
+                tuple(vm.name for vm in self._owners(trial.address) if unexplained(vm, trial)),
             )
             for trial, result in zip(chosen, results)
         ]

@@ -122,12 +122,14 @@ std::string compare_stats(const struct apus_stats &got, const struct apus_stats 
 	compare("encapsulated", got.encapsulated, expected.encapsulated);
 	compare("decapsulated", got.decapsulated, expected.decapsulated);
 	compare("switched", got.switched, expected.switched);
+	compare("rewritten", got.rewritten, expected.rewritten);
 	compare("routed", got.routed, expected.routed);
 	compare("arp_replies", got.arp_replies, expected.arp_replies);
 	compare("arp_requests", got.arp_requests, expected.arp_requests);
 	compare("echo_replies", got.echo_replies, expected.echo_replies);
 	compare("router_advertisements", got.router_advertisements, expected.router_advertisements);
 	compare("icmp_errors", got.icmp_errors, expected.icmp_errors);
+	compare("path_mtu_updates", got.path_mtu_updates, expected.path_mtu_updates);
 	compare("icmp_suppressed", got.icmp_suppressed, expected.icmp_suppressed);
 	compare("fragmented", got.fragmented, expected.fragmented);
 	compare("bursts", got.bursts, expected.bursts);

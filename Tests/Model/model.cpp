@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "rewrite.hpp"
 #include "tunnel.hpp"
 #include "vm_side.hpp"
 
@@ -45,8 +46,10 @@ const Path *Worker::first_path(Ip next_hop) const
 
 void Model::changed()
 {
-	if (!transaction_)
-		neighbours_.policy_changed(policy_);
+	if (transaction_)
+		return;
+	neighbours_.policy_changed(policy_);
+	path_mtus_.policy_changed(policy_);
 }
 
 void Model::commit()
@@ -54,6 +57,7 @@ void Model::commit()
 	policy_ = std::move(*transaction_);
 	transaction_.reset();
 	neighbours_.policy_changed(policy_);
+	path_mtus_.policy_changed(policy_);
 }
 
 Result Model::process(Worker &worker, const std::vector<Frame> &frames, std::uint64_t now)
@@ -143,6 +147,7 @@ void Model::carry_out(Burst &burst, const Frame &frame, Verdict verdict)
 		return refuse(burst, frame, verdict.reason, 0);
 	case Verdict::Kind::consume:
 		stats.consumed++;
+		stats.path_mtu_updates += verdict.too_big && path_mtus_.learn(policy_, frame.port, *verdict.too_big, burst.now);
 		burst.result.released.push_back(frame.id);
 		return;
 	case Verdict::Kind::answer:
@@ -160,23 +165,50 @@ void Model::carry_out(Burst &burst, const Frame &frame, Verdict verdict)
 	case Verdict::Kind::deliver:
 		stats.switched += verdict.work == Verdict::Work::switched;
 		stats.decapsulated += verdict.work == Verdict::Work::decapsulated;
+		stats.rewritten += verdict.work == Verdict::Work::rewritten;
 		stats.routed += verdict.routed;
 		return transmit(burst, frame.id, verdict.port, 0, std::move(verdict.bytes));
 	case Verdict::Kind::encapsulate:
-		return send_through_tunnel(burst, frame, verdict);
+	case Verdict::Kind::rewrite:
+		return send_to_provider_network(burst, frame, verdict);
 	case Verdict::Kind::flood:
 		return flood(burst, frame, verdict);
 	}
 }
 
-/// Section 2.3.
-void Model::send_through_tunnel(Burst &burst, const Frame &frame, const Verdict &verdict)
+/// Section 2.5, steps 3 to 5. Nothing: the transport checksum is not there.
+static std::optional<Bytes> rewritten(const Bytes &frame, const Verdict &verdict, const ProviderAddress &source, Mac next_hop)
 {
-	const auto path = policy_.path_to(verdict.remote);
+	const std::uint16_t type = get16(frame, 12);
+	const IpPacket ip = *IpPacket::parse(type, frame, ethernet_size, readable);
+	Bytes whole = frame;
+	if (!translate(whole, ip, {verdict.source_pa, verdict.remote}))
+		return std::nullopt;
+	Bytes out = ethernet_header(next_hop, verdict.source_mac.value_or(source.mac), source.vlan, type);
+	out.insert(out.end(), whole.begin() + ethernet_size, whole.begin() + static_cast<std::ptrdiff_t>(ip.end()));
+	return out;
+}
+
+/// Sections 2.3 and 2.5.
+void Model::send_to_provider_network(Burst &burst, const Frame &frame, const Verdict &verdict)
+{
+	const bool rewrites = verdict.kind == Verdict::Kind::rewrite;
+	auto path = policy_.path_to(verdict.remote);
 	if (!path)
 		return drop(burst, frame, APUS_DROP_PROVIDER_ROUTE_MISSING);
+	if (rewrites) {
+		const auto own = policy_.provider_addresses.find(verdict.source_pa);
+		path->has_source = own != policy_.provider_addresses.end() && own->second.port == path->port;
+		path->source = verdict.source_pa;
+	}
 	if (!path->has_source)
 		return drop(burst, frame, APUS_DROP_PROVIDER_ADDRESS_MISSING);
+
+	const Peer peer = policy_.peer(verdict.remote);
+	const std::size_t path_mtu = path_mtus_.mtu(policy_, path->port, verdict.remote, burst.now);
+	const std::size_t overhead = rewrites ? 0 : tunnel_overhead(verdict.remote, peer);
+	const std::size_t mtu = path_mtu > overhead ? path_mtu - overhead : 0;
+	burst.result.mtu = mtu;
 
 	Worker &worker = burst.worker;
 	const std::size_t queued = worker.held_for(path->next_hop);
@@ -192,7 +224,12 @@ void Model::send_through_tunnel(Burst &burst, const Frame &frame, const Verdict 
 	if (resolution.kind == Neighbours::Resolution::Kind::wait) {
 		if (full)
 			return drop(burst, frame, APUS_DROP_NEIGHBOR_QUEUE_FULL);
-		worker.waiting_.push_back({frame, *path});
+		Frame kept = frame;
+		if (!verdict.is_ip) {  // its padding is gone
+			kept.bytes.resize(tag_bytes(frame.bytes) + verdict.bytes.size());
+			kept.contiguous = std::min(kept.contiguous, kept.length());
+		}
+		worker.waiting_.push_back({std::move(kept), *path});
 		return;
 	}
 
@@ -201,9 +238,16 @@ void Model::send_through_tunnel(Burst &burst, const Frame &frame, const Verdict 
 						       : verdict.bytes.size() - ethernet_size;
 	// Tags that were taken out of the customer's frame leave their room as headroom.
 	const std::size_t removed = verdict.is_ip ? frame.bytes.size() - verdict.bytes.size() : tag_bytes(frame.bytes);
-	const std::size_t port_mtu = policy_.ports.at(path->port).mtu;
-	const std::size_t overhead = tunnel_overhead(verdict.remote);
-	const std::size_t mtu = port_mtu > overhead ? port_mtu - overhead : 0;
+	const auto outside = [&](const Bytes &inside) {
+		return rewrites ? rewritten(inside, verdict, source, resolution.mac)
+				: std::optional<Bytes>(encapsulated(inside, settings_, source, path->source, verdict.remote, resolution.mac,
+								    verdict.vsid, verdict.flow_id, verdict.is_ip, peer));
+	};
+	const auto count = [&] {
+		(rewrites ? burst.stats().rewritten : burst.stats().encapsulated)++;
+		burst.stats().routed += verdict.routed;
+	};
+	const std::uint32_t flags = rewrites ? 0 : APUS_FRAME_ENCAPSULATED;
 	if (total_length > mtu && !verdict.is_ip)
 		return drop(burst, frame, APUS_DROP_MTU_EXCEEDED);
 	if (total_length > mtu) {
@@ -212,11 +256,8 @@ void Model::send_through_tunnel(Burst &burst, const Frame &frame, const Verdict 
 			return refuse(burst, frame, APUS_DROP_MTU_EXCEEDED, mtu);
 		for (const Bytes &fragment : fragments) {
 			burst.stats().generated++;
-			burst.stats().encapsulated++;
-			burst.stats().routed += verdict.routed;
-			transmit(burst, new_buffer, path->port, APUS_FRAME_ENCAPSULATED,
-				 encapsulated(fragment, settings_, source, path->source, verdict.remote, resolution.mac, verdict.vsid,
-					      verdict.flow_id));
+			count();
+			transmit(burst, new_buffer, path->port, flags, *outside(fragment));
 		}
 		burst.result.ordered = false;
 		burst.stats().fragmented++;
@@ -226,12 +267,12 @@ void Model::send_through_tunnel(Burst &burst, const Frame &frame, const Verdict 
 	}
 	if (frame.headroom + removed < overhead + (source.vlan != 0 ? 4 : 0))
 		return drop(burst, frame, APUS_DROP_NO_HEADROOM);
+	auto bytes = outside(verdict.bytes);
+	if (!bytes)
+		return drop(burst, frame, APUS_DROP_TRANSPORT_TRUNCATED);
 
-	burst.stats().encapsulated++;
-	burst.stats().routed += verdict.routed;
-	transmit(burst, frame.id, path->port, APUS_FRAME_ENCAPSULATED,
-		 encapsulated(verdict.bytes, settings_, source, path->source, verdict.remote, resolution.mac, verdict.vsid,
-			      verdict.flow_id, verdict.is_ip));
+	count();
+	transmit(burst, frame.id, path->port, flags, std::move(*bytes));
 }
 
 /// Section 7.

@@ -34,6 +34,7 @@ struct Result {
 	std::vector<Output> outputs;
 	std::vector<std::uint64_t> released;  // buffers that come back through `release`
 	bool ordered = true;                  // the order of `outputs` is defined
+	std::size_t mtu = 0;                  // of the last customer's packet for which a way through the provider network was found
 };
 
 class Model;
@@ -88,12 +89,13 @@ private:
 	Policy policy_;
 	std::optional<Policy> transaction_;
 	Neighbours neighbours_;
+	PathMtus path_mtus_;
 	std::map<std::uint32_t, struct apus_port_stats> port_stats_;
 
 	struct Burst;
 	void receive(Burst &burst, const Frame &frame);
 	void carry_out(Burst &burst, const Frame &frame, Verdict verdict);
-	void send_through_tunnel(Burst &burst, const Frame &frame, const Verdict &verdict);
+	void send_to_provider_network(Burst &burst, const Frame &frame, const Verdict &verdict);
 	void refuse(Burst &burst, const Frame &frame, Reason reason, std::size_t mtu);
 	bool may_tell(Burst &burst, std::uint32_t port);
 	void flood(Burst &burst, const Frame &frame, const Verdict &verdict);

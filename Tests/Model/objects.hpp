@@ -64,6 +64,7 @@ inline struct apus_lookup_record record(const model::RecordKey &key, const model
 	out.rule = record.rule;
 	out.type = record.type;
 	out.provider_address = address(record.provider_address);
+	out.flags = record.flags;
 	return out;
 }
 
@@ -109,6 +110,23 @@ inline struct apus_provider_neighbor neighbor(model::Ip ip, model::Mac value)
 	APUS_INIT(&out);
 	out.address = address(ip);
 	out.mac = mac(value);
+	return out;
+}
+
+inline struct apus_provider_peer peer(model::Ip ip, const model::Peer &value)
+{
+	struct apus_provider_peer out;
+	APUS_INIT(&out);
+	out.provider_address = address(ip);
+	out.encapsulation = value.encapsulation;
+	out.key_layout = value.key_layout;
+	out.flow_id = value.flow_id;
+	out.dscp_mode = value.dscp_mode;
+	out.dscp = value.dscp;
+	out.ecn_mode = value.ecn_mode;
+	out.df_mode = value.df_mode;
+	out.ttl = value.ttl;
+	out.mtu = value.mtu;
 	return out;
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policy.hpp"
 
+#include <algorithm>
+
 namespace model {
 
 // ---- control calls -------------------------------------------------------------------------------------------------
@@ -53,31 +55,50 @@ int Policy::remove_port(std::uint32_t id)
 	return provider_side_changed(0);
 }
 
-static bool has_mapped_address(const RecordKey &key, const Record &record)
+/// What is wrong with a record that is well-formed but for its addresses.
+int Policy::check_record(const RecordKey &key, const Record &record) const
 {
-	return is_mapped(key.second) || is_mapped(record.provider_address);
+	if (is_mapped(key.second) || is_mapped(record.provider_address))
+		return APUS_ERR_ADDRESS;
+	if (record.is_nat() && key.second.family != record.provider_address.family)
+		return APUS_ERR_FAMILY;
+	if ((record.flags & APUS_RECORD_USE_VM_MAC) != 0 && !record.is_nat())
+		return APUS_ERR_CONFLICT;
+	return 0;
+}
+
+/// Another record has the provider address, and one of the two translates.
+static bool is_taken(const Policy &policy, const RecordKey &key, const Record &record)
+{
+	for (const auto &[other_key, other] : policy.records)
+		if (other_key != key && other.provider_address == record.provider_address && (other.is_nat() || record.is_nat()))
+			return true;
+	return false;
 }
 
 int Policy::add_record(const RecordKey &key, const Record &record)
 {
-	if (has_mapped_address(key, record))
-		return APUS_ERR_ADDRESS;
-	const auto [at, is_new] = records.emplace(key, record);
-	if (!is_new)
+	if (const int error = check_record(key, record))
+		return error;
+	if (records.count(key) != 0)
 		return APUS_ERR_DUPLICATE;
-	at->second.order = ++record_changes_;
+	if (is_taken(*this, key, record))
+		return APUS_ERR_CONFLICT;
+	records.emplace(key, record).first->second.order = ++record_changes_;
 	return 0;
 }
 
 int Policy::set_record(const RecordKey &key, const Record &record)
 {
-	if (has_mapped_address(key, record))
-		return APUS_ERR_ADDRESS;
+	if (const int error = check_record(key, record))
+		return error;
 	const auto found = records.find(key);
 	if (found == records.end())
 		return APUS_ERR_NOT_FOUND;
 	if (found->second.mac != record.mac || found->second.type != record.type)
 		return APUS_ERR_IMMUTABLE;
+	if (is_taken(*this, key, record))
+		return APUS_ERR_CONFLICT;
 	found->second = record;
 	found->second.order = ++record_changes_;
 	return 0;
@@ -174,7 +195,14 @@ int Policy::remove_provider_route(const ProviderRouteKey &key)
 	return provider_side_changed(provider_routes.erase(key) != 0 ? 0 : APUS_ERR_NOT_FOUND);
 }
 
-int Policy::add_neighbour(Ip ip, Mac mac) { return provider_side_changed(static_neighbours.emplace(ip, mac).second ? 0 : APUS_ERR_DUPLICATE); }
+int Policy::neighbour_changed(Ip ip, int result)
+{
+	if (result == 0)
+		neighbour_changes[ip]++;
+	return provider_side_changed(result);
+}
+
+int Policy::add_neighbour(Ip ip, Mac mac) { return neighbour_changed(ip, static_neighbours.emplace(ip, mac).second ? 0 : APUS_ERR_DUPLICATE); }
 
 int Policy::set_neighbour(Ip ip, Mac mac)
 {
@@ -182,10 +210,44 @@ int Policy::set_neighbour(Ip ip, Mac mac)
 	if (found == static_neighbours.end())
 		return APUS_ERR_NOT_FOUND;
 	found->second = mac;
+	return neighbour_changed(ip, 0);
+}
+
+int Policy::remove_neighbour(Ip ip) { return neighbour_changed(ip, static_neighbours.erase(ip) != 0 ? 0 : APUS_ERR_NOT_FOUND); }
+
+static int check_peer(Ip ip, const Peer &peer)
+{
+	if (is_mapped(ip))
+		return APUS_ERR_ADDRESS;
+	if (peer.is_draft00() && peer.is_vxlan())
+		return APUS_ERR_CONFLICT;
+	return peer.dscp != 0 && peer.dscp_mode != APUS_DSCP_PIPE ? APUS_ERR_CONFLICT : 0;
+}
+
+int Policy::add_peer(Ip ip, const Peer &peer)
+{
+	if (const int error = check_peer(ip, peer))
+		return error;
+	return provider_side_changed(peers.emplace(ip, peer).second ? 0 : APUS_ERR_DUPLICATE);
+}
+
+int Policy::set_peer(Ip ip, const Peer &peer)
+{
+	if (const int error = check_peer(ip, peer))
+		return error;
+	const auto found = peers.find(ip);
+	if (found == peers.end())
+		return APUS_ERR_NOT_FOUND;
+	found->second = peer;
 	return provider_side_changed(0);
 }
 
-int Policy::remove_neighbour(Ip ip) { return provider_side_changed(static_neighbours.erase(ip) != 0 ? 0 : APUS_ERR_NOT_FOUND); }
+int Policy::remove_peer(Ip ip)
+{
+	if (is_mapped(ip))
+		return APUS_ERR_ADDRESS;
+	return provider_side_changed(peers.erase(ip) != 0 ? 0 : APUS_ERR_NOT_FOUND);
+}
 
 // ---- questions -----------------------------------------------------------------------------------------------------
 
@@ -193,6 +255,36 @@ const Record *Policy::record(Vsid vsid, Ip ip) const
 {
 	const auto found = records.find({vsid, ip});
 	return found == records.end() ? nullptr : &found->second;
+}
+
+const Record *Policy::forwarding_record(Vsid vsid, Mac mac, const Ip &ip) const
+{
+	const auto domain = domain_of(vsid);
+	const CustomerRouteKey *route = domain ? best_route(*domain, ip, false) : nullptr;
+	if (route == nullptr || route->vsid != vsid || route->on_link())
+		return nullptr;
+	const Record *gateway = record(vsid, route->next_hop);
+	return gateway != nullptr && gateway->mac == mac ? gateway : nullptr;
+}
+
+const std::pair<const RecordKey, Record> *Policy::nat_record_at(Ip provider_address) const
+{
+	for (const auto &entry : records)
+		if (entry.second.is_nat() && entry.second.provider_address == provider_address)
+			return &entry;
+	return nullptr;
+}
+
+Peer Policy::peer(Ip provider_address) const
+{
+	const auto found = peers.find(provider_address);
+	return found == peers.end() ? Peer() : found->second;
+}
+
+std::size_t Policy::mtu(std::uint32_t port, Ip provider_address) const
+{
+	const std::size_t of_port = ports.at(port).mtu, of_peer = peer(provider_address).mtu;
+	return of_peer != 0 ? std::min(of_port, of_peer) : of_port;
 }
 
 const Record *Policy::record_of_machine(Vsid vsid, Mac mac) const

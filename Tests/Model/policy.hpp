@@ -30,6 +30,7 @@ struct Settings {
 	unsigned retries = 3;
 	bool no_icmp_errors = false;
 	std::uint64_t icmp_error_rate = 100;
+	std::uint16_t vxlan_port = 4789;
 };
 
 struct Port {
@@ -45,6 +46,9 @@ struct Record {
 	std::uint8_t rule = APUS_RULE_ENCAP;
 	std::uint8_t type = APUS_RECORD_STATIC;
 	Ip provider_address = 0;
+	std::uint32_t flags = 0;  // APUS_RECORD_*
+	bool is_nat() const { return rule == APUS_RULE_NAT; }
+	bool is_unusable() const { return (flags & APUS_RECORD_UNUSABLE) != 0; }
 	std::uint64_t order = 0;  // in which records were added or set; the policy's own
 };
 using RecordKey = std::pair<Vsid, Ip>;
@@ -94,6 +98,21 @@ struct ProviderRouteKey {
 	}
 };
 
+/// How a tunnel endpoint wants to be talked to; as it is here if nothing is known of it.
+struct Peer {
+	std::uint8_t encapsulation = 0;  // each as in struct apus_provider_peer
+	std::uint8_t key_layout = 0;
+	std::uint8_t flow_id = 0;
+	std::uint8_t dscp_mode = 0;
+	std::uint8_t dscp = 0;
+	std::uint8_t ecn_mode = 0;
+	std::uint8_t df_mode = 0;
+	std::uint8_t ttl = 0;
+	std::uint16_t mtu = 0;
+	bool is_vxlan() const { return encapsulation == APUS_ENCAPSULATION_VXLAN; }
+	bool is_draft00() const { return key_layout == APUS_KEY_DRAFT00; }
+};
+
 /// Where a frame to a provider address goes (docs/pipeline.md section 5).
 struct Path {
 	std::uint32_t port = 0;
@@ -110,6 +129,8 @@ public:
 	std::map<Ip, ProviderAddress> provider_addresses;
 	std::map<ProviderRouteKey, std::uint32_t> provider_routes;  // -> metric
 	std::map<Ip, Mac> static_neighbours;
+	std::map<Ip, std::uint64_t> neighbour_changes;  // how many control calls changed the static neighbour
+	std::map<Ip, Peer> peers;
 	/// Changes that were made to ports and to the provider side.
 	std::uint64_t provider_version = 0;
 
@@ -133,9 +154,19 @@ public:
 	int add_neighbour(Ip ip, Mac mac);
 	int set_neighbour(Ip ip, Mac mac);
 	int remove_neighbour(Ip ip);
+	int add_peer(Ip ip, const Peer &peer);
+	int set_peer(Ip ip, const Peer &peer);
+	int remove_peer(Ip ip);
 
 	// What the pipeline asks.
 	const Record *record(Vsid vsid, Ip ip) const;
+	/// The forwarding record of the machine (`vsid`, `mac`) for `ip`: as far as customer routes name it.
+	const Record *forwarding_record(Vsid vsid, Mac mac, const Ip &ip) const;
+	/// The record with the rule TranslationMethodNat that has the provider address; no other record has it.
+	const std::pair<const RecordKey, Record> *nat_record_at(Ip provider_address) const;
+	Peer peer(Ip provider_address) const;
+	/// The smaller of the MTU of the port and that of the peer.
+	std::size_t mtu(std::uint32_t port, Ip provider_address) const;
 	bool is_local(const Record &record) const { return provider_addresses.count(record.provider_address) != 0; }
 	/// Of the virtual subnet's records with this MAC, the one that was added or set last.
 	const Record *record_of_machine(Vsid vsid, Mac mac) const;
@@ -165,6 +196,8 @@ public:
 private:
 	std::uint64_t record_changes_ = 0;
 	int provider_side_changed(int result);
+	int neighbour_changed(Ip ip, int result);
+	int check_record(const RecordKey &key, const Record &record) const;
 	std::vector<std::pair<Prefix, CustomerRoute>> v6_on_link(Vsid vsid) const;  // in that order
 	int check_provider_port(std::uint32_t id) const;
 };

@@ -15,6 +15,8 @@ struct Sender {
 	const Settings &settings;
 	std::uint32_t port_id;
 	const Port &port;
+	bool is_forwarder = false;  // of the packet: it may have sources that are not its own
+	bool needs_record() const { return !port.trusted && !is_forwarder; }
 };
 
 /// Section 2, step 2: RFC 7637 section 3.3. False when the frame ends inside a tag, or has too many.
@@ -78,6 +80,28 @@ Verdict encapsulate(Bytes frame, const IpPacket &ip, Ip remote, Vsid vsid, bool 
 	return verdict;
 }
 
+/// Sections 2.3 and 2.5: over the provider network to the machine that `target` is about.
+Verdict send_to_host(Bytes frame, const IpPacket &ip, const Record *source, const Record &target, Vsid vsid, bool routed)
+{
+	if (!target.is_nat())
+		return encapsulate(std::move(frame), ip, target.provider_address, vsid, routed);
+	Verdict verdict;
+	verdict.kind = Verdict::Kind::rewrite;
+	verdict.bytes = std::move(frame);
+	verdict.remote = target.provider_address;
+	verdict.source_pa = source->provider_address;
+	if ((source->flags & APUS_RECORD_USE_VM_MAC) != 0)
+		verdict.source_mac = source->mac;
+	verdict.routed = routed;
+	return verdict;
+}
+
+/// One of the two has the rule TranslationMethodNat, the other has not, or the packet is not for the target itself.
+bool is_translation_mismatch(const Record *source, const Record &target, bool is_own)
+{
+	return target.is_nat() != (source != nullptr && source->is_nat()) || (target.is_nat() && !is_own);
+}
+
 /// Section 2.1.
 Verdict switched(const Sender &from, Bytes frame, const IpPacket &ip, const Record *source)
 {
@@ -88,18 +112,24 @@ Verdict switched(const Sender &from, Bytes frame, const IpPacket &ip, const Reco
 			return Verdict::drop(APUS_DROP_HAIRPIN);
 		return Verdict::deliver(std::move(frame), *local, Verdict::Work::switched);
 	}
-	if (source == nullptr && !from.port.trusted)
+	if (source == nullptr && from.needs_record())
 		return Verdict::drop(APUS_DROP_SOURCE_RECORD_MISSING);
 	const Record *target = from.policy.record(vsid, ip.destination);
+	if (target == nullptr)
+		target = from.policy.forwarding_record(vsid, destination_mac, ip.destination);
 	if (target == nullptr)
 		return Verdict::drop(APUS_DROP_DESTINATION_RECORD_MISSING);
 	if (target->mac != destination_mac)
 		return Verdict::drop(APUS_DROP_DESTINATION_CA_MAC);
+	if (target->is_unusable())
+		return Verdict::drop(APUS_DROP_RECORD_UNUSABLE);
 	if (from.policy.is_local(*target))
 		return Verdict::drop(APUS_DROP_NO_LOCAL_PORT);
 	if (target->rule == APUS_RULE_NONE)
 		return Verdict::drop(APUS_DROP_RULE_NONE);
-	return encapsulate(std::move(frame), ip, target->provider_address, vsid, false);
+	if (is_translation_mismatch(source, *target, target == from.policy.record(vsid, ip.destination)))
+		return Verdict::drop(APUS_DROP_TRANSLATION_MISMATCH);
+	return send_to_host(std::move(frame), ip, source, *target, vsid, false);
 }
 
 /// Section 2.2.
@@ -107,7 +137,7 @@ Verdict routed(const Sender &from, Bytes frame, const IpPacket &ip, const Record
 {
 	const Policy &policy = from.policy;
 	const Guid domain = *policy.domain_of(from.port.vsid);
-	if (source == nullptr && !from.port.trusted)
+	if (source == nullptr && from.needs_record())
 		return Verdict::drop(APUS_DROP_SOURCE_RECORD_MISSING);
 	const bool to_router = policy.is_gateway_in_domain(domain, ip.destination) ||
 			       policy.router_addresses(from.settings, from.port.vsid).count(ip.destination) != 0;
@@ -127,6 +157,8 @@ Verdict routed(const Sender &from, Bytes frame, const IpPacket &ip, const Record
 		return Verdict::drop(route->on_link() ? APUS_DROP_DESTINATION_RECORD_MISSING : APUS_DROP_NEXT_HOP_RECORD_MISSING);
 
 	const bool local = policy.is_local(*target);
+	if (target->is_unusable())
+		return Verdict::drop(APUS_DROP_RECORD_UNUSABLE);
 	if (target->rule == APUS_RULE_NONE && !local)
 		return Verdict::drop(APUS_DROP_RULE_NONE);
 	const auto port = policy.vm_port(route->vsid, target->mac);
@@ -136,6 +168,8 @@ Verdict routed(const Sender &from, Bytes frame, const IpPacket &ip, const Record
 		return Verdict::drop(APUS_DROP_HAIRPIN);
 	if (ip.ttl <= 1)
 		return Verdict::drop(APUS_DROP_TTL_EXPIRED);
+	if (!local && is_translation_mismatch(source, *target, target == policy.record(route->vsid, ip.destination)))
+		return Verdict::drop(APUS_DROP_TRANSLATION_MISMATCH);
 
 	put_mac(frame, 0, target->mac);
 	if (ip.is_v6()) {
@@ -147,7 +181,7 @@ Verdict routed(const Sender &from, Bytes frame, const IpPacket &ip, const Record
 	}
 
 	if (!local)
-		return encapsulate(std::move(frame), ip, target->provider_address, route->vsid, true);
+		return send_to_host(std::move(frame), ip, source, *target, route->vsid, true);
 	Verdict verdict = Verdict::deliver(std::move(frame), *port, Verdict::Work::none);
 	verdict.routed = true;
 	return verdict;
@@ -175,6 +209,8 @@ Verdict pass_on(const Sender &from, Bytes frame, std::size_t remote)
 	const Record *record = from.policy.record_of_machine(vsid, get_mac(frame, 0));
 	if (remote == 0 || record == nullptr || from.policy.is_local(*record))
 		return Verdict::consume();
+	if (record->is_unusable())
+		return Verdict::drop(APUS_DROP_RECORD_UNUSABLE);
 	if (record->rule == APUS_RULE_NONE)
 		return Verdict::drop(APUS_DROP_RULE_NONE);
 	Verdict verdict;
@@ -292,7 +328,7 @@ Verdict discovery(const Sender &from, Bytes frame, const IpPacket &ip)
 
 Verdict from_vm(const Policy &policy, const Settings &settings, std::uint32_t port_id, Bytes frame)
 {
-	const Sender from{policy, settings, port_id, policy.ports.at(port_id)};
+	Sender from{policy, settings, port_id, policy.ports.at(port_id)};
 	const Vsid vsid = from.port.vsid;
 
 	if (!from.port.trusted && get_mac(frame, 6) != from.port.mac)
@@ -314,8 +350,10 @@ Verdict from_vm(const Policy &policy, const Settings &settings, std::uint32_t po
 	if (is_special(ip->source))
 		return Verdict::drop(APUS_DROP_IP_MALFORMED);
 
+	const Record *forwarder = policy.forwarding_record(vsid, get_mac(frame, 6), ip->source);
+	from.is_forwarder = forwarder != nullptr && policy.is_local(*forwarder);
 	const Record *source = policy.record(vsid, ip->source);
-	if (!from.port.trusted && source != nullptr) {
+	if (from.needs_record() && source != nullptr) {
 		if (source->mac != get_mac(frame, 6))
 			return Verdict::drop(APUS_DROP_SOURCE_CA_MAC);
 		if (!policy.is_local(*source))

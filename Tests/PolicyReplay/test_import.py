@@ -125,6 +125,64 @@ class Cmdlets(Case):
         self.assertNotIn("customer_routes:", self.good(
             ADDRESS + ROUTE + "Remove-NetVirtualizationCustomerRoute -DestinationPrefix 10.0.1.0/24"))
 
+    def test_ipv6(self):
+        """Every address may be IPv6, in whatever form it is written; :: is on-link."""
+        script = (
+            "New-NetVirtualizationProviderAddress -ProviderAddress 2001:DB8:A::22 -InterfaceIndex 12 -PrefixLength 64 "
+            "-MACAddress 324455667788\n"
+            "New-NetVirtualizationProviderRoute -InterfaceIndex 12 -DestinationPrefix ::/0 -NextHop 2001:db8:a:0:0::1\n"
+            f"$domain = '{RDID}'\n"
+            "New-NetVirtualizationCustomerRoute -RoutingDomainID $domain -VirtualSubnetID 6000 "
+            "-DestinationPrefix 2001:db8:1::/64 -NextHop :: -Metric 255\n"
+            "New-NetVirtualizationCustomerRoute -RoutingDomainID $domain -VirtualSubnetID 6000 "
+            "-DestinationPrefix '2001:db8:2::/64' -NextHop \"::\"\n"
+            "New-NetVirtualizationCustomerRoute -RoutingDomainID $domain -VirtualSubnetID 6000 "
+            "-DestinationPrefix fd00::/8 -NextHop 2001:db8:1::fe\n"
+            "Remove-NetVirtualizationCustomerRoute -DestinationPrefix 2001:db8:2:0::/64 -NextHop 0:0::0\n"
+            '$prefix = "2001:db8:1"\n'
+            + record('"${prefix}::0101"', "600060000101", "2001:db8:a:0::22", "-VMName Contoso1")
+            + record("10.0.1.101", "600060000101", "2001:db8:a::22", "-VMName Contoso1")
+            + record("2001:db8:1::103", "600060000203", "192.168.0.33", "-VMName Contoso3")
+            + "Set-NetVirtualizationLookupRecord -CustomerAddress 2001:DB8:1:0::103 -ProviderAddress 2001:db8:a::33\n"
+            "Set-VMNetworkAdapter Contoso1 -VirtualSubnetId 6000\n")
+        lines = self.good(script)
+        self.assertEqual(lines[2:], [
+            "  - {name: uplink, kind: provider}",
+            '  - {name: contoso1, kind: vm, virtual_subnet_id: 6000, mac: "60:00:60:00:01:01"}',
+            "provider_addresses:",
+            '  - {provider_address: "2001:db8:a::22", prefix_length: 64, port: uplink, mac: "32:44:55:66:77:88"}',
+            "provider_routes:", '  - {destination_prefix: "::/0", next_hop: "2001:db8:a::1", port: uplink}',
+            "customer_routes:",
+            f'  - {{routing_domain_id: "{RDID}", virtual_subnet_id: 6000, destination_prefix: "2001:db8:1::/64", '
+            'next_hop: "::", metric: 255}',
+            f'  - {{routing_domain_id: "{RDID}", virtual_subnet_id: 6000, destination_prefix: "fd00::/8", '
+            'next_hop: "2001:db8:1::fe"}',
+            "lookup_records:",
+            '  - {customer_address: "2001:db8:1::101", virtual_subnet_id: 6000, mac: "60:00:60:00:01:01", '
+            'provider_address: "2001:db8:a::22", rule: TranslationMethodEncap, vm_name: "Contoso1"}',
+            '  - {customer_address: 10.0.1.101, virtual_subnet_id: 6000, mac: "60:00:60:00:01:01", '
+            'provider_address: "2001:db8:a::22", rule: TranslationMethodEncap, vm_name: "Contoso1"}',
+            '  - {customer_address: "2001:db8:1::103", virtual_subnet_id: 6000, mac: "60:00:60:00:02:03", '
+            'provider_address: "2001:db8:a::33", rule: TranslationMethodEncap, vm_name: "Contoso3"}'])
+        self.good(script + record("2001:db8:1::1", "600060000100", "2001:db8:a::33"))
+        self.assertIn("2001:db8:1::1 is the gateway of virtual subnet 6000, which has machines on this host", self.stderr)
+
+    def test_ipv6_that_cannot_be(self):
+        route = (f"New-NetVirtualizationCustomerRoute -RoutingDomainID '{RDID}' -VirtualSubnetID 6000 "
+                 "-DestinationPrefix ")
+        self.refused(
+            ADDRESS.replace("PrefixLength 24", "PrefixLength 33") + record("::ffff:10.0.0.1", "600060000101", "192.168.0.22")
+            + record("fe80::1%12", "600060000101", "192.168.0.22") + record("2001:db8::1::2", "600060000101", "192.168.0.22")
+            + route + "2001:db8:1::/64 -NextHop 0.0.0.0\n" + route + "10.0.1.0/24 -NextHop ::\n"
+            + route + "2001:db8:1::1/64 -NextHop ::\n",
+            (1, "-PrefixLength: 33 is not a number in 1-32, as 192.168.0.22 needs"),
+            (2, '-CustomerAddress: "::ffff:10.0.0.1" is not an IP address'),
+            (3, '-CustomerAddress: "fe80::1%12" is not an IP address'),
+            (4, '-CustomerAddress: "2001:db8::1::2" is not an IP address'),
+            (5, "-NextHop: 0.0.0.0 is no IPv6 address, as the prefix 2001:db8:1::/64 needs; :: is on-link"),
+            (6, "-NextHop: :: is no IPv4 address, as the prefix 10.0.1.0/24 needs; 0.0.0.0 is on-link"),
+            (7, '-DestinationPrefix: "2001:db8:1::1/64" is not a prefix such as 10.0.1.0/24, without bits'))
+
     def test_provider_address(self):
         def line(more):
             return ('  - {provider_address: 192.168.0.22, prefix_length: %s, port: uplink, mac: "32:44:55:66:77:88"%s}' % more)

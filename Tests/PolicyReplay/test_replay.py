@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from ipaddress import IPv6Address
 
 APUSCTL = os.path.abspath(sys.argv.pop(1)) if len(sys.argv) > 1 else "apusctl"
 
@@ -37,8 +38,36 @@ lookup_records:
   - {customer_address: 10.0.1.104, virtual_subnet_id: 6000, mac: 60:00:60:00:02:04, provider_address: 192.168.0.44}
 """
 
+POLICY6 = """\
+apus: 1
+settings: {flow_id_zero: true}
+ports:
+  - {name: uplink, kind: provider}
+  - {name: contoso1, kind: vm, virtual_subnet_id: 6000, mac: 60:00:60:00:01:01}
+  - {name: contoso2, kind: vm, virtual_subnet_id: 6000, mac: 60:00:60:00:01:02}
+provider_addresses:
+  - {provider_address: 192.168.0.22, prefix_length: 24, port: uplink, mac: 32:44:55:66:77:88}
+  - {provider_address: 2001:db8:a::22, prefix_length: 64, port: uplink, mac: 32:44:55:66:77:88}
+provider_neighbours:
+  - {address: 192.168.0.33, mac: 44:55:66:77:88:99}
+  - {address: 2001:db8:a::33, mac: 44:55:66:77:88:99}
+customer_routes:
+  - {routing_domain_id: 12345678-1000-2000-3000-123456780001, virtual_subnet_id: 6000, destination_prefix: 10.0.1.0/24}
+  - {routing_domain_id: 12345678-1000-2000-3000-123456780001, virtual_subnet_id: 6000,
+     destination_prefix: 2001:db8:1::/64, advertise: true, autoconfigure: true}
+  - {routing_domain_id: 12345678-1000-2000-3000-123456780001, virtual_subnet_id: 6001, destination_prefix: 2001:db8:2::/64}
+lookup_records:
+  - {customer_address: 10.0.1.101, virtual_subnet_id: 6000, mac: 60:00:60:00:01:01, provider_address: 192.168.0.22}
+  - {customer_address: 10.0.1.103, virtual_subnet_id: 6000, mac: 60:00:60:00:02:03, provider_address: 192.168.0.33}
+  - {customer_address: 2001:db8:1::101, virtual_subnet_id: 6000, mac: 60:00:60:00:01:01, provider_address: 192.168.0.22}
+  - {customer_address: 2001:db8:1::102, virtual_subnet_id: 6000, mac: 60:00:60:00:01:02, provider_address: 192.168.0.22}
+  - {customer_address: 2001:db8:1::103, virtual_subnet_id: 6000, mac: 60:00:60:00:02:03, provider_address: 2001:db8:a::33}
+  - {customer_address: 2001:db8:2::104, virtual_subnet_id: 6001, mac: 60:00:60:00:02:04, provider_address: 192.168.0.33}
+"""
+
 M1, M2, M3, M4 = (bytes.fromhex(m) for m in ("600060000101", "600060000102", "600060000203", "600060000204"))
 HOST, PEER = bytes.fromhex("324455667788"), bytes.fromhex("445566778899")
+GATEWAY = bytes.fromhex("026170757301")
 T0 = 1_700_000_000_000_000_000
 
 
@@ -53,6 +82,20 @@ def ipv4(source, destination, protocol, payload, ttl=64, identification=0, flags
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
     return header[:10] + struct.pack(">H", total ^ 0xFFFF) + header[12:] + payload
+
+
+def ipv6(source, destination, protocol, payload, hop_limit=64):
+    return (struct.pack(">IHBB", 6 << 28, len(payload), protocol, hop_limit) + IPv6Address(source).packed
+            + IPv6Address(destination).packed + payload)
+
+
+def icmpv6(source, destination, message):
+    """A message, whose checksum is zero, with its checksum."""
+    pseudo = IPv6Address(source).packed + IPv6Address(destination).packed + struct.pack(">II", len(message), 58)
+    total = sum(struct.unpack(f">{len(pseudo + message) // 2}H", pseudo + message))
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return message[:2] + struct.pack(">H", total ^ 0xFFFF) + message[4:]
 
 
 def frame(destination, source, packet, ethertype=0x0800):
@@ -338,7 +381,8 @@ class ReplayTests(unittest.TestCase):
         self.assertIn("the packet, to 60:00:60:00:02:03:", lines)
         self.assertIn("  provider route to 192.168.0.33: 192.168.0.0/24 through port 4096, on-link, metric 0", lines)
         self.assertIn("  provider neighbour 192.168.0.33: 44:55:66:77:88:99, static", lines)
-        self.assertEqual(lines[-1], "  verdict: ENCAPSULATE to 192.168.0.33, virtual subnet 6000, through port 4096")
+        self.assertEqual(lines[-1], "  verdict: ENCAPSULATE to 192.168.0.33, virtual subnet 6000, through port 4096, "
+                         "packets of up to 1458 bytes")
         lines = self.explain("--port", "contoso1", "--to", "10.0.1.104")
         self.assertIn("  provider neighbour 192.168.0.44: 02:00:00:00:00:01, static", lines)
         self.assertEqual(self.explain("--port", "contoso1", "--to", "10.0.1.102")[-1], "  verdict: DELIVER through port 4098")
@@ -370,12 +414,109 @@ class ReplayTests(unittest.TestCase):
         for arguments, said in (
             (("--port", "nowhere", "--to", "10.0.1.1"), "ports: uplink, contoso1, contoso2"),
             (("--port", "uplink", "--to", "10.0.1.1"), "is no vm port"),
-            (("--port", "contoso1", "--to", "10.0.1"), "is no IPv4 address"),
+            (("--port", "contoso1", "--to", "10.0.1"), "is no IP address such as 10.0.1.5 or 2001:db8::5"),
             (("--port", "contoso1", "--frame", "abc"), "even number of hexadecimal digits"),
         ):
             result = self.apusctl("explain", "--policy", self.path("policy.yaml"), *arguments)
             self.assertEqual(result.returncode, 1, arguments)
             self.assertIn(said, result.stderr)
+
+    # IPv6
+
+    def test_explain_ipv6(self):
+        """A machine with both kinds of address asks by neighbour discovery for the one, by ARP for the other."""
+        self.write("policy.yaml", POLICY6.encode())
+        lines = self.explain("--port", "contoso1", "--to", "2001:db8:1::103")
+        self.assertEqual(lines[0], "who has 2001:db8:1::103?")
+        self.assertIn("  lookup record (6000, 2001:db8:1::103): 60:00:60:00:02:03 at 2001:db8:a::33", lines)
+        self.assertIn("the packet, to 60:00:60:00:02:03:", lines)
+        self.assertIn("verdict: ANSWER through port 4097", "".join(lines[:lines.index("the packet, to 60:00:60:00:02:03:")]))
+        self.assertEqual(lines[-1], "  verdict: ENCAPSULATE to 2001:db8:a::33, virtual subnet 6000, through port 4096, "
+                         "packets of up to 1438 bytes")
+        for target, verdict in (("10.0.1.103", "ENCAPSULATE to 192.168.0.33"), ("2001:db8:1::102", "DELIVER"),
+                                ("2001:db8:1::1", "ANSWER"), ("fe80::61:70ff:fe75:7301", "ANSWER"),
+                                ("2001:db8:2::104", "ENCAPSULATE to 192.168.0.33, virtual subnet 6001"),
+                                ("2001:db8:2::1", "ANSWER")):
+            self.assertIn(f"verdict: {verdict}", self.explain("--port", "contoso1", "--to", target)[-1], target)
+        lines = self.explain("--port", "contoso1", "--to", "2001:db8:2::104")
+        self.assertEqual(lines[0], "who has 2001:db8:1::1?")
+        self.assertIn("the packet, to 02:61:70:75:73:01:", lines)
+
+    def test_explain_says_why_an_ipv6_packet_is_dropped(self):
+        self.write("policy.yaml", POLICY6.encode())
+        for arguments, reason in (
+            (("--to", "2001:db8:9::1"), "CUSTOMER_ROUTE_MISSING"),
+            (("--to", "2001:db8:1::103", "--length", "1439", "--protocol", "udp"), "MTU_EXCEEDED"),
+            (("--to", "2001:db8:2::104", "--length", "1459", "--protocol", "tcp"), "MTU_EXCEEDED"),
+            (("--to", "2001:db8:2::104", "--ttl", "1"), "TTL_EXPIRED"),
+            (("--to", "2001:db8:1::103", "--from", "2001:db8:1::66"), "SOURCE_RECORD_MISSING"),
+            (("--to", "2001:db8:2::104", "--from", "2001:db8:1::102"), "SOURCE_CA_MAC"),
+            (("--to", "fe80::1"), None),
+        ):
+            line = self.explain("--port", "contoso1", *arguments, status=2)[-1]
+            self.assertIn(f"DROP {reason}" if reason else "no lookup record for fe80::1", line, arguments)
+        lines = self.explain("--port", "contoso1", "--to", "2001:db8:1::103", "--length", "1438", "--protocol", "udp")
+        self.assertIn("verdict: ENCAPSULATE", lines[-1])
+        lines = self.explain("--port", "contoso1", "--to", "2001:db8:2::104", "--length", "1458", "--protocol", "tcp")
+        self.assertIn("verdict: ENCAPSULATE", lines[-1])
+        for arguments, status, said in (
+            (("--to", "2001:db8:1::103", "--from", "10.0.1.101"), 1, "--from '10.0.1.101' is an IPv4 address, but --to"),
+            (("--to", "2001:db8::1::2"), 1, "is no IP address such as 10.0.1.5 or 2001:db8::5"),
+            (("--to", "2001:db8:1::103", "--length", "47"), 64, "--length 47 is outside 48-65535"),
+        ):
+            result = self.apusctl("explain", "--policy", "policy.yaml", "--port", "contoso1", *arguments)
+            self.assertEqual(result.returncode, status, arguments)
+            self.assertIn(said, result.stderr)
+        result = self.apusctl("explain", "--policy", "policy.yaml", "--port", "contoso2", "--to", "2001:db8:2::104")
+        self.assertEqual(result.returncode, 0)
+        self.write("policy.yaml", POLICY.encode())
+        result = self.apusctl("explain", "--policy", "policy.yaml", "--port", "contoso1", "--to", "2001:db8:2::104")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("port 'contoso1' has no lookup record with an IPv6 address; say with --from", result.stderr)
+
+    def test_check_ipv6(self):
+        self.write("policy.yaml", POLICY6.encode())
+        result = self.apusctl("check", "--policy", "policy.yaml")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertIn("2 provider addresses", result.stdout)
+        wrong = POLICY6.replace("2001:db8:1::103,", '"::1",').replace("prefix_length: 64", "prefix_length: 129")
+        self.write("policy.yaml", wrong.encode())
+        result = self.apusctl("check", "--policy", "policy.yaml")
+        self.assertEqual(result.returncode, 1)
+        line = 1 + wrong[:wrong.index("prefix_length: 129")].count("\n")
+        self.assertEqual(result.stderr, f"policy.yaml:{line}: provider_addresses[1].prefix_length: 129 is outside 1-128\n")
+        wrong = wrong.replace("prefix_length: 129", "prefix_length: 64")
+        self.write("policy.yaml", wrong.encode())
+        result = self.apusctl("check", "--policy", "policy.yaml")
+        line = 1 + wrong[:wrong.index('"::1"')].count("\n")
+        self.assertTrue(result.stderr.startswith(f"policy.yaml:{line}: lookup_records["), result.stderr)
+        self.assertIn("].customer_address: ::1 is not a unicast address", result.stderr)
+
+    def test_replay_ipv6(self):
+        """An IPv6 packet between IPv6 hosts, one between IPv4 hosts, and a router that is asked for."""
+        self.write("policy.yaml", POLICY6.encode())
+        near = frame(M3, M1, ipv6("2001:db8:1::101", "2001:db8:1::103", 253, b"payload"), 0x86DD)
+        far = frame(GATEWAY, M1, ipv6("2001:db8:1::101", "2001:db8:2::104", 253, b"payload"), 0x86DD)
+        routers = bytes.fromhex("333300000002")
+        message = icmpv6("fe80::6200:60ff:fe00:101", "ff02::2", bytes([133, 0, 0, 0, 0, 0, 0, 0, 1, 1]) + M1)
+        solicitation = frame(routers, M1, ipv6("fe80::6200:60ff:fe00:101", "ff02::2", 58, message, 255), 0x86DD)
+        self.write("a.pcap", pcap([(T0, near), (T0 + 1000, far), (T0 + 2000, solicitation)]))
+        self.replay("contoso1=a.pcap")
+        gre = struct.pack(">HHI", 0x2000, 0x6558, 6000 << 8)
+        outer = frame(PEER, HOST, ipv6("2001:db8:a::22", "2001:db8:a::33", 47, gre + near, 128), 0x86DD)
+        inner = frame(M4, M1, ipv6("2001:db8:1::101", "2001:db8:2::104", 253, b"payload", 63), 0x86DD)
+        gre = struct.pack(">HHI", 0x2000, 0x6558, 6001 << 8)
+        routed = frame(PEER, HOST, ipv4("192.168.0.22", "192.168.0.33", 47, gre + inner, ttl=128, flags=0x4000))
+        (time, first), second = read(self.path("out/uplink.pcap"))
+        # The flow label is the FlowID (see Tests/Wire), which is not in the key here.
+        self.assertEqual((time, first[:17] + b"\0" + first[18:], second), (T0, outer, (T0 + 1000, routed)))
+        (time, answer), = read(self.path("out/contoso1.pcap"))
+        self.assertEqual((time, answer[:12], answer[20], answer[54]), (T0 + 2000, M1 + GATEWAY, 58, 134))
+        counters = self.counters()
+        self.assertEqual(counters["totals"]["router_advertisements"], 1)
+        self.assertEqual((counters["totals"]["encapsulated"], counters["totals"]["routed"]), (2, 1))
+        self.assertEqual(counters["drops"], {})
+        self.assertIs(counters["balanced"], True)
 
     def test_help_teaches(self):
         for command in ([], ["check"], ["replay"], ["explain"]):

@@ -33,13 +33,20 @@
  *       - address, mac
  *     customer_routes:                 # struct apus_customer_route; without next_hop: on-link
  *       - routing_domain_id, virtual_subnet_id, destination_prefix, [next_hop, metric]
+ *         [advertise, autoconfigure: true or false]                # default: false; on-link IPv6 prefixes only
  *     lookup_records:                  # struct apus_lookup_record
  *       - customer_address, virtual_subnet_id, mac, provider_address
  *         [rule]                       # TranslationMethodEncap (default), TranslationMethodNat, TranslationMethodNone
  *         [type]                       # Static (default), Dynamic, GatewayWildcard, L2Only
  *         [vm_name, customer_id, context]
  *
- * It is YAML without anchors, aliases and tags. A GUID in braces needs quotes, addresses and numbers do without:
+ * Addresses and prefixes are IPv4 or IPv6: 10.0.1.5, 2001:db8::5, 10.0.1.0/24, 2001:db8::/64; no zone, and no
+ * IPv4-mapped ::ffff:10.0.1.5. A next hop is of the family of its prefix; 0.0.0.0 and :: are the same as none. `advertise`
+ * and `autoconfigure` are APUS_CUSTOMER_ROUTE_ADVERTISE and APUS_CUSTOMER_ROUTE_AUTOCONFIGURE: routers are announced to
+ * the machines of the virtual subnet, and they may make their own addresses in a prefix of length 64.
+ *
+ * It is YAML without anchors, aliases and tags. A GUID in braces needs quotes, and so does an address that begins or ends
+ * with a colon (`"::"`); others and numbers do without:
  * `{name: contoso1, kind: vm, device: net_tap0, virtual_subnet_id: 6000, mac: 60:00:60:00:01:01}`.
  *
  * A wrong file is refused whole. The error text then has one line for each error, up to

@@ -7,12 +7,23 @@ import Synchronization
 // What every function of the C boundary checks first, and how a failure becomes an error code and a text.
 
 /// Make one control call: find the dataplane, keep a second caller out, remember why it failed.
+@inline(__always)
 func control(_ pointer: OpaquePointer?, _ body: (Ref<Dataplane>) -> Failure?) -> Int32 {
-    if unsafe pointer == nil { return APUS_ERR_NULL.rawValue }
-    guard let dataplane = unsafe dataplane(of: pointer) else { return APUS_ERR_STALE.rawValue }
+    let (code, found) = unsafe enter(pointer)
+    guard let dataplane = found else { return code }
+    return leave(dataplane, body(dataplane))
+}
+
+@inline(never)
+private func enter(_ pointer: OpaquePointer?) -> (code: Int32, dataplane: Ref<Dataplane>?) {
+    if unsafe pointer == nil { return (APUS_ERR_NULL.rawValue, nil) }
+    guard let dataplane = unsafe dataplane(of: pointer) else { return (APUS_ERR_STALE.rawValue, nil) }
     let (taken, _) = dataplane.value.busy.compareExchange(expected: 0, desired: 1, ordering: .acquiring)
-    if !taken { return APUS_ERR_BUSY.rawValue }
-    let failure = body(dataplane)
+    return taken ? (APUS_OK.rawValue, dataplane) : (APUS_ERR_BUSY.rawValue, nil)
+}
+
+@inline(never)
+private func leave(_ dataplane: Ref<Dataplane>, _ failure: Failure?) -> Int32 {
     let code = failure?.code ?? APUS_OK.rawValue
     write(failure, to: dataplane.value.errorText, size: Dataplane.errorTextSize)
     dataplane.value.busy.store(0, ordering: .releasing)
@@ -41,15 +52,21 @@ func nullFailure(_ object: Words, _ field: Words) -> Failure {
 func readStruct<Value: BitwiseCopyable>(
     _ pointer: UnsafePointer<Value>?, into copy: inout Value, minimum: Int, _ object: Words
 ) -> Failure? {
-    guard let pointer = unsafe pointer else { return nullFailure(object, "pointer") }
-    let size = unsafe apus_load64(pointer).int
-    if let failure = checkSize(size, minimum, object) { return failure }
-    let known = MemoryLayout<Value>.size
-    let raw = unsafe UnsafeRawPointer(pointer)
     unsafe withUnsafeMutablePointer(to: &copy) {
-        unsafe apus_zero($0, known)
-        unsafe apus_copy($0, raw, min(size, known))
+        unsafe readBytes(
+            pointer.map { unsafe UnsafeRawPointer($0) }, to: $0, known: MemoryLayout<Value>.size, minimum, object)
     }
+}
+
+@inline(never)
+private func readBytes(
+    _ pointer: UnsafeRawPointer?, to copy: UnsafeMutableRawPointer, known: Int, _ minimum: Int, _ object: Words
+) -> Failure? {
+    guard let raw = unsafe pointer else { return nullFailure(object, "pointer") }
+    let size = unsafe apus_load64(raw).int
+    if let failure = checkSize(size, minimum, object) { return failure }
+    unsafe apus_zero(copy, known)
+    unsafe apus_copy(copy, raw, min(size, known))
     var offset = known
     while offset < size {
         if unsafe raw.load(fromByteOffset: offset, as: UInt8.self) != 0 {
@@ -83,6 +100,7 @@ func sizeOfStruct<Value>(
     return (checkSize(size, minimum, object), size)
 }
 
+@inline(never)
 private func checkSize(_ size: Int, _ minimum: Int, _ object: Words) -> Failure? {
     if size >= minimum, size <= 65536 { return nil }
     return Failure(
@@ -92,15 +110,18 @@ private func checkSize(_ size: Int, _ minimum: Int, _ object: Words) -> Failure?
 // MARK: - Fields
 
 /// A field that has to be zero in this version.
+@inline(never)
 func checkZero(_ value: UInt64, _ object: Words, _ field: Words) -> Failure? {
     value == 0 ? nil : Failure(APUS_ERR_UNKNOWN_FIELD, object, field, .number(value), "is reserved and must be 0")
 }
 
+@inline(never)
 func checkFlags(_ flags: UInt32, _ known: UInt32, _ object: Words) -> Failure? {
     flags & ~known == 0
         ? nil : Failure(APUS_ERR_UNKNOWN_FIELD, object, "flags", .number(flags.u64), "has bits that mean nothing here")
 }
 
+@inline(never)
 func checkVSID(_ vsid: UInt32, _ settings: Settings, _ object: Words) -> Failure? {
     if settings.acceptsReservedVSIDs {
         if vsid != 0, vsid <= 0xFF_FFFF { return nil }
@@ -110,6 +131,7 @@ func checkVSID(_ vsid: UInt32, _ settings: Settings, _ object: Words) -> Failure
     return Failure(APUS_ERR_VSID, object, "virtual_subnet_id", .number(vsid.u64), "is outside 4096-16777214")
 }
 
+@inline(never)
 func checkMAC(_ mac: MACAddress, _ object: Words, _ field: Words = "mac") -> Failure? {
     if mac.isUsable { return nil }
     return Failure(
@@ -120,6 +142,7 @@ func checkMAC(_ mac: MACAddress, _ object: Words, _ field: Words = "mac") -> Fai
 }
 
 /// An address of either family in the form of the tables. An IPv6 address in the form that IPv4 has there is refused.
+@inline(never)
 func readAddress(
     _ address: apus_address, _ object: Words, _ field: Words
 ) -> (failure: Failure?, value: IPAddress) {
@@ -145,6 +168,7 @@ func readAddress(
     return (rest, value)
 }
 
+@inline(never)
 func readUnicast(
     _ address: apus_address, _ object: Words, _ field: Words
 ) -> (failure: Failure?, value: IPAddress) {
@@ -157,6 +181,7 @@ func checkUnicast(_ address: IPAddress, _ object: Words, _ field: Words) -> Fail
 }
 
 /// The next hop of a route to a prefix: of its family, and unicast or unspecified.
+@inline(never)
 func readNextHop(
     _ address: apus_address, towards prefix: apus_prefix, _ object: Words
 ) -> (failure: Failure?, value: IPAddress) {
@@ -172,6 +197,7 @@ func readNextHop(
 }
 
 /// A prefix: the length in bits of the 128-bit form.
+@inline(never)
 func readPrefix(
     _ prefix: apus_prefix, _ object: Words, _ field: Words
 ) -> (failure: Failure?, value: IPAddress, length: UInt8) {
@@ -190,6 +216,7 @@ func readPrefix(
 }
 
 /// A prefix length of an address, in bits of the 128-bit form.
+@inline(never)
 func readLength(
     _ length: UInt8, minimum: UInt8, of address: IPAddress, _ object: Words, _ field: Words
 ) -> (failure: Failure?, length: UInt8) {

@@ -20,6 +20,7 @@ struct TextWriter {
 
     var isComplete: Bool { length < size }
 
+    @inline(never)
     mutating func put(_ byte: UInt8) {
         if length &+ 1 < size {
             unsafe buffer[length] = byte
@@ -28,6 +29,7 @@ struct TextWriter {
         length &+= 1
     }
 
+    @inline(never)
     mutating func put(_ text: Words) {
         var pointer = unsafe text.start
         while unsafe pointer.pointee != 0 {
@@ -36,6 +38,7 @@ struct TextWriter {
         }
     }
 
+    @inline(never)
     mutating func put(c text: UnsafePointer<CChar>) {
         var pointer = unsafe text
         while unsafe pointer.pointee != 0 {
@@ -44,6 +47,7 @@ struct TextWriter {
         }
     }
 
+    @inline(never)
     mutating func put(decimal value: UInt64) {
         var digits = InlineArray<20, UInt8>(repeating: 0)
         var count = 0
@@ -60,6 +64,7 @@ struct TextWriter {
         }
     }
 
+    @inline(never)
     mutating func put(hex value: UInt64, digits: Int) {
         var i = digits
         while i > 0 {
@@ -73,6 +78,7 @@ struct TextWriter {
     mutating func put(_ address: IPAddress) { put(address, asV4: address.isV4) }
 
     /// The same for an address whose family is known: an IPv6 address may have the mapped form too.
+    @inline(never)
     mutating func put(_ address: IPAddress, asV4: Bool) {
         if asV4 {
             var shift: UInt32 = 32
@@ -115,12 +121,14 @@ struct TextWriter {
         return best
     }
 
+    @inline(never)
     mutating func put(_ address: IPAddress, prefix length: UInt8) {
         put(address)
         put(0x2F)
         put(decimal: (address.isV4 ? length &- IPAddress.v4PrefixOffset : length).u64)
     }
 
+    @inline(never)
     mutating func put(_ mac: MACAddress) {
         var shift: UInt64 = 48
         while shift > 0 {
@@ -130,6 +138,7 @@ struct TextWriter {
         }
     }
 
+    @inline(never)
     mutating func put(_ value: Failure.Value) {
         switch value {
         case .none: break
@@ -141,6 +150,7 @@ struct TextWriter {
         }
     }
 
+    @inline(never)
     mutating func put(_ guid: GUID) {
         put(0x7B)
         put(hex: guid.high &>> 32, digits: 8)
@@ -193,6 +203,7 @@ struct TextReader {
     }
 
     /// A decimal number of at most `digits` digits, without leading zeros.
+    @inline(never)
     mutating func decimal(digits: Int, max: UInt32) -> UInt32? {
         let start = position
         var value: UInt32 = 0
@@ -204,6 +215,7 @@ struct TextReader {
         return position == start || value > max ? nil : value
     }
 
+    @inline(never)
     mutating func hexDigit() -> UInt8? {
         let byte = next
         let value: UInt8
@@ -217,6 +229,7 @@ struct TextReader {
         return value
     }
 
+    @inline(never)
     mutating func hex(digits: Int) -> UInt64? {
         var value: UInt64 = 0
         var i = 0
@@ -232,6 +245,7 @@ struct TextReader {
 
     // MARK: - Addresses
 
+    @inline(never)
     mutating func address() -> IPAddress? {
         let start = position
         if let v4 = dotted() { return IPAddress(v4: v4) }
@@ -240,6 +254,7 @@ struct TextReader {
         return colons()
     }
 
+    @inline(never)
     private mutating func dotted() -> UInt32? {
         var value: UInt32 = 0
         var i = 0
@@ -253,6 +268,7 @@ struct TextReader {
     }
 
     /// RFC 4291 section 2.2: eight groups, at most one "::", the last two perhaps dotted.
+    @inline(never)
     private mutating func colons() -> IPAddress? {
         var groups = InlineArray<8, UInt16>(repeating: 0)
         var count = 0
@@ -290,6 +306,7 @@ struct TextReader {
         return assemble(groups, count, gap)
     }
 
+    @inline(never)
     private mutating func group() -> UInt16? {
         var value: UInt16 = 0
         var digits = 0
@@ -315,6 +332,7 @@ struct TextReader {
     // MARK: - MAC and GUID
 
     /// Six bytes, all separated by the same ":" or "-", or not at all.
+    @inline(never)
     mutating func mac() -> MACAddress? {
         var value: UInt64 = 0
         var separator: UInt8 = 0
@@ -329,6 +347,7 @@ struct TextReader {
         return MACAddress(value)
     }
 
+    @inline(never)
     mutating func guid() -> GUID? {
         let isBraced = skip(0x7B)
         guard let a = hex(digits: 8), skip(0x2D), let b = hex(digits: 4), skip(0x2D), let c = hex(digits: 4),

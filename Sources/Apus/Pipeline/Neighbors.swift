@@ -178,7 +178,9 @@ extension Worker {
         guard var frame = buffers.allocate(link &+ length) else { return counters.addDrop(.noBuffer) }
         let bytes = frame.bytes
         template.copyLink(to: bytes)
-        let sender = bytes.mac(Ethernet.source)
+        // Rewritten frames may have the machine's MAC; who answers needs ours (APUS_RECORD_USE_VM_MAC).
+        let sender = providerAddress(template.source).map { tables.addresses[$0].mac } ?? bytes.mac(Ethernet.source)
+        bytes.store(sender, at: Ethernet.source)
         if address.isV4 {
             bytes.store(mac, at: Ethernet.destination)
             bytes.store(Ethernet.arp, at: link &- 2)

@@ -319,6 +319,8 @@ extension Worker {
         if hasDraftPeers {
             let ip = frame.bytes.advanced(by: outer.linkLength)
             readKey(&outer, from: outer.isIPv6 ? IPv6Header(ip).source : IPAddress(v4: IPv4Header(ip).source))
+            // The key of the flow has only the VSID: what is wrong with the other byte would not be seen in it.
+            if outer.hasDraftKey, outer.key &>> 24 != 0 { return nil }
         }
         return outer
     }

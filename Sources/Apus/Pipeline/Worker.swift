@@ -155,6 +155,7 @@ struct Staged {
 
 extension Worker {
     /// Create a worker's parts; nil when there is no memory, and then nothing is held.
+    @inline(never)
     init?(
         _ memory: Ref<Memory>, tables: Tables, settings: Settings, grace: Grace, index: Int, buffers: Buffers,
         flowCapacity: Int, wideFlowCapacity: Int, heldCapacity: Int

@@ -73,23 +73,35 @@ struct Store: ~Copyable {
 
     mutating func synchronize() -> Failure? { settle() }
 
-    /// Make one change: all of it or, when `body` returns a failure, nothing.
+    /// Make one change: all of it or, when `body` returns a failure, nothing. What is before and after is not copied into
+    /// every caller.
+    @inline(__always)
     mutating func change(_ object: Words, _ body: (inout Store) -> Failure?) -> Failure? {
+        if !makeRoom() { return .memory(object) }
+        let mark = journal.count
+        return conclude(body(&self), mark)
+    }
+
+    @inline(never)
+    private mutating func makeRoom() -> Bool {
         // Numbers of earlier changes become free here, if workers have let go of them; if not, later.
         _ = settle()
         // Whatever this writes down may be retired, and end in limbo together with what waits there already.
         let steps = journal.count &+ 2 &* Journal.stepsPerChange
-        guard journal.reserve(memory, Journal.stepsPerChange), retired.reserve(memory, steps),
-            limbo.reserve(memory, retired.count &+ steps)
-        else { return .memory(object) }
-        let mark = journal.count
-        if let failure = body(&self) {
+        return journal.reserve(memory, Journal.stepsPerChange) && retired.reserve(memory, steps)
+            && limbo.reserve(memory, retired.count &+ steps)
+    }
+
+    @inline(never)
+    private mutating func conclude(_ failure: Failure?, _ mark: Int) -> Failure? {
+        if let failure {
             undo(to: mark)
             return failure
         }
         return isOpen ? nil : publish()
     }
 
+    @inline(never)
     private mutating func publish() -> Failure? {
         if journal.count == 0 { return nil }
         let version = next
@@ -122,6 +134,7 @@ struct Store: ~Copyable {
     /// Wait for the workers, then finish what was published: old entries leave the indexes, and those that left before
     /// this grace period are free. Entries of a transaction that was undone wait for nothing but that. A failure when
     /// some worker still applies a policy older than the last one.
+    @inline(never)
     private mutating func settle() -> Failure? {
         guard isUnsettled || limbo.count > 0 else { return nil }
         let (call, context) = unsafe wait

@@ -6,13 +6,15 @@ import CApus
 enum Canonical {
     static func address(_ text: String) -> String? {
         var address = apus_address()
-        guard !text.utf8.contains(0), unsafe apus_address_parse(text, &address) == 0 else { return nil }
+        guard !text.utf8.contains(0), unsafe apus_address_parse(text, &address) == 0, !isMapped(address)
+        else { return nil }
         return unsafe format { unsafe apus_address_format(&address, $0, $1) }
     }
 
     static func prefix(_ text: String) -> String? {
         var prefix = apus_prefix()
-        guard !text.utf8.contains(0), unsafe apus_prefix_parse(text, &prefix) == 0 else { return nil }
+        guard !text.utf8.contains(0), unsafe apus_prefix_parse(text, &prefix) == 0, !isMapped(prefix.address)
+        else { return nil }
         return unsafe format { unsafe apus_prefix_format(&prefix, $0, $1) }
     }
 
@@ -43,21 +45,24 @@ enum Canonical {
         return UInt64(digits, radix: isHexadecimal ? 16 : 10)
     }
 
-    /// Does a prefix hold an address, and is this the first of it? Only for IPv4.
+    /// Is it an IPv4 address in the form of an IPv6 address, which policy files do not have?
+    private static func isMapped(_ address: apus_address) -> Bool {
+        let bytes = Octets(address).bytes
+        return bytes.count == 16 && bytes.prefix(12) == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF]
+    }
+
+    /// Is an address in canonical form, or a prefix, IPv4?
+    static func isIPv4(_ text: String) -> Bool { !text.contains(":") }
+
+    /// Does a prefix hold an address, and is this the first of it, the gateway?
     static func isFirstAddress(_ address: String, of prefix: String) -> Bool {
         var parsedAddress = apus_address()
         var parsedPrefix = apus_prefix()
         guard unsafe apus_address_parse(address, &parsedAddress) == 0,
-            unsafe apus_prefix_parse(prefix, &parsedPrefix) == 0,
-            parsedAddress.family == UInt8(APUS_IPV4), parsedPrefix.address.family == UInt8(APUS_IPV4),
-            parsedPrefix.length > 0, parsedPrefix.length < 31
+            unsafe apus_prefix_parse(prefix, &parsedPrefix) == 0, parsedPrefix.length > 0
         else { return false }
-        return number(parsedAddress) == number(parsedPrefix.address) + 1
-    }
-
-    private static func number(_ address: apus_address) -> UInt32 {
-        let bytes = address.bytes
-        return UInt32(bytes.0) << 24 | UInt32(bytes.1) << 16 | UInt32(bytes.2) << 8 | UInt32(bytes.3)
+        let gateway = Octets.gateway(of: parsedPrefix)
+        return gateway != Octets(parsedPrefix.address) && Octets(parsedAddress) == gateway
     }
 
     private static func format(_ body: (UnsafeMutablePointer<CChar>?, Int) -> Int32) -> String? {

@@ -13,8 +13,26 @@ extension ScriptInterpreter {
             object.values[field.name] = try PolicyNoun.canonical(value, field)
             if case .interface = field.kind { object.interfaceSource = value.source }
         }
+        try checkFamilies(of: object)
         if let other = objects[noun.name, default: PolicyObjects()].add(object, noun) {
             throw Refused(reason: "Windows would refuse it: this \(noun.words) was already made at \(other.text)")
+        }
+    }
+
+    /// Do a prefix and its next hop, an address and its prefix length go together?
+    private func checkFamilies(of object: PolicyObject) throws {
+        if let prefix = object["DestinationPrefix"], let nextHop = object["NextHop"],
+            Canonical.isIPv4(prefix) != Canonical.isIPv4(nextHop)
+        {
+            let families = Canonical.isIPv4(prefix) ? ("IPv4", "0.0.0.0") : ("IPv6", "::")
+            throw Refused(
+                reason: "-NextHop: \(nextHop) is no \(families.0) address, as the prefix \(prefix) needs; "
+                    + "\(families.1) is on-link")
+        }
+        if let address = object["ProviderAddress"], let length = object["PrefixLength"].flatMap(UInt8.init),
+            Canonical.isIPv4(address), length > 32
+        {
+            throw Refused(reason: "-PrefixLength: \(length) is not a number in 1-32, as \(address) needs")
         }
     }
 
