@@ -132,6 +132,10 @@ std::string compare_stats(const struct apus_stats &got, const struct apus_stats 
 	compare("path_mtu_updates", got.path_mtu_updates, expected.path_mtu_updates);
 	compare("icmp_suppressed", got.icmp_suppressed, expected.icmp_suppressed);
 	compare("fragmented", got.fragmented, expected.fragmented);
+	compare("address_probes", got.address_probes, expected.address_probes);
+	compare("address_conflicts", got.address_conflicts, expected.address_conflicts);
+	compare("control_messages", got.control_messages, expected.control_messages);
+	compare("unreachable_sent", got.unreachable_sent, expected.unreachable_sent);
 	compare("bursts", got.bursts, expected.bursts);
 	std::uint64_t drops = 0;
 	for (std::uint32_t reason = 0; reason < APUS_DROP_REASON_COUNT; reason++) {

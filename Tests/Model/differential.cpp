@@ -95,6 +95,7 @@ private:
 	std::optional<traffic::Asked> question(const model::Output &output) const;
 	bool burst(std::uint64_t frames, std::size_t worker);
 	bool compare_neighbours();
+	bool compare_addresses();
 	int explain(Side &side, const model::Frame &frame, struct apus_explanation &out) const;
 	bool compare_explanation(const struct apus_explanation &got, const model::Result &expected, const struct apus_stats &before,
 				 const struct apus_stats &after);
@@ -574,11 +575,15 @@ std::optional<traffic::Asked> Round::question(const model::Output &output) const
 	if (output.id != model::new_buffer || output.flags != APUS_FRAME_GENERATED || port == model_.published().ports.end() || port->second.vm)
 		return std::nullopt;
 	const auto ethernet = model::OuterEthernet::parse(output.bytes);
+	// Nobody answers what looks for duplicate addresses: the traffic makes conflicts of its own.
+	const auto own = [&](const model::Ip &asker, const model::Ip &target) { return asker.is_unspecified() || asker == target; };
+	if (const auto arp = model::Arp::parse(output.bytes, ethernet.size); arp && own(arp->sender, arp->target))
+		return std::nullopt;
 	if (const auto arp = model::Arp::parse(output.bytes, ethernet.size))
 		return traffic::Asked{arp->target, output.port, ethernet.vlan, arp->sender_mac, arp->sender};
 	const auto ip = model::IpPacket::parse(ethernet.type, output.bytes, ethernet.size);
 	const auto message = model::Discovery::parse(output.bytes, *ip);
-	if (message->type != model::nd_neighbour_solicitation)
+	if (message->type != model::nd_neighbour_solicitation || own(ip->source, message->target))
 		return std::nullopt;
 	return traffic::Asked{message->target, output.port, ethernet.vlan, model::get_mac(output.bytes, 6), ip->source};
 }
@@ -616,7 +621,10 @@ bool Round::burst(std::uint64_t count, std::size_t worker)
 			return problem(text("apus_explain() answered %s\n", apus_error_name(error)));
 	const struct apus_stats before = model_workers_[worker]->stats();
 	const model::Result expected = model_.process(*model_workers_[worker], frames, now_);
-	for (std::size_t i = 0; i < sides && alone; i++)
+	// Whoever explains a frame neither looks for duplicate addresses nor finds them.
+	const struct apus_stats &after = model_workers_[worker]->stats();
+	const bool watched = before.address_probes != after.address_probes || before.address_conflicts != after.address_conflicts;
+	for (std::size_t i = 0; i < sides && alone && !watched; i++)
 		if (!compare_explanation(explanations[i], expected, before, model_workers_[worker]->stats()))
 			return false;
 	for (const model::Output &output : expected.outputs) {
@@ -706,6 +714,34 @@ bool Round::compare_neighbours()
 	return true;
 }
 
+bool Round::compare_addresses()
+{
+	for (const auto &addresses : {world_.local_pas, world_.local_nat_pas})
+		for (const model::Ip ip : addresses) {
+			const auto found = model_.published().provider_addresses.find(ip);
+			if (found == model_.published().provider_addresses.end() || model_.in_transaction())
+				continue;
+			for (Side &side : side_) {
+				auto object = objects::provider_address(ip, found->second);
+				const int error = apus_provider_address_get(side.dataplane, &object);
+				if (error != 0 || object.state != found->second.shown_state())
+					return problem(text("provider address %s: expected state %u, got %s, state %u\n", to_text(ip).c_str(), found->second.shown_state(),
+							    apus_error_name(error), object.state));
+				report::passed++;
+			}
+		}
+	if (model_.in_transaction())
+		return true;
+	// What is told is in addresses.cpp; here it only must not pile up.
+	for (Side &side : side_) {
+		std::vector<struct apus_event> events(64);
+		APUS_INIT(&events[0]);
+		if (const int count = apus_event_poll(side.dataplane, events.data(), static_cast<std::uint32_t>(events.size())); count < 0)
+			return problem(text("apus_event_poll() answered %s\n", apus_error_name(count)));
+	}
+	return true;
+}
+
 bool Round::compare_totals()
 {
 	struct apus_stats expected = destroyed_;
@@ -777,6 +813,8 @@ std::uint64_t Round::run(std::uint64_t packets)
 			break;
 		done += count;
 		if (random_.one_in(10) && !compare_neighbours())
+			break;
+		if (random_.one_in(10) && !compare_addresses())
 			break;
 	}
 	if (!broken_ && model_.in_transaction()) {

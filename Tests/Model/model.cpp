@@ -54,6 +54,15 @@ void Model::changed()
 
 void Model::commit()
 {
+	for (auto &[ip, address] : transaction_->provider_addresses) {
+		const auto old = policy_.provider_addresses.find(ip);
+		const bool is_old = old != policy_.provider_addresses.end();
+		if (is_old && old->second.given == address.given)
+			address.found = old->second.found;
+		else
+			address.continue_from(is_old ? &old->second : nullptr);
+	}
+	transaction_->provider_version = policy_.provider_version + (transaction_->provider_version != begun_at_);
 	policy_ = std::move(*transaction_);
 	transaction_.reset();
 	neighbours_.policy_changed(policy_);
@@ -70,6 +79,7 @@ Result Model::process(Worker &worker, const std::vector<Frame> &frames, std::uin
 		transmit(burst, new_buffer, port, APUS_FRAME_GENERATED, bytes);
 	};
 	burst.stats().bursts++;
+	watch_addresses(burst);
 
 	// Packets that wait do so for a next hop that may no longer be theirs when the provider side has changed. Other
 	// changes of the policy are seen when they go on.
@@ -102,6 +112,50 @@ std::vector<std::uint64_t> Model::destroy(Worker &worker)
 	return released;
 }
 
+// ---- our own addresses (section 5.4) ---------------------------------------------------------------------------------
+
+void Model::watch_addresses(Burst &burst)
+{
+	for (auto &[ip, address] : policy_.provider_addresses) {
+		auto &found = address.found;
+		const bool due = found.probes == 0 || (burst.now > found.probed && burst.now - found.probed >= settings_.retry_ns);
+		if (!address.is_tentative() || !due)
+			continue;
+		found.passed = found.probes == 3;
+		found.probes += !found.passed;
+		found.probed = burst.now;
+		Bytes frame;
+		if (ip.is_v6()) {
+			const Ip group = found.passed ? all_nodes() : solicited_node(ip);
+			const Bytes header = ethernet_header(multicast_mac(group), address.mac, address.vlan, type_ipv6);
+			frame = found.passed ? neighbour_advertisement(header, ip, address.mac, Ip::unspecified(6), false) : address_probe(header, ip);
+		} else {
+			frame = ethernet_header(0xFFFFFFFFFFFF, address.mac, address.vlan, type_arp);
+			Arp{1, address.mac, found.passed ? ip : Ip(0), 0, ip}.append_to(frame);
+		}
+		burst.stats().generated++;
+		burst.stats().address_probes++;
+		transmit(burst, new_buffer, address.port, APUS_FRAME_GENERATED, std::move(frame));
+	}
+}
+
+void Model::notice(Burst &burst, std::uint32_t port, const OuterEthernet &ethernet, const Bytes &frame)
+{
+	const auto claim = Claim::parse(ethernet, frame);
+	const auto found = claim ? policy_.provider_addresses.find(claim->address) : policy_.provider_addresses.end();
+	if (found == policy_.provider_addresses.end())
+		return;
+	ProviderAddress &address = found->second;
+	if (!address.is_usable() || !address.is_watched() || address.port != port || address.vlan != ethernet.vlan || address.mac == claim->mac ||
+	    (claim->is_probe && !address.is_tentative()))
+		return;
+	burst.stats().address_conflicts++;
+	if (!address.is_tentative())
+		return;
+	address.found.duplicate = true;
+	policy_.provider_version++;
+}
+
 // ---- one frame -----------------------------------------------------------------------------------------------------
 
 void Model::receive(Burst &burst, const Frame &frame)
@@ -130,6 +184,8 @@ Verdict Model::decide(Burst &burst, const Frame &frame)
 	const OuterEthernet ethernet = OuterEthernet::parse(frame.bytes);
 	if (!ethernet.complete)
 		return Verdict::drop(APUS_DROP_OUTER_TRUNCATED);
+	if (ethernet.type == type_arp || (ethernet.type == type_ipv6 && is_provider_discovery(ethernet, frame.bytes)))
+		notice(burst, frame.port, ethernet, frame.bytes);
 	if (ethernet.type == type_arp)
 		return neighbours_.arp(policy_, frame.port, ethernet, frame.bytes, burst.now);
 	if (ethernet.type != type_ipv4 && ethernet.type != type_ipv6)
@@ -147,6 +203,7 @@ void Model::carry_out(Burst &burst, const Frame &frame, Verdict verdict)
 		return refuse(burst, frame, verdict.reason, 0);
 	case Verdict::Kind::consume:
 		stats.consumed++;
+		stats.control_messages += verdict.control;
 		stats.path_mtu_updates += verdict.too_big && path_mtus_.learn(policy_, frame.port, *verdict.too_big, burst.now);
 		burst.result.released.push_back(frame.id);
 		return;
@@ -197,8 +254,8 @@ void Model::send_to_provider_network(Burst &burst, const Frame &frame, const Ver
 	if (!path)
 		return drop(burst, frame, APUS_DROP_PROVIDER_ROUTE_MISSING);
 	if (rewrites) {
-		const auto own = policy_.provider_addresses.find(verdict.source_pa);
-		path->has_source = own != policy_.provider_addresses.end() && own->second.port == path->port;
+		const ProviderAddress *own = policy_.usable_address(verdict.source_pa);
+		path->has_source = own != nullptr && own->port == path->port;
 		path->source = verdict.source_pa;
 	}
 	if (!path->has_source)

@@ -70,7 +70,11 @@ public:
 	const Policy &policy() const { return transaction_ ? *transaction_ : policy_; }
 	Policy &change() { return transaction_ ? *transaction_ : policy_; }
 	void changed();
-	void begin() { transaction_ = policy_; }
+	void begin()
+	{
+		transaction_ = policy_;
+		begun_at_ = policy_.provider_version;
+	}
 	void commit();
 	void abort() { transaction_.reset(); }
 	bool in_transaction() const { return transaction_.has_value(); }
@@ -88,11 +92,14 @@ private:
 	Settings settings_;
 	Policy policy_;
 	std::optional<Policy> transaction_;
+	std::uint64_t begun_at_ = 0;  // provider_version then
 	Neighbours neighbours_;
 	PathMtus path_mtus_;
 	std::map<std::uint32_t, struct apus_port_stats> port_stats_;
 
 	struct Burst;
+	void watch_addresses(Burst &burst);
+	void notice(Burst &burst, std::uint32_t port, const OuterEthernet &ethernet, const Bytes &frame);
 	void receive(Burst &burst, const Frame &frame);
 	void carry_out(Burst &burst, const Frame &frame, Verdict verdict);
 	void send_to_provider_network(Burst &burst, const Frame &frame, const Verdict &verdict);

@@ -90,6 +90,8 @@ inline struct apus_provider_address provider_address(model::Ip ip, const model::
 	out.prefix_length = static_cast<std::uint8_t>(value.prefix_length);
 	out.vlan = value.vlan;
 	out.mac = mac(value.mac);
+	out.state = value.state;
+	out.flags = value.detects ? APUS_PROVIDER_ADDRESS_DETECT_DUPLICATES : 0;
 	return out;
 }
 

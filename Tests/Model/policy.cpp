@@ -156,7 +156,10 @@ int Policy::add_provider_address(Ip ip, const ProviderAddress &address)
 {
 	if (const int error = check_provider_port(address.port))
 		return error;
-	return provider_side_changed(provider_addresses.emplace(ip, address).second ? 0 : APUS_ERR_DUPLICATE);
+	const auto [added, is_new] = provider_addresses.emplace(ip, address);
+	if (is_new)
+		added->second.given = ++addresses_given_;
+	return provider_side_changed(is_new ? 0 : APUS_ERR_DUPLICATE);
 }
 
 int Policy::set_provider_address(Ip ip, const ProviderAddress &address)
@@ -166,8 +169,17 @@ int Policy::set_provider_address(Ip ip, const ProviderAddress &address)
 	const auto found = provider_addresses.find(ip);
 	if (found == provider_addresses.end())
 		return APUS_ERR_NOT_FOUND;
+	const ProviderAddress old = found->second;
 	found->second = address;
+	found->second.continue_from(&old);
+	found->second.given = ++addresses_given_;
 	return provider_side_changed(0);
+}
+
+const ProviderAddress *Policy::usable_address(const Ip &ip) const
+{
+	const auto found = provider_addresses.find(ip);
+	return found != provider_addresses.end() && found->second.is_usable() ? &found->second : nullptr;
 }
 
 int Policy::remove_provider_address(Ip ip) { return provider_side_changed(provider_addresses.erase(ip) != 0 ? 0 : APUS_ERR_NOT_FOUND); }
@@ -471,18 +483,19 @@ std::optional<Path> Policy::path_to(Ip provider_address) const
 	path.port = std::get<3>(*best);
 	path.next_hop = std::get<4>(*best).is_unspecified() ? provider_address : std::get<4>(*best);
 
-	// The source: of the same family and on the egress port, one whose prefix contains the next hop, else the lowest.
-	bool contains = false;
+	// The source: of the same family and on the egress port, rather not deprecated, one whose prefix contains the next hop, else the lowest.
+	using SourceRank = std::tuple<bool, bool, Ip>;
+	std::optional<SourceRank> source;
 	for (const auto &[ip, address] : provider_addresses) {
-		if (address.port != path.port || ip.family != provider_address.family)
+		if (address.port != path.port || ip.family != provider_address.family || !address.is_usable())
 			continue;
-		const bool this_contains = address.prefix(ip).contains(path.next_hop);
-		if (!path.has_source || (this_contains && !contains)) {
-			path.has_source = true;
-			path.source = ip;
-			contains = this_contains;
-		}
+		const SourceRank rank{address.state == APUS_ADDRESS_DEPRECATED, !address.prefix(ip).contains(path.next_hop), ip};
+		if (!source || rank < *source)
+			source = rank;
 	}
+	path.has_source = source.has_value();
+	if (source)
+		path.source = std::get<2>(*source);
 	return path;
 }
 

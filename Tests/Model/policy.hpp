@@ -84,6 +84,25 @@ struct ProviderAddress {
 	unsigned prefix_length = 24;
 	std::uint16_t vlan = 0;
 	Mac mac = 0;
+	std::uint8_t state = APUS_ADDRESS_PREFERRED;  // as given
+	bool detects = false;
+	std::uint64_t given = 0;  // by which add or set; the policy's own
+	/// What duplicate address detection found out (5.4).
+	struct {
+		unsigned probes = 0;
+		std::uint64_t probed = 0;  // when the last one was sent
+		bool passed = false, duplicate = false;
+	} found = {};
+	bool is_usable() const { return state != APUS_ADDRESS_INVALID && !found.duplicate; }
+	bool is_watched() const { return detects && state != APUS_ADDRESS_INVALID; }
+	bool is_tentative() const { return is_watched() && !found.passed && !found.duplicate; }
+	std::uint8_t shown_state() const { return static_cast<std::uint8_t>(found.duplicate ? 3 : is_tentative() ? 2 : int{state}); }  // enum apus_address_state
+	/// What was found out about `old`, which is in force, is true of this one, which takes its place.
+	void continue_from(const ProviderAddress *old)
+	{
+		const bool same = old != nullptr && is_watched() && old->is_watched() && !old->found.duplicate && port == old->port && vlan == old->vlan && mac == old->mac;
+		found = same ? old->found : decltype(found){};
+	}
 	/// The prefix of `own`, which has these properties: neighbours are in it.
 	Prefix prefix(const Ip &own) const { return {own.network(prefix_length), prefix_length}; }
 };
@@ -167,6 +186,8 @@ public:
 	Peer peer(Ip provider_address) const;
 	/// The smaller of the MTU of the port and that of the peer.
 	std::size_t mtu(std::uint32_t port, Ip provider_address) const;
+	/// A usable address of ours; nullptr if it is none.
+	const ProviderAddress *usable_address(const Ip &ip) const;
 	bool is_local(const Record &record) const { return provider_addresses.count(record.provider_address) != 0; }
 	/// Of the virtual subnet's records with this MAC, the one that was added or set last.
 	const Record *record_of_machine(Vsid vsid, Mac mac) const;
@@ -195,6 +216,7 @@ public:
 
 private:
 	std::uint64_t record_changes_ = 0;
+	std::uint64_t addresses_given_ = 0;
 	int provider_side_changed(int result);
 	int neighbour_changed(Ip ip, int result);
 	int check_record(const RecordKey &key, const Record &record) const;

@@ -106,12 +106,12 @@ struct OuterIp {
 /// Step 4: the outer packet is for us.
 std::optional<Reason> check_destination(const Policy &policy, std::uint32_t port, const OuterEthernet &ethernet, const OuterIp &ip, const Bytes &frame)
 {
-	const auto ours = policy.provider_addresses.find(ip.destination);
-	if (ours == policy.provider_addresses.end() || ours->second.port != port)
+	const ProviderAddress *ours = policy.usable_address(ip.destination);
+	if (ours == nullptr || ours->port != port)
 		return APUS_DROP_OUTER_NOT_OURS;
-	if (ours->second.vlan != ethernet.vlan)
+	if (ours->vlan != ethernet.vlan)
 		return APUS_DROP_OUTER_VLAN;
-	if (ours->second.mac != get_mac(frame, 0))
+	if (ours->mac != get_mac(frame, 0))
 		return APUS_DROP_OUTER_MAC;
 	return std::nullopt;
 }
@@ -361,6 +361,19 @@ Verdict rewritten(const Policy &policy, const Bytes &frame, const std::pair<cons
 	return Verdict::deliver(std::move(whole), *port, Verdict::Work::rewritten);
 }
 
+/// Section 4.4: a control message of the host `remote`.
+bool is_control(const Policy &policy, Vsid vsid, const Ip &remote, const Bytes &inner, const IpPacket &ip)
+{
+	const bool v6 = ip.is_v6();
+	if (ip.source != remote || ip.upper != ip.payload() || ip.protocol != (v6 ? protocol_icmpv6 : 1) || ip.fragment || !ip.shows(8))
+		return false;
+	const unsigned kind = get16(inner, ip.upper);
+	if (v6 ? kind != 0x8901 && kind != 0x0101 : kind != 0x050A && kind != 0x030A)
+		return false;
+	const Record *machine = policy.record(source_subnet(policy, vsid, ip.source), ip.source);
+	return machine == nullptr || machine->mac != get_mac(inner, 6);
+}
+
 }  // namespace
 
 bool is_provider_discovery(const OuterEthernet &ethernet, const Bytes &frame)
@@ -430,6 +443,15 @@ Verdict from_provider(const Policy &policy, const Settings &settings, std::uint3
 	if (type != type_ipv4 && type != type_ipv6)
 		return Verdict::drop(APUS_DROP_INNER_ETHERTYPE);
 	const auto ip = IpPacket::parse(type, inner, ethernet_size, readable - outer.payload - header);
+	if (!vxlan && ip && is_control(policy, vsid, remote, inner, *ip)) {
+		if (!policy.vsid_is_at(vsid, remote))
+			return Verdict::drop(APUS_DROP_CONTROL_UNTRUSTED);
+		if (is_special(ip->destination))
+			return Verdict::drop(APUS_DROP_INNER_NOT_UNICAST);
+		Verdict verdict = Verdict::consume();
+		verdict.control = true;
+		return verdict;
+	}
 	if (ip && is_discovery(inner, *ip))
 		return inner_discovery(from, std::move(inner), *ip);
 	if (!ip)

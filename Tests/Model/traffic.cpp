@@ -750,7 +750,42 @@ Bytes Traffic::provider_ip()
 	const Ip from = source->record.provider_address.family == pa.ip.family
 				? source->record.provider_address
 				: world::World::of_family(random_, world_.remote_pas, pa.ip.family);
+	if (random_.one_in(25))
+		inner = control_message(random_.one_in(6) ? source->key.second : from, *target);
 	return outer_headers(pa, from, target->key.first, inner);
+}
+
+/// [MS-NVGREE]; sometimes its type and code are others, which belong to the customer or to nobody.
+Bytes Traffic::control_message(const Ip &teller, const Entry &about)
+{
+	const bool v6 = teller.is_v6();
+	Ip to = random_.one_in(20) ? world_.some_ca(random_, teller.family) : world::World::of_family(random_, world_.remote_pas, teller.family);
+	if (to.family != teller.family || random_.one_in(4))
+		to = about.key.second.family == teller.family ? about.key.second : teller;
+	const bool redirects = random_.one_in(2);
+	const auto type = static_cast<std::uint8_t>(v6 ? (redirects ? 137 : 1) : redirects ? 5 : 3);
+	const auto code = static_cast<std::uint8_t>(random_.one_in(6) ? random_.below(12) : v6 ? 1 : 10);
+	Bytes rest(random_.one_in(8) ? random_.below(6) : 4 + random_.below(80));
+	for (auto &byte : rest)
+		byte = static_cast<std::uint8_t>(random_.next());
+	const build::Ethernet ethernet{about.record.mac, random_.one_in(4) ? about.record.mac : world_.some_mac(random_), 0, v6 ? type_ipv6 : type_ipv4};
+	if (v6) {
+		build::Ip6 ip;
+		ip.source = teller;
+		ip.destination = to;
+		ip.next_header = random_.one_in(20) ? 60 : protocol_icmpv6;
+		return build::ipv6(ethernet, ip, build::icmpv6(type, code, rest, teller, to));
+	}
+	build::Ip4 ip;
+	ip.source = teller;
+	ip.destination = to;
+	ip.protocol = random_.one_in(20) ? 17 : 1;
+	ip.fragment = random_.pick<std::uint16_t>({0x4000, 0x4000, 0x4000, 0, 0, 0x2000, 7});
+	Bytes message(4 + rest.size());
+	put8(message, 0, type);
+	put8(message, 1, code);
+	std::copy(rest.begin(), rest.end(), message.begin() + 4);
+	return build::ipv4(ethernet, ip, message);
 }
 
 std::optional<Bytes> Traffic::provider_rewritten(const Pa &pa)
@@ -920,6 +955,8 @@ Bytes Traffic::provider_arp(std::uint32_t &port)
 				destination = pa.address.mac;
 				arp.target_mac = pa.address.mac;
 			}
+			if (random_.one_in(15) && !pa.ip.is_v6())  // somebody else has our address, or looks for it
+				arp.sender = random_.one_in(2) ? pa.ip : Ip(0);
 		}
 	}
 	if (arp.target.is_v6())

@@ -86,6 +86,8 @@ private:
 	/// To a machine whose packets are rewritten; nothing when there is none at this address.
 	std::optional<Bytes> provider_rewritten(const Pa &pa);
 	Bytes provider_too_big(std::uint32_t &port);
+	/// What the host at `teller` says of a machine.
+	Bytes control_message(const Ip &teller, const Entry &about);
 	/// ARP or neighbour discovery of a machine on another host.
 	Bytes inner_question(const Entry &source, const Entry &target);
 	Bytes outer_headers(const Pa &pa, const Ip &source, Vsid vsid, const Bytes &inner);

@@ -33,6 +33,7 @@ struct Verdict {
 	Work work = Work::none;
 	std::optional<TooBig> too_big;  ///< what is learned from it
 	std::size_t outer = 0;  ///< bytes of outer headers that were before `bytes`
+	bool control = false;  ///< a control message of another host
 	bool routed = false;  ///< the distributed router forwarded it
 	bool is_ip = true;    ///< to encapsulate: else ARP or neighbour discovery, of which nothing is known outside
 

@@ -291,6 +291,9 @@ ProviderAddress World::provider_address(Random &random, const Ip &ip, const std:
 					   : random.pick<unsigned>({24, 24, 24, 25, 16, 32, 1});
 	address.vlan = random.pick<std::uint16_t>({0, 0, 0, 1, 100, 4094});
 	address.mac = uplink_mac(static_cast<unsigned>(random.below(4)));
+	address.state = random.one_in(6) ? random.pick<std::uint8_t>({APUS_ADDRESS_DEPRECATED, APUS_ADDRESS_DEPRECATED, APUS_ADDRESS_INVALID})
+					 : static_cast<std::uint8_t>(APUS_ADDRESS_PREFERRED);
+	address.detects = random.one_in(3);
 	return address;
 }
 
