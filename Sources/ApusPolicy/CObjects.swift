@@ -29,6 +29,8 @@ extension ProviderAddress {
         object.prefix_length = prefixLength
         object.vlan = vlan
         object.mac = mac
+        object.state = UInt8(state.rawValue)
+        if detectsDuplicates { object.flags = APUS_PROVIDER_ADDRESS_DETECT_DUPLICATES }
         return object
     }
 }

@@ -84,6 +84,8 @@ public struct ProviderAddress: Sendable {
     public var port: String
     public var mac: apus_mac
     public var vlan: UInt16
+    public var state: apus_address_state
+    public var detectsDuplicates: Bool
     public let lines: SourceLines
 
     init?(_ fields: inout FieldReader, _ references: inout References) {
@@ -92,12 +94,21 @@ public struct ProviderAddress: Sendable {
         let port = references.providerPort("port", &fields)
         let mac = fields.mac("mac", .required)
         let vlan = fields.number("vlan", .optional, in: 0...UInt16(4094))
+        let state = fields.word(
+            "state", .optional,
+            of: [
+                "Preferred": APUS_ADDRESS_PREFERRED, "Deprecated": APUS_ADDRESS_DEPRECATED,
+                "Invalid": APUS_ADDRESS_INVALID,
+            ])
+        let detectsDuplicates = fields.flag("detect_duplicates")
         guard let address, let length, let port, let mac else { return nil }
         providerAddress = address
         prefixLength = length
         self.port = port
         self.mac = mac
         self.vlan = vlan ?? 0
+        self.state = state ?? APUS_ADDRESS_PREFERRED
+        self.detectsDuplicates = detectsDuplicates ?? false
         lines = fields.lines
     }
 }

@@ -15,6 +15,7 @@ public struct Settings: Sendable {
     public var neighborRetries: UInt32?
     public var sendsICMPErrors: Bool?
     public var icmpErrorRate: UInt32?
+    public var sendsUnreachable: Bool?
 
     init() {}
 
@@ -30,6 +31,7 @@ public struct Settings: Sendable {
         neighborRetries = fields.number("neighbour_retries", .optional, in: 1...UInt32(16))
         sendsICMPErrors = fields.flag("icmp_errors")
         icmpErrorRate = fields.number("icmp_error_rate", .optional, in: 1...UInt32(1_000_000))
+        sendsUnreachable = fields.flag("send_unreachable")
     }
 
     /// The `APUS_DATAPLANE_*` flags that the settings ask for.
@@ -39,6 +41,7 @@ public struct Settings: Sendable {
         if hasZeroFlowID == true { flags |= APUS_DATAPLANE_FLOW_ID_ZERO }
         if validatesSource == false { flags |= APUS_DATAPLANE_NO_SOURCE_VALIDATION }
         if acceptsIPOptions == true { flags |= APUS_DATAPLANE_ACCEPT_IP_OPTIONS }
+        if sendsUnreachable == true { flags |= APUS_DATAPLANE_SEND_UNREACHABLE }
         if sendsICMPErrors == false { flags |= APUS_DATAPLANE_NO_ICMP_ERRORS }
         return flags
     }

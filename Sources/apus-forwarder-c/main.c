@@ -530,11 +530,14 @@ put_stats(FILE *out)
 		", \"echo_replies\": %" PRIu64 ", \"router_advertisements\": %" PRIu64 ", \"icmp_errors\": %" PRIu64
 		", \"icmp_suppressed\": %" PRIu64 ", \"fragmented\": %" PRIu64 ", \"rewritten\": %" PRIu64
 		", \"path_mtu_updates\": %" PRIu64 ", \"replicated\": %" PRIu64 ", \"learned\": %" PRIu64
-		", \"learn_throttled\": %" PRIu64 ", \"events_lost\": %" PRIu64 "}}",
+		", \"learn_throttled\": %" PRIu64 ", \"events_lost\": %" PRIu64
+		", \"address_probes\": %" PRIu64 ", \"address_conflicts\": %" PRIu64
+		", \"control_messages\": %" PRIu64 ", \"unreachable_sent\": %" PRIu64 "}}",
 		s.received, s.transmitted, s.generated, s.consumed, s.dropped, s.held, s.encapsulated, s.decapsulated,
 		s.switched, s.routed, s.flow_hits, s.flow_misses, s.arp_replies, s.arp_requests, s.echo_replies,
 		s.router_advertisements, s.icmp_errors, s.icmp_suppressed, s.fragmented, s.rewritten, s.path_mtu_updates,
-		s.replicated, s.learned, s.learn_throttled, s.events_lost);
+		s.replicated, s.learned, s.learn_throttled, s.events_lost, s.address_probes,
+		s.address_conflicts, s.control_messages, s.unreachable_sent);
 }
 
 static void

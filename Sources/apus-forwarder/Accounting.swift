@@ -140,6 +140,8 @@ struct Accounting {
                     ("fragmented", totals.fragmented), ("replicated", totals.replicated),
                     ("learned", totals.learned), ("learn_throttled", totals.learn_throttled),
                     ("events_lost", totals.events_lost),
+                    ("address_probes", totals.address_probes), ("address_conflicts", totals.address_conflicts),
+                    ("control_messages", totals.control_messages), ("unreachable_sent", totals.unreachable_sent),
                 ])
             ),
         ])

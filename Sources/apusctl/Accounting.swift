@@ -54,7 +54,9 @@ struct Accounting {
         ("router_advertisements", { $0.router_advertisements }),
         ("icmp_errors", { $0.icmp_errors }), ("icmp_suppressed", { $0.icmp_suppressed }),
         ("fragmented", { $0.fragmented }), ("replicated", { $0.replicated }), ("learned", { $0.learned }),
-        ("learn_throttled", { $0.learn_throttled }), ("events_lost", { $0.events_lost }), ("bursts", { $0.bursts }),
+        ("learn_throttled", { $0.learn_throttled }), ("events_lost", { $0.events_lost }),
+        ("address_probes", { $0.address_probes }), ("address_conflicts", { $0.address_conflicts }),
+        ("control_messages", { $0.control_messages }), ("unreachable_sent", { $0.unreachable_sent }), ("bursts", { $0.bursts }),
     ]
 
     // MARK: - For programs

@@ -204,7 +204,14 @@ private let values = [
         "p:2: settings.neighbour_retry_ms: 9 is outside 10-60000",
         #"p:2: settings: unknown key "neighbor_retries"; did you mean neighbour_retries?; known keys: "#
             + "accept_reserved_vsids, flow_id_zero, source_validation, accept_ip_options, gateway_mac, outer_ttl, "
-            + "neighbour_reachable_ms, neighbour_retry_ms, neighbour_retries, icmp_errors, icmp_error_rate"),
+            + "neighbour_reachable_ms, neighbour_retry_ms, neighbour_retries, icmp_errors, icmp_error_rate, "
+            + "send_unreachable"),
+    Mistake(
+        "apus: 1\nports: [{name: uplink, kind: provider}]\nprovider_addresses:\n"
+            + "- {provider_address: 192.168.0.22, prefix_length: 24, port: uplink, mac: 324455667788, state: Tentative, "
+            + "detect_duplicates: 1}",
+        #"p:4: provider_addresses[0].state: "Tentative" is not one of Preferred, Deprecated, Invalid"#,
+        #"p:4: provider_addresses[0].detect_duplicates: "1" is neither true nor false"#),
 ]
 
 private let domain = "routing_domain_id: 12345678-1000-2000-3000-123456780001, virtual_subnet_id: 6000"

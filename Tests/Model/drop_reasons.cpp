@@ -3,6 +3,7 @@
 // corrected twin passes. docs/pipeline.md says what is wrong; include/apus/stats.h what is counted. What IPv6 adds is in
 // drop_reasons_ipv6.cpp.
 #include "drop_reasons.hpp"
+#include "hosts.hpp"
 
 namespace {
 
@@ -1150,6 +1151,8 @@ void run_drop_cases()
 		run(one, false, covered);
 	for (const DropCase &one : ipv6_drop_cases)
 		run(one, true, covered);
+	for (const DropCase &one : hosts::drop_cases)
+		run(one, false, covered);
 #define COVERED(name, value, windows, text) report::check(covered.count(APUS_DROP_##name) != 0, #name ": no case saw this drop reason");
 	APUS_DROP_REASONS(COVERED)
 #undef COVERED
@@ -1162,6 +1165,8 @@ void run_counter_cases()
 		run(one, false, covered);
 	for (const CounterCase &one : ipv6_counter_cases)
 		run(one, true, covered);
+	for (const CounterCase &one : hosts::counter_cases)
+		run(one, false, covered);
 	// The lists are the structs, field by field.
 	const auto walk = [&](const auto &fields, const auto &object, const std::string &prefix, std::size_t offset) {
 		for (const auto &[name, value] : fields) {
@@ -1215,7 +1220,7 @@ int main()
 	check_reason_texts();
 	run_drop_cases();
 	run_counter_cases();
-	std::printf("%zu cases for drop reasons, %zu for counters\n", std::size(drop_cases) + ipv6_drop_cases.size(),
-		    std::size(counter_cases) + ipv6_counter_cases.size());
+	std::printf("%zu cases for drop reasons, %zu for counters\n", std::size(drop_cases) + ipv6_drop_cases.size() + hosts::drop_cases.size(),
+		    std::size(counter_cases) + ipv6_counter_cases.size() + hosts::counter_cases.size());
 	return report::finish();
 }

@@ -286,11 +286,11 @@ inline Kind<struct apus_provider_address> provider_addresses(Bench &bench)
 	wrong_family(kind, "provider_address", key, address);
 	not_unicast(kind, "provider_address", key, address);
 	wrong_mac(kind);
-	wrong_flags(kind);
+	wrong_flags(kind, {APUS_ERR_UNKNOWN_FIELD}, APUS_PROVIDER_ADDRESS_DETECT_DUPLICATES);
 	wrong_port(kind, bench, value);
 	wrong_number(kind, "prefix_length", &Object::prefix_length, {0, 33, 128, 160, 255}, value, APUS_ERR_PREFIX, "1-32");
 	wrong_number(kind, "vlan", &Object::vlan, {4095, 4096, 65535}, value, APUS_ERR_RANGE, "4094");
-	wrong_number(kind, "state", &Object::state, {APUS_ADDRESS_PREFERRED, APUS_ADDRESS_DEPRECATED, 6, 255}, value, APUS_ERR_UNKNOWN_FIELD, "0");
+	wrong_number(kind, "state", &Object::state, {APUS_ADDRESS_TENTATIVE, APUS_ADDRESS_DUPLICATE, 6, 255}, value, APUS_ERR_RANGE, "DEPRECATED");
 	wrong_number(kind, "reserved", &Object::reserved, {1, 65535}, value, APUS_ERR_UNKNOWN_FIELD, "0");
 	return kind;
 }

@@ -14,7 +14,7 @@
  *
  *     apus: 1                          # the version of this format
  *     settings:                        # struct apus_dataplane_opts
- *       [accept_reserved_vsids, flow_id_zero, accept_ip_options: true or false]   # default: false
+ *       [accept_reserved_vsids, flow_id_zero, accept_ip_options, send_unreachable: true or false]   # default: false
  *       [source_validation, icmp_errors: true or false]                           # default: true
  *       [gateway_mac, outer_ttl, neighbour_reachable_ms, neighbour_retry_ms, neighbour_retries, icmp_error_rate]
  *     ports:                           # struct apus_port_params
@@ -25,6 +25,8 @@
  *         routing_domain_id                                        # external only
  *     provider_addresses:              # struct apus_provider_address; port: the name of a provider port
  *       - provider_address, prefix_length, port, mac, [vlan]
+ *         [state]                      # Preferred (default), Deprecated, Invalid
+ *         [detect_duplicates]          # true or false (default)
  *     provider_routes:                 # struct apus_provider_route; without next_hop: on-link
  *       - destination_prefix, port, [next_hop, metric]
  *     provider_neighbours:             # struct apus_provider_neighbor: static ones; others are resolved

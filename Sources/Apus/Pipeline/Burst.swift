@@ -34,6 +34,8 @@ extension Worker {
         self.now = max(self.now, now)
         counters.add(.received, count.u64)
         let shared = tables.shared
+        // Before the version: whoever sees that there are new addresses sees them.
+        let epoch = shared.value.neighborEpoch.load(ordering: .acquiring)
         let published = shared.value.version.load(ordering: .acquiring)
         let isNewEra = published &>> 32 != version &>> 32
         if isNewEra { forgetAllFlows() }
@@ -41,18 +43,22 @@ extension Worker {
         floor = shared.value.floor.load(ordering: .relaxed)
         hasRewrites = shared.value.rewrites.load(ordering: .relaxed) != 0
         hasDraftPeers = shared.value.draftPeers.load(ordering: .relaxed) != 0
-        let epoch = shared.value.neighborEpoch.load(ordering: .acquiring)
-        if epoch != seenNeighborEpoch || self.now >= nextRefresh {
-            seenNeighborEpoch = epoch
-            nextRefresh = self.now &+ settings.retry
-            neighborEpoch &+= 1
-        }
+        if epoch != seenNeighborEpoch || self.now >= nextRefresh { lookAround(epoch) }
         let isNews = floor != heldFloor || isNewEra
         // The floor of a version that is not published yet: again when it is.
         if floor <= version.u32 { heldFloor = floor }
         if held.waitingCount != 0 {
             if isNews { reconsiderHeld() } else { serveHeld() }
         }
+    }
+
+    /// Headers and our own addresses are looked at again.
+    @inline(never)
+    private mutating func lookAround(_ epoch: UInt32) {
+        seenNeighborEpoch = epoch
+        nextRefresh = now &+ settings.retry
+        neighborEpoch &+= 1
+        if tables.shared.value.watchedAddresses.load(ordering: .relaxed) != 0 { watchAddresses() }
     }
 
     private mutating func chunk(_ frames: Ref<Frame>, _ count: Int) {

@@ -11,7 +11,7 @@ extension Worker {
     func decideRewrite(_ packet: IPPacket, from source: LookupRecord, to target: LookupRecord) -> Decision {
         let (reason, found) = way(to: target.pa)
         guard let way = found else { return failEncapsulation(reason) }
-        guard let number = providerAddress(source.pa), tables.addresses[number].port == way.route.port else {
+        guard let number = usableAddress(source.pa), tables.addresses[number].port == way.route.port else {
             return failEncapsulation(.providerAddressMissing)
         }
         let own = tables.addresses[number]
