@@ -3,6 +3,7 @@
 // corrected twin passes. docs/pipeline.md says what is wrong; include/apus/stats.h what is counted. What IPv6 adds is in
 // drop_reasons_ipv6.cpp.
 #include "drop_reasons.hpp"
+#include "drop_reasons_peers.hpp"
 #include "hosts.hpp"
 
 namespace {
@@ -1149,8 +1150,9 @@ void run_drop_cases()
 	std::set<Reason> covered;
 	for (const DropCase &one : drop_cases)
 		run(one, false, covered);
-	for (const DropCase &one : ipv6_drop_cases)
-		run(one, true, covered);
+	for (const auto *cases : {&ipv6_drop_cases, &peer_drop_cases})
+		for (const DropCase &one : *cases)
+			run(one, true, covered);
 	for (const DropCase &one : hosts::drop_cases)
 		run(one, false, covered);
 #define COVERED(name, value, windows, text) report::check(covered.count(APUS_DROP_##name) != 0, #name ": no case saw this drop reason");
@@ -1163,8 +1165,9 @@ void run_counter_cases()
 	std::set<std::string> covered;
 	for (const CounterCase &one : counter_cases)
 		run(one, false, covered);
-	for (const CounterCase &one : ipv6_counter_cases)
-		run(one, true, covered);
+	for (const auto *cases : {&ipv6_counter_cases, &peer_counter_cases})
+		for (const CounterCase &one : *cases)
+			run(one, true, covered);
 	for (const CounterCase &one : hosts::counter_cases)
 		run(one, false, covered);
 	// The lists are the structs, field by field.
@@ -1220,7 +1223,8 @@ int main()
 	check_reason_texts();
 	run_drop_cases();
 	run_counter_cases();
-	std::printf("%zu cases for drop reasons, %zu for counters\n", std::size(drop_cases) + ipv6_drop_cases.size() + hosts::drop_cases.size(),
-		    std::size(counter_cases) + ipv6_counter_cases.size() + hosts::counter_cases.size());
+	std::printf("%zu cases for drop reasons, %zu for counters\n",
+		    std::size(drop_cases) + ipv6_drop_cases.size() + peer_drop_cases.size() + hosts::drop_cases.size(),
+		    std::size(counter_cases) + ipv6_counter_cases.size() + peer_counter_cases.size() + hosts::counter_cases.size());
 	return report::finish();
 }

@@ -109,6 +109,7 @@ extension Worker {
 
     /// Give a frame to the host. A frame of this burst always has room; another one only while it takes none from those:
     /// false when it was dropped. `ingress`: where it was received, `none` for a frame that was made here.
+    @inline(never)
     mutating func emit(_ frame: Frame, to port: UInt32, from ingress: UInt32) -> Bool {
         if isExtra, outputCount &+ remaining >= outputCapacity {
             drop(frame, .outputFull, ingress: ingress)
@@ -126,6 +127,7 @@ extension Worker {
     }
 
     /// Send a frame that was made here: it has no place of its own in the output.
+    @inline(never)
     mutating func emitMade(_ frame: Frame, to port: UInt32) -> Bool {
         let wasExtra = isExtra
         isExtra = true
@@ -136,6 +138,7 @@ extension Worker {
     @inline(__always)
     mutating func drop(_ frame: Frame, _ reason: DropReason) { drop(frame, reason, ingress: frame.port) }
 
+    @inline(never)
     mutating func drop(_ frame: Frame, _ reason: DropReason, ingress: UInt32) {
         counters.addDrop(reason)
         if tables.portSlots.kind(of: ingress) != 0 { portCounters.add(ingress, .dropped, 1) }
@@ -143,6 +146,7 @@ extension Worker {
     }
 
     /// The frame has done its work here.
+    @inline(never)
     mutating func consume(_ frame: Frame) {
         counters.add(.consumed)
         giveBack(frame)

@@ -194,6 +194,7 @@ struct Store: ~Copyable {
 
     // MARK: - Steps
 
+    @inline(never)
     mutating func log(_ kind: JournalEntry.Kind, _ table: JournalEntry.Table, _ number: UInt32) {
         journal.append(JournalEntry(kind: kind, table: table, number: number))
     }
