@@ -922,6 +922,7 @@ forward(void)
 	if (count_workers() == 0 && open_devices() == 0 && make_workers() == 0 && open_control() == 0)
 		result = run();
 	close_control();
+	poll_events(); /* what a worker leaves behind is lost, and told as lost */
 	destroy_workers();
 	poll_events();
 	if (result == 0)

@@ -100,6 +100,8 @@ struct Forwarder: ParsableCommand {
         unsafe try Rounds.run(workers: host.workers, idleSleep: idleSleep ?? 0, service: service)
 
         control?.close()
+        // What a worker leaves behind is lost, and told as lost.
+        host.events.poll()
         host.destroyWorkers()
         host.events.poll()
         let accounting = try Accounting(host)
