@@ -44,7 +44,8 @@ enum apus_event_kind {
 	 */
 	APUS_EVENT_NVE_REDIRECT = 11,
 	/** The host `previous_provider_address` has no policy for a packet that was sent to it (UNREACHABLE): policies differ. [port, previous_provider_address, customer_address and mac as before] */
-	APUS_EVENT_NVE_UNREACHABLE = 12
+	APUS_EVENT_NVE_UNREACHABLE = 12,
+	APUS_EVENT_KIND_COUNT = 32 /**< size of arrays that are indexed by kind; unused values have no name */
 };
 
 /** What a worker's ring holds; further events are lost, and counted. */
