@@ -319,8 +319,10 @@ void options(Bench &bench)
 	number("neighbor_retry_ms", &apus_dataplane_opts::neighbor_retry_ms, {1, 9, 60001, UINT32_MAX}, "10-60000");
 	number("neighbor_retries", &apus_dataplane_opts::neighbor_retries, {17, UINT32_MAX}, "1-16");
 	number("icmp_error_rate", &apus_dataplane_opts::icmp_error_rate, {1000001, UINT32_MAX}, "1-1000000");
-	for (std::uint32_t flag = 0x40; flag != 0; flag <<= 1)
-		wrong.push_back({"flags", APUS_ERR_UNKNOWN_FIELD, {"flags", std::to_string(flag)}, [=](auto &out) { out.flags = flag; }});
+	constexpr std::uint32_t known = 0x1F | APUS_DATAPLANE_SEND_UNREACHABLE | APUS_DATAPLANE_USE_EXTERNAL_ROUTER | APUS_DATAPLANE_ONE_CUSTOMER_FAMILY;
+	for (std::uint32_t flag = 1; flag != 0; flag <<= 1)
+		if ((flag & known) == 0)
+			wrong.push_back({"flags", APUS_ERR_UNKNOWN_FIELD, {"flags", std::to_string(flag)}, [=](auto &out) { out.flags = flag; }});
 	wrong.push_back({"reserved0", APUS_ERR_UNKNOWN_FIELD, {"reserved0", "255"}, [](auto &out) { out.reserved0 = 255; }});
 	wrong.push_back({"gateway_mac", APUS_ERR_MAC, {"gateway_mac", "ff:ff:ff:ff:ff:ff"}, [](auto &out) {
 				 out.gateway_mac = objects::mac(fixture::broadcast);

@@ -92,11 +92,12 @@ inline void texts()
 
 inline void names()
 {
-	for (const char *name : {"", "RECORD_LEARNED", "RECORD_MOVED", "RECORD_CONFLICT", "LEARN_LIMIT", "LEARN_THRESHOLD", "LEARN_THROTTLED", "LOST", ""}) {
+	for (const char *name : {"", "RECORD_LEARNED", "RECORD_MOVED", "RECORD_CONFLICT", "LEARN_LIMIT", "LEARN_THRESHOLD", "LEARN_THROTTLED", "LOST"}) {
 		static std::uint32_t kind = 0;
 		check(CALL(apus_event_name, kind) == std::string(name), text("the name of event %u", kind));
 		kind++;
 	}
+	check(*apus_event_name(255) == 0 && *apus_event_name(UINT32_MAX) == 0, "the name of no event");
 	check(CALL(apus_version_number) == APUS_VERSION_NUMBER, "apus_version_number");
 	check(CALL(apus_version_string) == text("%d.%d.%d", APUS_VERSION_MAJOR, APUS_VERSION_MINOR, APUS_VERSION_PATCH), "apus_version_string");
 	check(std::strncmp(CALL(apus_build_info), "apus ", 5) == 0, "apus_build_info");
