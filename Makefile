@@ -49,7 +49,7 @@ program_sources := $(shell find Sources/apus-forwarder Sources/apusctl -name '*.
 
 machine := $(shell uname -m)
 march := $(if $(filter x86_64,$(machine)),-Xcc -march=$(APUS_MARCH) -Xcc -maes)
-embedded := $(SWIFTC) -enable-experimental-feature Embedded -swift-version 6 -wmo -O -g -parse-as-library \
+embedded := $(SWIFTC) -enable-experimental-feature Embedded -swift-version 6 -wmo -Osize -g -parse-as-library \
 	-strict-memory-safety -Xfrontend -function-sections -Xcc -fPIC -Xcc -ffunction-sections $(march) -I include
 dpdk_includes = -I Sources/CApusDPDK $(addprefix -Xcc ,$(filter -I% -include rte_config.h,$(shell pkg-config --cflags libdpdk)))
 dpdk_libs := -lrte_ethdev -lrte_mbuf -lrte_mempool -lrte_ring -lrte_eal

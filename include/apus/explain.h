@@ -23,6 +23,7 @@ enum apus_verdict {
 	APUS_VERDICT_CONSUME = 7,     /**< has done its work here */
 	APUS_VERDICT_COPY = 8,        /**< to every other machine of the virtual subnet on this host, or to several hosts */
 	APUS_VERDICT_REWRITE = 10,    /**< customer addresses become provider addresses, or the other way round */
+	APUS_VERDICT_LEAVE = 11,      /**< out of the VM network, through an external port */
 	APUS_VERDICT_WAIT = 9         /**< would wait until ARP finds the next hop on the provider network */
 };
 

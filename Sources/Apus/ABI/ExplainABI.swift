@@ -22,6 +22,7 @@ private func name(_ verdict: UInt32) -> Words {
     case APUS_VERDICT_COPY.rawValue: "COPY"
     case APUS_VERDICT_WAIT.rawValue: "WAIT"
     case APUS_VERDICT_REWRITE.rawValue: "REWRITE"
+    case APUS_VERDICT_LEAVE.rawValue: "LEAVE"
     default: ""
     }
 }
@@ -58,7 +59,7 @@ public func apus_explain(
                 worker.trace = unsafe Ref(trace)
                 let copy = bench.take(unsafe UnsafeRawPointer(frame).load(as: Frame.self))
                 let count = worker.explain(copy, bench.output, Bench.outputs, now)
-                explanation = conclude(worker.counters, bench.output, count)
+                explanation = conclude(worker, bench.output, count)
                 explanation.mtu = worker.explainedMTU
                 write(explanation, bench.output, to: unsafe Ref(trace))
             }
@@ -69,7 +70,8 @@ public func apus_explain(
 }
 
 /// What became of the frame, as the counters of the worker that had nothing else to do tell it.
-private func conclude(_ counters: Counters, _ output: Ref<Frame>, _ count: Int) -> apus_explanation {
+private func conclude(_ worker: borrowing Worker, _ output: Ref<Frame>, _ count: Int) -> apus_explanation {
+    let counters = worker.counters
     func has(_ counter: Counter) -> Bool { counters.read(counter.rawValue) != 0 }
     var explanation = apus_explanation()
     let verdict: apus_verdict =
@@ -81,6 +83,10 @@ private func conclude(_ counters: Counters, _ output: Ref<Frame>, _ count: Int) 
             APUS_VERDICT_FRAGMENT
         } else if has(.arpReplies) || has(.echoReplies) || has(.routerAdvertisements) {
             APUS_VERDICT_ANSWER
+        } else if has(.icmpErrors) {
+            APUS_VERDICT_DROP
+        } else if has(.routed), worker.scratch.value.kind == .leave {
+            APUS_VERDICT_LEAVE
         } else if has(.rewritten) {
             APUS_VERDICT_REWRITE
         } else if has(.encapsulated) {

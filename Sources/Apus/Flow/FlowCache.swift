@@ -38,6 +38,7 @@ struct FlowCache<Key: FlowIdentity> {
 
     private static var ways: Int { 8 }
 
+    @_optimize(speed)
     init?(_ memory: Ref<Memory>, capacity: Int) {
         guard let entries = memory.value.allocateZeroed(FlowEntry<Key>.self, count: capacity, alignment: 64) else {
             return nil
@@ -51,6 +52,7 @@ struct FlowCache<Key: FlowIdentity> {
         mask = capacity &- 1
     }
 
+    @_optimize(speed)
     func destroy(_ memory: Ref<Memory>) {
         memory.value.release(entries, count: mask &+ 1)
         memory.value.release(shares, count: Self.shareCount)
@@ -88,15 +90,18 @@ struct FlowCache<Key: FlowIdentity> {
     }
 
     @inline(never)
+    @_optimize(speed)
     private func flowFurther(_ hash: UInt64, _ key: Key) -> Ref<FlowState>? { findFurther(hash, key).map { state($0) } }
 
     /// The entry with this key, or nil.
+    @_optimize(speed)
     func find(_ hash: UInt64, _ key: Key) -> Int? {
         let home = hash.int & mask
         if entries[home].key == key, !entries[home].state.isFree { return home }
         return findFurther(hash, key)
     }
 
+    @_optimize(speed)
     private func findFurther(_ hash: UInt64, _ key: Key) -> Int? {
         var number = 1
         while number < Self.ways {
@@ -119,6 +124,7 @@ struct FlowCache<Key: FlowIdentity> {
     }
 
     /// Where a new flow of tenant `scope` goes. `look` says of the flow in an entry which tenant's it is, nil if it is stale.
+    @_optimize(speed)
     func place(_ hash: UInt64, scope: UInt32, look: (Ref<FlowState>) -> UInt32?) -> Placement {
         // Start at a line that differs from flow to flow, so that equals are displaced evenly; but free lines are taken in
         // their order.
@@ -147,9 +153,13 @@ struct FlowCache<Key: FlowIdentity> {
         return largest ?? 0 >= share(scope) ? .evict(victim) : .suppressed
     }
 
+    @_optimize(speed)
     private func share(_ scope: UInt32) -> UInt32 { shares[Self.bucket(scope)] }
+    @_optimize(speed)
     private static func bucket(_ scope: UInt32) -> Int { scope.int & (shareCount &- 1) }
 
+    @_optimize(speed)
     func gained(_ scope: UInt32) { shares[Self.bucket(scope)] &+= 1 }
+    @_optimize(speed)
     func lost(_ scope: UInt32) { shares[Self.bucket(scope)] &-= 1 }
 }

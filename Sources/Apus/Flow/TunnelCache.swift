@@ -27,20 +27,24 @@ struct TunnelCache {
     private let entries: Ref<Entry>
     private static var count: Int { 256 }
 
+    @_optimize(speed)
     init?(_ memory: Ref<Memory>) {
         // Zeros are no key: there is no VSID 0.
         guard let entries = memory.value.allocateZeroed(Entry.self, count: Self.count, alignment: 64) else { return nil }
         self.entries = entries
     }
 
+    @_optimize(speed)
     func destroy(_ memory: Ref<Memory>) { memory.value.release(entries, count: Self.count) }
 
+    @_optimize(speed)
     private func place(_ key: Key) -> Ref<Entry> {
         let mixed = (key.pa.low ^ key.pa.high ^ key.vsid.u64 &<< 20) &* 0x9E37_79B9_7F4A_7C15
         return entries.advanced(by: (mixed &>> 56).int)
     }
 
     /// Complete an encapsulation whose inner half is decided. False: its outer half is not known.
+    @_optimize(speed)
     func fill(_ transposition: Ref<Transposition>, _ key: Key) -> Bool {
         let entry = place(key)
         guard entry.value.key == key else { return false }
@@ -54,6 +58,7 @@ struct TunnelCache {
         return true
     }
 
+    @_optimize(speed)
     func remember(_ transposition: Ref<Transposition>, _ key: Key) {
         let entry = place(key)
         entry.value.key = key

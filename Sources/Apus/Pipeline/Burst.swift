@@ -9,6 +9,7 @@ import Synchronization
 
 extension Worker {
     /// docs/pipeline.md, and `apus_worker_process` in worker.h. Returns the number of frames in `output`.
+    @_optimize(speed)
     mutating func process(_ input: Ref<Frame>, _ count: Int, _ output: Ref<Frame>, _ capacity: Int, _ now: UInt64)
         -> Int
     {
@@ -26,6 +27,7 @@ extension Worker {
         return outputCount
     }
 
+    @inline(__always)
     mutating func begin(_ output: Ref<Frame>, _ capacity: Int, _ count: Int, _ now: UInt64) {
         self.output = output
         outputCount = 0
@@ -42,6 +44,7 @@ extension Worker {
         version = published
         floor = shared.value.floor.load(ordering: .relaxed)
         hasRewrites = shared.value.rewrites.load(ordering: .relaxed) != 0
+        hasExternalPorts = shared.value.externalPorts.load(ordering: .relaxed) != 0
         hasDraftPeers = shared.value.draftPeers.load(ordering: .relaxed) != 0
         if epoch != seenNeighborEpoch || self.now >= nextRefresh { lookAround(epoch) }
         let isNews = floor != heldFloor || isNewEra
@@ -54,6 +57,7 @@ extension Worker {
 
     /// Headers and our own addresses are looked at again.
     @inline(never)
+    @_optimize(speed)
     private mutating func lookAround(_ epoch: UInt32) {
         seenNeighborEpoch = epoch
         nextRefresh = now &+ settings.retry
@@ -61,6 +65,7 @@ extension Worker {
         if tables.shared.value.watchedAddresses.load(ordering: .relaxed) != 0 { watchAddresses() }
     }
 
+    @_optimize(speed)
     private mutating func chunk(_ frames: Ref<Frame>, _ count: Int) {
         parse(frames, count)
         lookUp(count)
@@ -72,11 +77,18 @@ extension Worker {
     /// A packet that the hit path leaves alone: an earlier packet of this burst may have changed the cache, its result may
     /// be old, or drop it.
     @inline(never)
+    @_optimize(speed)
     mutating func applyCarefully(_ frame: Frame, at i: Int) {
         if held.waitingCount != 0 { releaseResolved() }
         isExtra = false
         let packet = staged.advanced(by: i)
         if packet.value.form == .none { return processSlowly(frame) }
+        processStaged(frame, packet)
+    }
+
+    /// By what is remembered of its flow, or as the first packet of one.
+    @_optimize(speed)
+    mutating func processStaged(_ frame: Frame, _ packet: Ref<Staged>) {
         if let flow = findFlow(packet) {
             let number = flow.value.transposition
             let transposition = transpositions.place(of: number)
@@ -94,6 +106,7 @@ extension Worker {
         classify(frame, packet)
     }
 
+    @_optimize(speed)
     private func findFlow(_ packet: Ref<Staged>) -> Ref<FlowState>? {
         packet.value.form == .wide
             ? wideCache.flow(packet.value.hash, packet.value.wideKey)
@@ -110,6 +123,7 @@ extension Worker {
     /// Give a frame to the host. A frame of this burst always has room; another one only while it takes none from those:
     /// false when it was dropped. `ingress`: where it was received, `none` for a frame that was made here.
     @inline(never)
+    @_optimize(speed)
     mutating func emit(_ frame: Frame, to port: UInt32, from ingress: UInt32) -> Bool {
         if isExtra, outputCount &+ remaining >= outputCapacity {
             drop(frame, .outputFull, ingress: ingress)
@@ -128,6 +142,7 @@ extension Worker {
 
     /// Send a frame that was made here: it has no place of its own in the output.
     @inline(never)
+    @_optimize(speed)
     mutating func emitMade(_ frame: Frame, to port: UInt32) -> Bool {
         let wasExtra = isExtra
         isExtra = true
@@ -139,6 +154,7 @@ extension Worker {
     mutating func drop(_ frame: Frame, _ reason: DropReason) { drop(frame, reason, ingress: frame.port) }
 
     @inline(never)
+    @_optimize(speed)
     mutating func drop(_ frame: Frame, _ reason: DropReason, ingress: UInt32) {
         counters.addDrop(reason)
         if tables.portSlots.kind(of: ingress) != 0 { portCounters.add(ingress, .dropped, 1) }
@@ -147,17 +163,20 @@ extension Worker {
 
     /// The frame has done its work here.
     @inline(never)
+    @_optimize(speed)
     mutating func consume(_ frame: Frame) {
         counters.add(.consumed)
         giveBack(frame)
     }
 
+    @_optimize(speed)
     private mutating func giveBack(_ frame: Frame) {
         if releaseCount == Self.releaseBatch { flushReleases() }
         releases[releaseCount] = frame.buffer
         releaseCount &+= 1
     }
 
+    @_optimize(speed)
     mutating func flushReleases() {
         let count = releaseCount
         if count == 0 { return }

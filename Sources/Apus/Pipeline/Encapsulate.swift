@@ -41,6 +41,7 @@ extension Worker {
     }
 
     /// Complete `scratch`, an encapsulation whose inner side is decided, with the way to the provider address.
+    @_optimize(speed)
     func decideEncapsulation(to pa: IPAddress, vsid: UInt32) -> Decision {
         let key = TunnelCache.Key(
             pa: pa, vsid: vsid, isIPv6: scratch.value.variant.has(Transposition.Variant.ipv6),

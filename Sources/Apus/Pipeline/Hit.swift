@@ -85,6 +85,7 @@ extension Worker {
         var delivered: UInt64 = 0
         var deliveredRouted: UInt64 = 0
 
+        @_optimize(speed)
         init(at index: Int) {
             begin = index
             end = index

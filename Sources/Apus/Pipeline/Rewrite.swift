@@ -77,7 +77,7 @@ extension Worker {
     }
 
     /// The MAC addresses move over the tag.
-    private func removeTag(_ frame: inout Frame, _ link: LinkHeader) {
+    func removeTag(_ frame: inout Frame, _ link: LinkHeader) {
         let tag = link.length &- Ethernet.headerLength
         if tag == 0 { return }
         frame.bytes.move(Ethernet.etherType, from: 0, to: tag)
@@ -166,12 +166,18 @@ extension Ref where Value == Transposition {
             ip.store(~Checksum.fold((~IPv4Header(ip).checksum).u32 &+ delta.u32), at: 10)
             if value.isRouted != 0 { IPv4Header(ip).decrementTTL() }
         }
-        if room > 0 { frame.push(room) }
-        frame.bytes.copy(link, from: rewrite.link(link))
+        replaceLink(&frame, length)
+        return nil
+    }
+
+    /// Put the kept Ethernet header in the place of that of an untagged frame, whose IP packet has `length` bytes. There is headroom for a tag.
+    func replaceLink(_ frame: inout Frame, _ length: Int) {
+        let link = value.headerLength.int
+        if link > Ethernet.headerLength { frame.push(link &- Ethernet.headerLength) }
+        frame.bytes.copy(link, from: AddressRewrite(self).link(link))
         frame.length = (link &+ length).u32
         frame.flags = 0
         frame.port = value.egress
-        return nil
     }
 
     /// The packet that an ICMP error is about went the other way.

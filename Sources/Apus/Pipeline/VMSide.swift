@@ -38,6 +38,7 @@ extension Worker {
     }
 
     /// Section 2 for a well-formed, untagged IP packet. The result goes to `scratch`.
+    @_optimize(speed)
     func decideVM(_ frame: Frame) -> Decision {
         let packet = IPPacket(in: frame.bytes)
         let decision = decideVM(frame, packet)
@@ -45,11 +46,13 @@ extension Worker {
         return decision
     }
 
+    @_optimize(speed)
     private func decideVM(_ frame: Frame, _ packet: IPPacket) -> Decision {
         guard let number = findPort(frame.port) else { return dropPacket(.portUnknown) }
         let port = tables.ports[number]
         guard let subnetNumber = subnet(port.vsid) else { return dropPacket(.portUnknown) }
         let domain = tables.subnets[subnetNumber].domain
+        if port.kind == Port.external { return decideOutside(packet, from: port, domain: domain) }
         let scope = Scopes.of(vsid: port.vsid, domain: domain)
         let bytes = frame.bytes
         let sourceMAC = bytes.mac(Ethernet.source)
@@ -79,6 +82,7 @@ extension Worker {
     }
 
     /// Step 6, and whether the packet may leave the virtual subnet or the host.
+    @_optimize(speed)
     func checkSource(
         _ ca: IPAddress, _ mac: MACAddress, _ port: Port
     ) -> (isKnown: Bool, refusal: DropReason?) {
@@ -91,6 +95,7 @@ extension Worker {
     }
 
     /// Section 2.1.
+    @_optimize(speed)
     private func decideSwitched(
         _ packet: IPPacket, _ mac: MACAddress, from port: Port, _ scope: UInt32, _ isKnown: Bool
     ) -> Decision {
@@ -101,6 +106,7 @@ extension Worker {
             return .flow
         }
         if !isKnown { return dropFlow(.sourceRecordMissing, scope) }
+        if let external = externalPort(port.vsid, mac) { return decideLeaving(packet, through: external, scope) }
         let destination = packet.destination
         guard let number = record(port.vsid, destination) ?? forwardingRecord(port.vsid, mac, for: destination) else {
             return dropFlow(.destinationRecordMissing, scope)
@@ -115,6 +121,7 @@ extension Worker {
     }
 
     /// Into a tunnel or rewritten, by the rules of both records; `scratch` is an encapsulation whose inner side is decided.
+    @_optimize(speed)
     private func decideTransport(_ packet: IPPacket, from port: Port, to target: LookupRecord) -> Decision {
         scratch.value.variant.set(Transposition.Variant.ipv6, packet.isIPv6)
         if target.isRewritten || hasRewrites {
@@ -128,14 +135,14 @@ extension Worker {
     }
 
     /// Section 2.2.
-    private func decideRouted(_ packet: IPPacket, from port: Port, domain: UInt32, _ isKnown: Bool) -> Decision {
+    @_optimize(speed)
+    func decideRouted(_ packet: IPPacket, from port: Port, domain: UInt32, _ isKnown: Bool) -> Decision {
         if let trace { note(trace, "destination MAC is that of the gateway: routed") }
         let scope = Scopes.of(domain: domain)
         if !isKnown { return dropFlow(.sourceRecordMissing, scope) }
         let destination = packet.destination
         if isGateway(destination, domain: domain) || routerMAC(destination, vsid: port.vsid) != nil {
-            scratch.value = Transposition(.gateway, scope: scope)
-            return .flow
+            return decideAnswer(through: none, scope)
         }
         if destination.isLinkLocal || packet.source.isLinkLocal { return dropFlow(.linkLocal, scope) }
         guard let routeNumber = customerRoute(destination, domain: domain, onLinkOnly: false) else {
@@ -154,7 +161,11 @@ extension Worker {
         let isLocal = isLocal(target.pa)
         if target.isRuleNone, !isLocal { return dropFlow(.ruleNone, scope) }
         if isLocal {
-            guard let egress = vmPort(route.vsid, target.mac) else { return dropFlow(.noLocalPort, scope) }
+            guard let egress = vmPort(route.vsid, target.mac) else {
+                guard let external = externalPort(route.vsid, target.mac) else { return dropFlow(.noLocalPort, scope) }
+                if tables.ports[external].id == port.id { return dropFlow(.hairpin, scope) }
+                return decideLeaving(packet, through: external, scope)
+            }
             if egress == port.id { return dropFlow(.hairpin, scope) }
             scratch.value = Transposition(.deliver, scope: scope)
             scratch.value.egress = egress
@@ -166,6 +177,14 @@ extension Worker {
         return isLocal ? .flow : decideTransport(packet, from: port, to: target)
     }
 
+    /// Each packet is looked at: echo requests are answered.
+    func decideAnswer(through externalPort: UInt32, _ scope: UInt32) -> Decision {
+        scratch.value = Transposition(.gateway, scope: scope)
+        scratch.value.externalPort = externalPort
+        return .flow
+    }
+
+    @_optimize(speed)
     func dropFlow(_ reason: DropReason, _ scope: UInt32) -> Decision {
         scratch.value = Transposition(drop: reason, scope: scope)
         return .flow

@@ -82,6 +82,8 @@ struct Worker: ~Copyable {
     var hasDraftPeers = false
     /// Some machines have a provider address for themselves.
     var hasRewrites = false
+    /// Some ports lead out of their VM network.
+    var hasExternalPorts = false
     var now: UInt64 = 0
     var output: Ref<Frame>
     var outputCount = 0
@@ -92,6 +94,8 @@ struct Worker: ~Copyable {
     var isExtra = false
     /// The next hop for which the frame being processed has waited until now.
     var waitedFor: UInt32 = none
+    /// Who sent the frame being processed, if that came from an external port; zero: not known any more.
+    var outsideSender = MACAddress(0)
     /// Grows whenever a flow entry or a transposition is given to another flow.
     var replacements: UInt32 = 0
 

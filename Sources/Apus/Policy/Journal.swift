@@ -37,7 +37,7 @@ struct Journal {
     private var capacity = 0
     private(set) var count = 0
 
-    /// More than any single change writes down.
+    /// More than a single change writes down, unless it says so.
     static var stepsPerChange: Int { 64 }
 
     /// Make room for `additional` entries. Returns false when there is no memory; nothing changed then.

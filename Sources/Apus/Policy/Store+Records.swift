@@ -9,6 +9,7 @@ extension Store {
     static var recordName: Words { "lookup record" }
 
     /// The record with this key; the MAC is a part of it where the address is unspecified.
+    @inline(never)
     func record(_ vsid: UInt32, _ ca: IPAddress, _ mac: MACAddress) -> UInt32? {
         if ca.isUnspecified {
             return findInChain(vsid, mac, special: true) { tables.records[$0].ca == ca }

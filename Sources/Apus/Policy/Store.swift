@@ -74,21 +74,21 @@ struct Store: ~Copyable {
     mutating func synchronize() -> Failure? { settle() }
 
     /// Make one change: all of it or, when `body` returns a failure, nothing. What is before and after is not copied into
-    /// every caller.
+    /// every caller. `steps`: beyond those that any change may need.
     @inline(__always)
-    mutating func change(_ object: Words, _ body: (inout Store) -> Failure?) -> Failure? {
-        if !makeRoom() { return .memory(object) }
+    mutating func change(_ object: Words, steps: Int = 0, _ body: (inout Store) -> Failure?) -> Failure? {
+        if !makeRoom(steps &+ Journal.stepsPerChange) { return .memory(object) }
         let mark = journal.count
         return conclude(body(&self), mark)
     }
 
     @inline(never)
-    private mutating func makeRoom() -> Bool {
+    private mutating func makeRoom(_ own: Int) -> Bool {
         // Numbers of earlier changes become free here, if workers have let go of them; if not, later.
         _ = settle()
         // Whatever this writes down may be retired, and end in limbo together with what waits there already.
-        let steps = journal.count &+ 2 &* Journal.stepsPerChange
-        return journal.reserve(memory, Journal.stepsPerChange) && retired.reserve(memory, steps)
+        let steps = journal.count &+ 2 &* own
+        return journal.reserve(memory, own) && retired.reserve(memory, steps)
             && limbo.reserve(memory, retired.count &+ steps)
     }
 
@@ -213,6 +213,7 @@ struct Store: ~Copyable {
         return number
     }
 
+    @inline(never)
     mutating func kill<Value>(_ number: UInt32, _ table: JournalEntry.Table, _ entries: VersionedTable<Value>) {
         entries.kill(number, at: next)
         log(.killed, table, number)
