@@ -195,6 +195,16 @@ const Record *Policy::record(Vsid vsid, Ip ip) const
 	return found == records.end() ? nullptr : &found->second;
 }
 
+const Record *Policy::forwarding_record(Vsid vsid, Mac mac, const Ip &ip) const
+{
+	const auto domain = domain_of(vsid);
+	const CustomerRouteKey *route = domain ? best_route(*domain, ip, false) : nullptr;
+	if (route == nullptr || route->vsid != vsid || route->on_link())
+		return nullptr;
+	const Record *gateway = record(vsid, route->next_hop);
+	return gateway != nullptr && gateway->mac == mac ? gateway : nullptr;
+}
+
 const Record *Policy::record_of_machine(Vsid vsid, Mac mac) const
 {
 	const Record *last = nullptr;

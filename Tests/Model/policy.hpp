@@ -136,6 +136,8 @@ public:
 
 	// What the pipeline asks.
 	const Record *record(Vsid vsid, Ip ip) const;
+	/// The forwarding record of the machine (`vsid`, `mac`) for `ip`: as far as customer routes name it.
+	const Record *forwarding_record(Vsid vsid, Mac mac, const Ip &ip) const;
 	bool is_local(const Record &record) const { return provider_addresses.count(record.provider_address) != 0; }
 	/// Of the virtual subnet's records with this MAC, the one that was added or set last.
 	const Record *record_of_machine(Vsid vsid, Mac mac) const;

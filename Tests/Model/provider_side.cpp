@@ -273,6 +273,30 @@ Verdict inner_discovery(const Tunnelled &from, Bytes inner, const IpPacket &ip)
 	return hand_on(from, std::move(inner), is_reply, ip.source, message->target, APUS_DROP_ND_UNANSWERED);
 }
 
+/// Step 11: where the inner source lives.
+Vsid source_subnet(const Policy &policy, Vsid vsid, const Ip &source)
+{
+	const auto domain = policy.domain_of(vsid);
+	const CustomerRouteKey *route = domain ? policy.best_route(*domain, source, true) : nullptr;
+	return route != nullptr ? route->vsid : vsid;
+}
+
+/// Step 11: the sender forwards packets of others.
+bool forwards(const Policy &policy, Vsid vsid, Vsid source_vsid, Mac mac, const Ip &source, const Ip &remote)
+{
+	if (policy.record(source_vsid, source) != nullptr)
+		return false;
+	std::set<Vsid> subnets{vsid, source_vsid};
+	const auto domain = policy.domain_of(vsid);
+	const CustomerRouteKey *route = domain ? policy.best_route(*domain, source, false) : nullptr;
+	if (route != nullptr && policy.best_route(*domain, source, true) == nullptr)
+		subnets.insert(route->vsid);
+	for (const Vsid subnet : subnets)
+		if (const Record *gateway = policy.forwarding_record(subnet, mac, source); gateway != nullptr && gateway->provider_address == remote)
+			return true;
+	return false;
+}
+
 }  // namespace
 
 bool is_provider_discovery(const OuterEthernet &ethernet, const Bytes &frame)
@@ -338,14 +362,12 @@ Verdict from_provider(const Policy &policy, const Settings &settings, std::uint3
 	if (is_special(ip->source))
 		return Verdict::drop(APUS_DROP_INNER_IP_MALFORMED);
 
-	Vsid source_vsid = vsid;
-	if (const auto domain = policy.domain_of(vsid))
-		if (const CustomerRouteKey *route = policy.best_route(*domain, ip->source, true))
-			source_vsid = route->vsid;
-	if (!policy.vsid_is_at(source_vsid, remote))
+	const Vsid source_vsid = source_subnet(policy, vsid, ip->source);
+	const bool is_forwarder = forwards(policy, vsid, source_vsid, get_mac(inner, 6), ip->source, remote);
+	if (!is_forwarder && !policy.vsid_is_at(source_vsid, remote))
 		return Verdict::drop(APUS_DROP_VSID_PA_MISMATCH);
 
-	if (!settings.no_source_validation) {
+	if (!is_forwarder && !settings.no_source_validation) {
 		const Record *source = policy.record(source_vsid, ip->source);
 		if (source == nullptr)
 			return Verdict::drop(APUS_DROP_INNER_SOURCE_MISSING);
@@ -356,6 +378,10 @@ Verdict from_provider(const Policy &policy, const Settings &settings, std::uint3
 	}
 
 	const Record *target = policy.record(vsid, ip->destination);
+	if (target == nullptr) {
+		const Record *gateway = policy.forwarding_record(vsid, get_mac(inner, 0), ip->destination);
+		target = gateway != nullptr && gateway->provider_address == ours ? gateway : nullptr;
+	}
 	if (target == nullptr)
 		return Verdict::drop(APUS_DROP_INNER_DESTINATION_MISSING);
 	if (target->provider_address != ours)

@@ -15,6 +15,8 @@ struct Sender {
 	const Settings &settings;
 	std::uint32_t port_id;
 	const Port &port;
+	bool is_forwarder = false;  // of the packet: it may have sources that are not its own
+	bool needs_record() const { return !port.trusted && !is_forwarder; }
 };
 
 /// Section 2, step 2: RFC 7637 section 3.3. False when the frame ends inside a tag, or has too many.
@@ -88,9 +90,11 @@ Verdict switched(const Sender &from, Bytes frame, const IpPacket &ip, const Reco
 			return Verdict::drop(APUS_DROP_HAIRPIN);
 		return Verdict::deliver(std::move(frame), *local, Verdict::Work::switched);
 	}
-	if (source == nullptr && !from.port.trusted)
+	if (source == nullptr && from.needs_record())
 		return Verdict::drop(APUS_DROP_SOURCE_RECORD_MISSING);
 	const Record *target = from.policy.record(vsid, ip.destination);
+	if (target == nullptr)
+		target = from.policy.forwarding_record(vsid, destination_mac, ip.destination);
 	if (target == nullptr)
 		return Verdict::drop(APUS_DROP_DESTINATION_RECORD_MISSING);
 	if (target->mac != destination_mac)
@@ -107,7 +111,7 @@ Verdict routed(const Sender &from, Bytes frame, const IpPacket &ip, const Record
 {
 	const Policy &policy = from.policy;
 	const Guid domain = *policy.domain_of(from.port.vsid);
-	if (source == nullptr && !from.port.trusted)
+	if (source == nullptr && from.needs_record())
 		return Verdict::drop(APUS_DROP_SOURCE_RECORD_MISSING);
 	const bool to_router = policy.is_gateway_in_domain(domain, ip.destination) ||
 			       policy.router_addresses(from.settings, from.port.vsid).count(ip.destination) != 0;
@@ -292,7 +296,7 @@ Verdict discovery(const Sender &from, Bytes frame, const IpPacket &ip)
 
 Verdict from_vm(const Policy &policy, const Settings &settings, std::uint32_t port_id, Bytes frame)
 {
-	const Sender from{policy, settings, port_id, policy.ports.at(port_id)};
+	Sender from{policy, settings, port_id, policy.ports.at(port_id)};
 	const Vsid vsid = from.port.vsid;
 
 	if (!from.port.trusted && get_mac(frame, 6) != from.port.mac)
@@ -314,8 +318,10 @@ Verdict from_vm(const Policy &policy, const Settings &settings, std::uint32_t po
 	if (is_special(ip->source))
 		return Verdict::drop(APUS_DROP_IP_MALFORMED);
 
+	const Record *forwarder = policy.forwarding_record(vsid, get_mac(frame, 6), ip->source);
+	from.is_forwarder = forwarder != nullptr && policy.is_local(*forwarder);
 	const Record *source = policy.record(vsid, ip->source);
-	if (!from.port.trusted && source != nullptr) {
+	if (from.needs_record() && source != nullptr) {
 		if (source->mac != get_mac(frame, 6))
 			return Verdict::drop(APUS_DROP_SOURCE_CA_MAC);
 		if (!policy.is_local(*source))
