@@ -44,6 +44,8 @@ model::Settings random_settings(Random &random)
 	settings.reachable_ns = 3'600'000'000'000;
 	settings.no_icmp_errors = random.one_in(5);
 	settings.icmp_error_rate = random.pick<std::uint32_t>({1, 100, 1'000'000});
+	settings.external_router = random.one_in(6);
+	settings.learn_rate = random.pick<std::uint32_t>({1, 100, 1'000'000});
 	settings.retries = static_cast<unsigned>(random.pick<std::uint32_t>({1, 2, 3, 16}));
 	return settings;
 }
@@ -164,6 +166,11 @@ void Round::describe_policy() const
 	for (const auto &[id, port] : policy.ports)
 		std::printf("  port %u: %s vsid %u mac %012llx mtu %u%s\n", id, port.vm ? "vm" : "provider", port.vsid,
 			    static_cast<unsigned long long>(port.mac), port.mtu, port.trusted ? " trusted" : "");
+	std::printf("  external router %d, learn rate %llu\n", settings_.external_router, static_cast<unsigned long long>(settings_.learn_rate));
+	for (const auto &[key, record] : policy.machines)
+		std::printf("  record (%u, any %u): %s mac %012llx pa %s flags %u%s\n", key.vsid, key.family, record.type == APUS_RECORD_L2_ONLY ? "L2Only" : "wildcard",
+			    static_cast<unsigned long long>(record.mac), to_text(record.provider_address).c_str(), record.flags,
+			    policy.is_local(record) ? " local" : "");
 	for (const auto &[key, record] : policy.records)
 		std::printf("  record (%u, %s): mac %012llx pa %s%s%s\n", key.first, to_text(key.second).c_str(),
 			    static_cast<unsigned long long>(record.mac), to_text(record.provider_address).c_str(), policy.is_local(record) ? " local" : "", record.rule == APUS_RULE_NONE ? " none" : "");
@@ -190,7 +197,9 @@ bool Round::open()
 			     (settings_.flow_id_zero ? APUS_DATAPLANE_FLOW_ID_ZERO : 0) |
 			     (settings_.no_source_validation ? APUS_DATAPLANE_NO_SOURCE_VALIDATION : 0) |
 			     (settings_.accept_ip_options ? APUS_DATAPLANE_ACCEPT_IP_OPTIONS : 0) |
-			     (settings_.no_icmp_errors ? APUS_DATAPLANE_NO_ICMP_ERRORS : 0);
+			     (settings_.no_icmp_errors ? APUS_DATAPLANE_NO_ICMP_ERRORS : 0) |
+			     (settings_.external_router ? APUS_DATAPLANE_USE_EXTERNAL_ROUTER : 0);
+		opts.learn_rate = static_cast<std::uint32_t>(settings_.learn_rate);
 		opts.icmp_error_rate = static_cast<std::uint32_t>(settings_.icmp_error_rate);
 		opts.gateway_mac = objects::mac(settings_.gateway_mac);
 		opts.outer_ttl = settings_.outer_ttl;
@@ -365,6 +374,8 @@ void Round::first_policy()
 	for (const auto &subnet : world_.subnets) {
 		for (const model::Ip &base : subnet.bases) {
 			first_route(subnet, base);
+			if (settings_.external_router && random_.chance(80))
+				first_record({subnet.vsid, base + 1}, world_.record(random_, {subnet.vsid, base + 2 + random_.below(6)}));
 			// More prefixes than a router advertisement names.
 			const std::uint64_t more = base.is_v6() && random_.one_in(5) ? random_.below(7) : 0;
 			for (std::uint64_t i = 1; i <= more; i++)

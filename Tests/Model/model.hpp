@@ -63,7 +63,7 @@ private:
 
 class Model {
 public:
-	explicit Model(const Settings &settings) : settings_(settings) {}
+	explicit Model(const Settings &settings) : settings_(settings) { policy_.external_router = settings.external_router; }
 
 	// Control. Without a transaction, changes are made to policy() and followed by changed().
 	const Policy &policy() const { return transaction_ ? *transaction_ : policy_; }

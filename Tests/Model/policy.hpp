@@ -30,6 +30,8 @@ struct Settings {
 	unsigned retries = 3;
 	bool no_icmp_errors = false;
 	std::uint64_t icmp_error_rate = 100;
+	bool external_router = false;
+	std::uint64_t learn_rate = 100;
 };
 
 struct Port {
@@ -38,6 +40,8 @@ struct Port {
 	Vsid vsid = 0;
 	Mac mac = 0;
 	std::uint16_t mtu = 1500;
+	bool dhcp_guard = false;
+	std::uint32_t address_limit = 0;  // 0: as nothing was said
 };
 
 struct Record {
@@ -45,9 +49,19 @@ struct Record {
 	std::uint8_t rule = APUS_RULE_ENCAP;
 	std::uint8_t type = APUS_RECORD_STATIC;
 	Ip provider_address = 0;
+	std::uint32_t flags = 0;  // APUS_RECORD_*
+	bool is_unusable() const { return (flags & APUS_RECORD_UNUSABLE) != 0; }
 	std::uint64_t order = 0;  // in which records were added or set; the policy's own
 };
 using RecordKey = std::pair<Vsid, Ip>;
+
+/// Of a record without an address: GatewayWildcard or L2Only.
+struct MachineKey {
+	Vsid vsid = 0;
+	Mac mac = 0;
+	unsigned family = 4;  // of its unspecified address
+	bool operator<(const MachineKey &other) const { return std::tie(vsid, mac, family) < std::tie(other.vsid, other.mac, other.family); }
+};
 
 struct Prefix {
 	Ip address = 0;
@@ -106,6 +120,8 @@ class Policy {
 public:
 	std::map<std::uint32_t, Port> ports;
 	std::map<RecordKey, Record> records;
+	std::map<MachineKey, Record> machines;  // whose addresses nobody told us
+	bool external_router = false;           // APUS_DATAPLANE_USE_EXTERNAL_ROUTER
 	std::map<CustomerRouteKey, CustomerRoute> customer_routes;
 	std::map<Ip, ProviderAddress> provider_addresses;
 	std::map<ProviderRouteKey, std::uint32_t> provider_routes;  // -> metric
@@ -121,6 +137,9 @@ public:
 	int add_record(const RecordKey &key, const Record &record);
 	int set_record(const RecordKey &key, const Record &record);
 	int remove_record(const RecordKey &key);
+	int add_machine(const MachineKey &key, const Record &record);
+	int set_machine(const MachineKey &key, const Record &record);
+	int remove_machine(const MachineKey &key);
 	int add_customer_route(const CustomerRouteKey &key, const CustomerRoute &route);
 	int set_customer_route(const CustomerRouteKey &key, const CustomerRoute &route);
 	int remove_customer_route(const CustomerRouteKey &key);
@@ -136,11 +155,22 @@ public:
 
 	// What the pipeline asks.
 	const Record *record(Vsid vsid, Ip ip) const;
-	/// The forwarding record of the machine (`vsid`, `mac`) for `ip`: as far as customer routes name it.
+	/// The forwarding record of the machine (`vsid`, `mac`) for `ip`.
 	const Record *forwarding_record(Vsid vsid, Mac mac, const Ip &ip) const;
 	bool is_local(const Record &record) const { return provider_addresses.count(record.provider_address) != 0; }
-	/// Of the virtual subnet's records with this MAC, the one that was added or set last.
+	/// Every record of the virtual subnet, of any type.
+	std::vector<const Record *> records_in(Vsid vsid) const;
+	/// Every record of any type with this MAC.
+	std::vector<const Record *> records_of_machine(Vsid vsid, Mac mac) const;
+	/// One of them: L2Only or wildcard before others, IPv4's before IPv6's; of the others the one that was added or set last.
 	const Record *record_of_machine(Vsid vsid, Mac mac) const;
+	const Record *wildcard(Vsid vsid, Mac mac, unsigned family) const;
+	/// The one with the lowest MAC.
+	const Record *any_wildcard(Vsid vsid, unsigned family) const;
+	/// What the packet is for, on-link: its record, or else a wildcard record.
+	const Record *on_link_target(Vsid vsid, const Ip &ip) const;
+	bool l2_only_is_at(Vsid vsid, Mac mac, const Ip &provider_address) const;
+	bool l2_only_is_local(Vsid vsid, Mac mac) const;
 	std::optional<std::uint32_t> vm_port(Vsid vsid, Mac mac) const;
 	std::optional<Guid> domain_of(Vsid vsid) const;  // the routing domain that the virtual subnet is bound to
 	std::set<Ip> gateways_of(Vsid vsid) const;

@@ -189,12 +189,14 @@ std::optional<Reason> check_sender(const Tunnelled &from, Mac mac, const Ip &ip)
 {
 	if (ip.is_unspecified())
 		return std::nullopt;
-	if (from.policy.router_addresses(from.settings, from.vsid).count(ip) != 0)
+	if (!from.policy.external_router && from.policy.router_addresses(from.settings, from.vsid).count(ip) != 0)
 		return APUS_DROP_INNER_SOURCE_CA_MAC;
 	const Record *record = from.policy.record(from.vsid, ip);
-	if (record != nullptr && record->mac != mac)
+	if (record == nullptr || (record->type == APUS_RECORD_DYNAMIC && from.policy.l2_only_is_at(from.vsid, mac, from.remote)))
+		return std::nullopt;
+	if (record->mac != mac)
 		return APUS_DROP_INNER_SOURCE_CA_MAC;
-	if (record != nullptr && record->provider_address != from.remote)
+	if (record->provider_address != from.remote)
 		return APUS_DROP_INNER_SOURCE_CA_PA;
 	return std::nullopt;
 }
@@ -207,8 +209,8 @@ std::optional<Reason> check_senders(const Tunnelled &from, Mac mac, const std::v
 	if (from.policy.record_of_machine(from.vsid, mac) == nullptr)
 		return APUS_DROP_INNER_SOURCE_MISSING;
 	bool is_there = false;
-	for (const auto &[key, record] : from.policy.records)
-		is_there = is_there || (key.first == from.vsid && record.mac == mac && record.provider_address == from.remote);
+	for (const Record *record : from.policy.records_of_machine(from.vsid, mac))
+		is_there = is_there || record->provider_address == from.remote;
 	if (!is_there)
 		return APUS_DROP_INNER_SOURCE_CA_PA;
 	for (const Ip &ip : ips)
@@ -284,15 +286,19 @@ Vsid source_subnet(const Policy &policy, Vsid vsid, const Ip &source)
 /// Step 11: the sender forwards packets of others.
 bool forwards(const Policy &policy, Vsid vsid, Vsid source_vsid, Mac mac, const Ip &source, const Ip &remote)
 {
+	const auto gateway = [&](Vsid subnet) {
+		const Record *record = policy.forwarding_record(subnet, mac, source);
+		return record != nullptr && record->provider_address == remote;
+	};
 	if (policy.record(source_vsid, source) != nullptr)
-		return false;
+		return policy.external_router && gateway(vsid);
 	std::set<Vsid> subnets{vsid, source_vsid};
 	const auto domain = policy.domain_of(vsid);
 	const CustomerRouteKey *route = domain ? policy.best_route(*domain, source, false) : nullptr;
 	if (route != nullptr && policy.best_route(*domain, source, true) == nullptr)
 		subnets.insert(route->vsid);
 	for (const Vsid subnet : subnets)
-		if (const Record *gateway = policy.forwarding_record(subnet, mac, source); gateway != nullptr && gateway->provider_address == remote)
+		if (gateway(subnet))
 			return true;
 	return false;
 }
@@ -388,6 +394,8 @@ Verdict from_provider(const Policy &policy, const Settings &settings, std::uint3
 		return Verdict::drop(APUS_DROP_INNER_DESTINATION_CA_PA);
 	if (target->mac != get_mac(inner, 0))
 		return Verdict::drop(APUS_DROP_INNER_DESTINATION_CA_MAC);
+	if (target->is_unusable())
+		return Verdict::drop(APUS_DROP_RECORD_UNUSABLE);
 	const auto to = policy.vm_port(vsid, get_mac(inner, 0));
 	if (!to)
 		return Verdict::drop(APUS_DROP_NO_LOCAL_PORT);

@@ -109,6 +109,13 @@ Bytes Traffic::customer_packet(Mac destination, Mac source, const Ip &from, cons
 	return frame;
 }
 
+/// Sometimes the packet is from a DHCP server, or nearly.
+void Traffic::choose_dhcp(std::uint8_t protocol, Bytes &payload, std::uint16_t port)
+{
+	if (protocol == protocol_udp && payload.size() >= 2 && random_.one_in(4))
+		put16(payload, 0, random_.one_in(4) ? static_cast<std::uint16_t>(random_.pick<unsigned>({67, 547, 68, 546})) : port);
+}
+
 Bytes Traffic::customer_ipv4(Mac destination, Mac source, const Ip &from, const Ip &to, bool ping)
 {
 	build::Ip4 ip;
@@ -140,6 +147,7 @@ Bytes Traffic::customer_ipv4(Mac destination, Mac source, const Ip &from, const 
 	} else {
 		payload = build::transport(static_cast<std::uint16_t>(random_.below(4)), static_cast<std::uint16_t>(random_.below(4)), size - 4);
 	}
+	choose_dhcp(ip.protocol, payload, 67);
 	Bytes frame = build::ipv4({destination, source, 0, type_ipv4}, ip, payload);
 	// Options of every kind, copied into fragments and not.
 	if (ip.options != 0 && random_.chance(60)) {
@@ -182,6 +190,7 @@ Bytes Traffic::customer_ipv6(Mac destination, Mac source, Ip from, const Ip &to,
 	} else {
 		payload = build::transport(static_cast<std::uint16_t>(random_.below(4)), static_cast<std::uint16_t>(random_.below(4)), size - 4);
 	}
+	choose_dhcp(ip.next_header, payload, 547);
 	if (random_.one_in(5))
 		payload = put_extension_headers(ip.next_header, std::move(payload));
 	return build::ipv6({destination, source, 0, type_ipv6}, ip, payload);

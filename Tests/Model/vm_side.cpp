@@ -17,6 +17,13 @@ struct Sender {
 	const Port &port;
 	bool is_forwarder = false;  // of the packet: it may have sources that are not its own
 	bool needs_record() const { return !port.trusted && !is_forwarder; }
+	/// With an external router nobody answers for the gateways here.
+	std::map<Ip, Mac> router_addresses() const
+	{
+		return policy.external_router ? std::map<Ip, Mac>() : policy.router_addresses(settings, port.vsid);
+	}
+	bool is_gateway(const Ip &ip) const { return !policy.external_router && policy.gateways_of(port.vsid).count(ip) != 0; }
+	bool is_gateway_mac(Mac mac) const { return !policy.external_router && policy.is_gateway_mac(settings, port.vsid, mac); }
 };
 
 /// Section 2, step 2: RFC 7637 section 3.3. False when the frame ends inside a tag, or has too many.
@@ -99,6 +106,8 @@ Verdict switched(const Sender &from, Bytes frame, const IpPacket &ip, const Reco
 		return Verdict::drop(APUS_DROP_DESTINATION_RECORD_MISSING);
 	if (target->mac != destination_mac)
 		return Verdict::drop(APUS_DROP_DESTINATION_CA_MAC);
+	if (target->is_unusable())
+		return Verdict::drop(APUS_DROP_RECORD_UNUSABLE);
 	if (from.policy.is_local(*target))
 		return Verdict::drop(APUS_DROP_NO_LOCAL_PORT);
 	if (target->rule == APUS_RULE_NONE)
@@ -114,7 +123,7 @@ Verdict routed(const Sender &from, Bytes frame, const IpPacket &ip, const Record
 	if (source == nullptr && from.needs_record())
 		return Verdict::drop(APUS_DROP_SOURCE_RECORD_MISSING);
 	const bool to_router = policy.is_gateway_in_domain(domain, ip.destination) ||
-			       policy.router_addresses(from.settings, from.port.vsid).count(ip.destination) != 0;
+			       from.router_addresses().count(ip.destination) != 0;
 	if (to_router) {
 		if (is_echo_request(frame, ip))
 			return answer_echo(std::move(frame), ip);
@@ -126,11 +135,13 @@ Verdict routed(const Sender &from, Bytes frame, const IpPacket &ip, const Record
 	const CustomerRouteKey *route = policy.best_route(domain, ip.destination, false);
 	if (route == nullptr)
 		return Verdict::drop(APUS_DROP_CUSTOMER_ROUTE_MISSING);
-	const Record *target = policy.record(route->vsid, route->on_link() ? ip.destination : route->next_hop);
+	const Record *target = route->on_link() ? policy.on_link_target(route->vsid, ip.destination) : policy.record(route->vsid, route->next_hop);
 	if (target == nullptr)
 		return Verdict::drop(route->on_link() ? APUS_DROP_DESTINATION_RECORD_MISSING : APUS_DROP_NEXT_HOP_RECORD_MISSING);
 
 	const bool local = policy.is_local(*target);
+	if (target->is_unusable())
+		return Verdict::drop(APUS_DROP_RECORD_UNUSABLE);
 	if (target->rule == APUS_RULE_NONE && !local)
 		return Verdict::drop(APUS_DROP_RULE_NONE);
 	const auto port = policy.vm_port(route->vsid, target->mac);
@@ -179,6 +190,8 @@ Verdict pass_on(const Sender &from, Bytes frame, std::size_t remote)
 	const Record *record = from.policy.record_of_machine(vsid, get_mac(frame, 0));
 	if (remote == 0 || record == nullptr || from.policy.is_local(*record))
 		return Verdict::consume();
+	if (record->is_unusable())
+		return Verdict::drop(APUS_DROP_RECORD_UNUSABLE);
 	if (record->rule == APUS_RULE_NONE)
 		return Verdict::drop(APUS_DROP_RULE_NONE);
 	Verdict verdict;
@@ -194,10 +207,11 @@ Verdict pass_on(const Sender &from, Bytes frame, std::size_t remote)
 /// The machine behind the port may not speak for `ip`.
 bool is_spoofed(const Sender &from, const Ip &ip)
 {
-	if (from.policy.router_addresses(from.settings, from.port.vsid).count(ip) != 0)
+	if (from.router_addresses().count(ip) != 0)
 		return true;
 	const Record *record = from.policy.record(from.port.vsid, ip);
-	return record != nullptr && (record->mac != from.port.mac || !from.policy.is_local(*record));
+	const bool contradicts = record != nullptr && (record->mac != from.port.mac || !from.policy.is_local(*record));
+	return contradicts && !(record->type == APUS_RECORD_DYNAMIC && from.policy.l2_only_is_local(from.port.vsid, from.port.mac));
 }
 
 /// An answer to `request`: who has `request.target`? `mac` has.
@@ -228,7 +242,7 @@ Verdict arp(const Sender &from, Bytes frame)
 		return pass_on(from, std::move(frame), ethernet_size + arp_size);
 	if (arp->target == arp->sender)
 		return Verdict::consume();
-	if (policy.gateways_of(vsid).count(arp->target) != 0)
+	if (from.is_gateway(arp->target))
 		return answer_arp(*arp, policy.gateway_mac(from.settings, vsid, arp->target));
 	if (const Record *record = policy.record(vsid, arp->target)) {
 		if (record->mac == from.port.mac)
@@ -244,7 +258,7 @@ Verdict advertise_router(const Sender &from, const Bytes &frame, const Ip &asker
 {
 	const Mac asker_mac = get_mac(frame, 6);
 	auto prefixes = from.policy.advertised_prefixes(from.port.vsid);
-	if (prefixes.empty() || is_group(asker_mac))
+	if (from.policy.external_router || prefixes.empty() || is_group(asker_mac))
 		return Verdict::consume();
 	const Ip gateway = Policy::gateway_of({prefixes.front().address, prefixes.front().length});
 	const Mac mac = from.policy.gateway_mac(from.settings, from.port.vsid, gateway);
@@ -283,13 +297,19 @@ Verdict discovery(const Sender &from, Bytes frame, const IpPacket &ip)
 							      ip.source, router),
 				      Verdict::Work::arp_reply);
 	};
-	const auto routers = policy.router_addresses(from.settings, vsid);
+	const auto routers = from.router_addresses();
 	const auto router = routers.find(message->target);
 	if (router != routers.end())
 		return answer(router->second, true);
 	if (const Record *record = policy.record(vsid, message->target))
 		return record->mac == from.port.mac ? Verdict::consume() : answer(record->mac, false);
 	return flood(from, std::move(frame), APUS_DROP_ND_UNANSWERED);
+}
+
+/// Section 2, step 4.
+bool is_from_dhcp_server(const Bytes &frame, const IpPacket &ip)
+{
+	return ip.protocol == protocol_udp && !ip.fragment && ip.shows(4) && get16(frame, ip.upper) == (ip.is_v6() ? 547 : 67);
 }
 
 }  // namespace
@@ -313,6 +333,8 @@ Verdict from_vm(const Policy &policy, const Settings &settings, std::uint32_t po
 		return Verdict::drop(APUS_DROP_IP_MALFORMED);
 	if (is_discovery(frame, *ip))
 		return discovery(from, std::move(frame), *ip);
+	if (from.port.dhcp_guard && is_from_dhcp_server(frame, *ip))
+		return Verdict::drop(APUS_DROP_DHCP_GUARD);
 	if (is_group(get_mac(frame, 0)) || is_special(ip->destination))
 		return Verdict::drop(APUS_DROP_NOT_UNICAST);
 	if (is_special(ip->source))
@@ -327,7 +349,7 @@ Verdict from_vm(const Policy &policy, const Settings &settings, std::uint32_t po
 		if (!policy.is_local(*source))
 			return Verdict::drop(APUS_DROP_SOURCE_CA_REMOTE);
 	}
-	if (policy.is_gateway_mac(settings, vsid, get_mac(frame, 0)))
+	if (from.is_gateway_mac(get_mac(frame, 0)))
 		return routed(from, std::move(frame), *ip, source);
 	return switched(from, std::move(frame), *ip, source);
 }

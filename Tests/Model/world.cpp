@@ -172,6 +172,10 @@ Record World::record(Random &random, const RecordKey &key) const
 	record.rule = random.one_in(10) ? APUS_RULE_NONE : APUS_RULE_ENCAP;
 	record.type = random.one_in(4) ? APUS_RECORD_DYNAMIC : APUS_RECORD_STATIC;
 	record.provider_address = random.chance(45) ? random.pick(local_pas) : random.pick(remote_pas);
+	if (random.one_in(12))
+		record.flags |= APUS_RECORD_UNUSABLE;
+	if (random.one_in(20))
+		record.flags |= APUS_RECORD_UNSYNCHRONIZED;
 	if (families.v6 && random.one_in(80))
 		record.provider_address = net6(0, 0xFFFFC0A80021);  // IPv4-mapped: refused
 	return record;
@@ -256,6 +260,8 @@ Port World::vm_port(Random &random) const
 	Port port;
 	port.vm = true;
 	port.trusted = random.one_in(8);
+	port.dhcp_guard = random.one_in(4);
+	port.address_limit = random.pick<std::uint32_t>({0, 1, 2, 5, 65536});
 	port.vsid = some_subnet(random).vsid;
 	port.mac = vm_mac(2 + static_cast<unsigned>(random.below(hosts_of_a_subnet)));
 	port.mtu = random.pick<std::uint16_t>({1500, 576, 65535});

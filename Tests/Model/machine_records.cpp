@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// Records of machines: those without an address (GatewayWildcard, L2Only), all records of a MAC, and forwarding records.
+// docs/pipeline.md, "Words".
+#include "policy.hpp"
+
+namespace model {
+
+// ---- control calls -------------------------------------------------------------------------------------------------
+
+int Policy::add_machine(const MachineKey &key, const Record &record)
+{
+	if (is_mapped(record.provider_address))
+		return APUS_ERR_ADDRESS;
+	const auto [at, is_new] = machines.emplace(key, record);
+	if (!is_new)
+		return APUS_ERR_DUPLICATE;
+	at->second.order = ++record_changes_;
+	return 0;
+}
+
+int Policy::set_machine(const MachineKey &key, const Record &record)
+{
+	if (is_mapped(record.provider_address))
+		return APUS_ERR_ADDRESS;
+	const auto found = machines.find(key);
+	if (found == machines.end())
+		return APUS_ERR_NOT_FOUND;
+	if (found->second.type != record.type)
+		return APUS_ERR_IMMUTABLE;
+	found->second = record;
+	found->second.order = ++record_changes_;
+	return 0;
+}
+
+int Policy::remove_machine(const MachineKey &key) { return machines.erase(key) != 0 ? 0 : APUS_ERR_NOT_FOUND; }
+
+// ---- questions -----------------------------------------------------------------------------------------------------
+
+std::vector<const Record *> Policy::records_in(Vsid vsid) const
+{
+	std::vector<const Record *> out;
+	for (auto at = machines.lower_bound({vsid, 0, 0}); at != machines.end() && at->first.vsid == vsid; ++at)
+		out.push_back(&at->second);
+	for (auto at = records.lower_bound({vsid, 0}); at != records.end() && at->first.first == vsid; ++at)
+		out.push_back(&at->second);
+	return out;
+}
+
+std::vector<const Record *> Policy::records_of_machine(Vsid vsid, Mac mac) const
+{
+	std::vector<const Record *> out;
+	for (const Record *record : records_in(vsid))
+		if (record->mac == mac)
+			out.push_back(record);
+	return out;
+}
+
+const Record *Policy::record_of_machine(Vsid vsid, Mac mac) const
+{
+	for (const unsigned family : {4u, 6u})
+		if (const auto found = machines.find({vsid, mac, family}); found != machines.end())
+			return &found->second;
+	const Record *last = nullptr;
+	for (const Record *record : records_of_machine(vsid, mac))
+		if (last == nullptr || record->order > last->order)
+			last = record;
+	return last;
+}
+
+const Record *Policy::wildcard(Vsid vsid, Mac mac, unsigned family) const
+{
+	const auto found = machines.find({vsid, mac, family});
+	return found != machines.end() && found->second.type == APUS_RECORD_GATEWAY_WILDCARD ? &found->second : nullptr;
+}
+
+const Record *Policy::any_wildcard(Vsid vsid, unsigned family) const
+{
+	for (auto at = machines.lower_bound({vsid, 0, 0}); at != machines.end() && at->first.vsid == vsid; ++at)
+		if (at->first.family == family && at->second.type == APUS_RECORD_GATEWAY_WILDCARD)
+			return &at->second;
+	return nullptr;
+}
+
+const Record *Policy::on_link_target(Vsid vsid, const Ip &ip) const
+{
+	const Record *own = record(vsid, ip);
+	return own != nullptr ? own : any_wildcard(vsid, ip.family);
+}
+
+bool Policy::l2_only_is_at(Vsid vsid, Mac mac, const Ip &provider_address) const
+{
+	for (const Record *record : records_of_machine(vsid, mac))
+		if (record->type == APUS_RECORD_L2_ONLY && record->provider_address == provider_address)
+			return true;
+	return false;
+}
+
+bool Policy::l2_only_is_local(Vsid vsid, Mac mac) const
+{
+	for (const Record *record : records_of_machine(vsid, mac))
+		if (record->type == APUS_RECORD_L2_ONLY && is_local(*record))
+			return true;
+	return false;
+}
+
+const Record *Policy::forwarding_record(Vsid vsid, Mac mac, const Ip &ip) const
+{
+	if (const Record *any = wildcard(vsid, mac, ip.family))
+		return any;
+	const auto domain = domain_of(vsid);
+	const CustomerRouteKey *route = domain ? best_route(*domain, ip, false) : nullptr;
+	if (route != nullptr && route->vsid == vsid && !route->on_link())
+		if (const Record *next_hop = record(vsid, route->next_hop); next_hop != nullptr && next_hop->mac == mac)
+			return next_hop;
+	if (!external_router || gateway_for(vsid, ip))
+		return nullptr;
+	for (const Ip &gateway : gateways_of(vsid))
+		if (const Record *router = record(vsid, gateway); gateway.family == ip.family && router != nullptr && router->mac == mac)
+			return router;
+	return nullptr;
+}
+
+}  // namespace model
