@@ -8,6 +8,8 @@ extension Worker {
     }
 
     func record(_ vsid: UInt32, _ ca: IPAddress) -> UInt32? {
+        // Records of machines without an address are found by their MAC only.
+        if ca.isUnspecified { return nil }
         let number = tables.records.find(LookupRecord.hash(tables.key, vsid, ca), at: version) {
             tables.records[$0].ca == ca && tables.records[$0].vsid == vsid
         }

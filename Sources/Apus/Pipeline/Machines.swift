@@ -79,8 +79,12 @@ extension Worker {
 
     /// The provider address of ours at which an L2Only record says that this machine is.
     func localL2Only(_ vsid: UInt32, _ mac: MACAddress) -> IPAddress? {
-        let number = findRecord(vsid, mac, special: true) {
-            tables.records[$0].type == LookupRecord.l2Only && isLocal(tables.records[$0].pa)
+        var number: UInt32?
+        _ = findRecord(vsid, mac, special: true) {
+            let record = tables.records[$0]
+            // IPv4's before IPv6's; there is at most one of each.
+            if record.type == LookupRecord.l2Only, isLocal(record.pa), number == nil || record.ca.isV4 { number = $0 }
+            return false
         }
         if let trace { note(trace, special: number, "L2Only record ", vsid, mac) }
         return number.map { tables.records[$0].pa }
