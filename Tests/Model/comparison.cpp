@@ -129,6 +129,10 @@ std::string compare_stats(const struct apus_stats &got, const struct apus_stats 
 	compare("router_advertisements", got.router_advertisements, expected.router_advertisements);
 	compare("icmp_errors", got.icmp_errors, expected.icmp_errors);
 	compare("icmp_suppressed", got.icmp_suppressed, expected.icmp_suppressed);
+	compare("replicated", got.replicated, expected.replicated);
+	compare("learned", got.learned, expected.learned);
+	compare("learn_throttled", got.learn_throttled, expected.learn_throttled);
+	compare("events_lost", got.events_lost, expected.events_lost);
 	compare("fragmented", got.fragmented, expected.fragmented);
 	compare("bursts", got.bursts, expected.bursts);
 	std::uint64_t drops = 0;
@@ -179,6 +183,7 @@ std::string process_and_compare(Side &side, std::size_t worker, const std::vecto
 	}
 	problem += compare_outputs(got, expected);
 
+	side.buffers.forget_new();
 	std::vector<std::uint64_t> released = expected.released;
 	std::sort(released.begin(), released.end());
 	std::sort(side.buffers.released.begin(), side.buffers.released.end());

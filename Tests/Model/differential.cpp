@@ -54,7 +54,10 @@ class Round {
 public:
 	Round(std::uint64_t seed, const Options &options)
 		: seed_(seed), options_(options), random_(seed), settings_(random_settings(random_)), world_(random_, settings_, options.families),
-		  model_(settings_), traffic_(random_, world_, settings_), now_(random_.below(1'000'000'000'000)) {}
+		  model_(settings_), traffic_(random_, world_, settings_), now_(random_.below(1'000'000'000'000))
+	{
+		polls_ = random_.pick<std::uint64_t>({5, 30, 300});
+	}
 
 	~Round() { close(); }
 
@@ -75,6 +78,7 @@ private:
 	std::uint64_t latest_ = 0;  // of all bursts; workers' clocks never go back
 	std::uint64_t next_id_ = 1;
 	std::uint64_t step_ = 0;
+	std::uint64_t polls_ = 1;  // one in so many steps
 	bool broken_ = false;
 	std::string last_change_;
 	struct apus_stats destroyed_ = {};  // counters of workers that are gone
@@ -83,6 +87,9 @@ private:
 	void close();
 	bool add_worker();
 	bool replace_worker(std::size_t i);
+	void poll();
+	void change_machine(unsigned verb);
+	void first_machine(const model::MachineKey &key, const model::Record &record);
 	void first_policy();
 	void first_route(const world::Subnet &subnet, const model::Ip &base);
 	void first_record(const model::RecordKey &key, const model::Record &record);
@@ -253,6 +260,7 @@ bool Round::replace_worker(std::size_t i)
 	for (Side &side : side_) {
 		side.buffers.released.clear();
 		const int error = apus_worker_destroy(side.workers[i]);
+		side.buffers.forget_new();
 		std::sort(side.buffers.released.begin(), side.buffers.released.end());
 		if (error != 0 || side.buffers.released != expected)
 			return problem(text("apus_worker_destroy() answered %d and released %zu buffers, expected %zu\n", error,
@@ -353,6 +361,94 @@ void Round::first_record(const model::RecordKey &key, const model::Record &recor
 	});
 }
 
+void Round::first_machine(const model::MachineKey &key, const model::Record &record)
+{
+	control(model_.change().add_machine(key, record), "first machine", [&](struct apus_dataplane *dp) {
+		const auto object = objects::machine(key, record);
+		return apus_lookup_record_add(dp, &object);
+	});
+}
+
+void Round::change_machine(unsigned verb)
+{
+	model::Policy &policy = model_.change();
+	const model::MachineKey key = world_.machine_key(random_);
+	model::Record record = world_.machine(random_, key);
+	const auto present = policy.machines.find(key);
+	if (verb == 2 && present != policy.machines.end() && random_.chance(80))
+		record.type = present->second.type;
+	const auto object = objects::machine(key, record);
+	if (verb < 2)
+		control(policy.add_machine(key, record), "machine add", [&](auto *dp) { return apus_lookup_record_add(dp, &object); });
+	else if (verb == 2)
+		control(policy.set_machine(key, record), "machine set", [&](auto *dp) { return apus_lookup_record_set(dp, &object); });
+	else
+		control(policy.remove_machine(key), "machine remove", [&](auto *dp) { return apus_lookup_record_remove(dp, &object); });
+}
+
+static std::string describe(const struct apus_event &event)
+{
+	const auto address = [](const struct apus_address &one) {
+		return one.family == 0 ? std::string("-") : text("%u:", one.family) + comparison::hex(one.bytes, sizeof(one.bytes));
+	};
+	return text("%s port %u vsid %u count %u limit %u ", apus_event_name(event.kind), event.port, event.virtual_subnet_id, event.count, event.limit) +
+	       address(event.customer_address) + " at " + address(event.provider_address) + " before " + address(event.previous_provider_address) +
+	       " mac " + comparison::hex(event.mac.bytes, 6) + " before " + comparison::hex(event.previous_mac.bytes, 6) + "\n";
+}
+
+static struct apus_event event_object(const model::Event &event)
+{
+	struct apus_event out = {};
+	out.kind = event.kind;
+	out.port = event.port;
+	out.virtual_subnet_id = event.vsid;
+	out.count = event.count;
+	out.limit = event.limit;
+	if (event.ip)
+		out.customer_address = objects::address(*event.ip);
+	if (event.provider_address)
+		out.provider_address = objects::address(*event.provider_address);
+	if (event.previous_provider_address)
+		out.previous_provider_address = objects::address(*event.previous_provider_address);
+	out.mac = objects::mac(event.mac);
+	out.previous_mac = objects::mac(event.previous_mac);
+	return out;
+}
+
+/// What workers saw becomes records, the same ones on both sides and in the model.
+void Round::poll()
+{
+	struct apus_event events[64];
+	if (model_.in_transaction()) {
+		APUS_INIT(&events[0]);
+		return control(APUS_ERR_TRANSACTION, "poll", [&](auto *dp) { return apus_event_poll(dp, events, 64); });
+	}
+	std::vector<model::Worker *> workers;
+	for (const auto &worker : model_workers_)
+		workers.push_back(worker.get());
+	std::string expected;
+	for (const model::Event &event : model_.poll(workers))
+		expected += describe(event_object(event));
+	last_change_ = "poll";
+	for (std::size_t i = 0; i < sides && !broken_; i++) {
+		std::string got;
+		for (int count = 1; count > 0;) {
+			const auto room = random_.pick<std::uint32_t>({1, 2, 64, 64});
+			APUS_INIT(&events[0]);
+			count = apus_event_poll(side_[i].dataplane, events, room);
+			if (count < 0)
+				problem(text("apus_event_poll() answered %s\n", apus_error_name(count)));
+			for (int k = 0; k < count; k++)
+				got += describe(events[k]);
+		}
+		report::passed++;
+		if (got != expected)
+			problem(text("events of side %zu: expected\n", i) + expected + "got\n" + got);
+	}
+	model_.changed();
+	settle();
+}
+
 /// A policy that makes sense, so that most traffic flows.
 void Round::first_policy()
 {
@@ -385,11 +481,21 @@ void Round::first_policy()
 			model::Record record = world_.record(random_, {subnet.vsid, host});
 			record.mac = world_.vm_mac(host);
 			bool has_v6 = false;
+			// A machine that says itself which addresses it has, or that stands for others.
+			const bool is_l2_only = random_.one_in(4);
+			if (is_l2_only || random_.one_in(8)) {
+				const model::MachineKey key{subnet.vsid, record.mac, world_.some_family(random_)};
+				model::Record machine = record;
+				machine.type = is_l2_only ? APUS_RECORD_L2_ONLY : APUS_RECORD_GATEWAY_WILDCARD;
+				first_machine(key, machine);
+			}
 			for (const model::Ip &base : subnet.bases) {
+				if (is_l2_only && random_.chance(70))
+					continue;
 				first_record({subnet.vsid, base + host}, record);
 				has_v6 = has_v6 || base.is_v6();
 			}
-			if (has_v6 && random_.chance(60))
+			if (has_v6 && !is_l2_only && random_.chance(60))
 				first_record({subnet.vsid, model::link_local_of(record.mac)}, record);
 			if (!model_.policy().is_local(record))
 				continue;
@@ -432,7 +538,9 @@ void Round::change_policy()
 	const std::vector<std::uint32_t> provider_ports = ports(false);
 	const unsigned verb = static_cast<unsigned>(random_.below(5));  // 0, 1: add; 2: set; 3, 4: remove
 	const std::uint64_t dice = random_.below(100);
-	if (dice < 35) {
+	if (dice < 9) {
+		change_machine(verb);
+	} else if (dice < 35) {
 		const model::RecordKey key = world_.record_key(random_);
 		model::Record record = world_.record(random_, key);
 		const auto present = policy.records.find(key);
@@ -595,7 +703,8 @@ bool Round::compare_explanation(const struct apus_explanation &got, const model:
 {
 	struct apus_explanation want = {};
 	const auto moved = [&](std::uint64_t apus_stats::*counter) { return after.*counter != before.*counter; };
-	want.verdict = moved(&apus_stats::held)                                                       ? APUS_VERDICT_WAIT
+	want.verdict = expected.copies != 0                                                           ? APUS_VERDICT_COPY
+		       : moved(&apus_stats::held)                                                       ? APUS_VERDICT_WAIT
 		       : moved(&apus_stats::fragmented)                                               ? APUS_VERDICT_FRAGMENT
 		       : moved(&apus_stats::arp_replies) || moved(&apus_stats::echo_replies) ||
 					 moved(&apus_stats::router_advertisements)                    ? APUS_VERDICT_ANSWER
@@ -610,7 +719,14 @@ bool Round::compare_explanation(const struct apus_explanation &got, const model:
 			want.drop_reason = reason;
 	// An ICMP error may be suppressed, a request for a next hop is no part of the explanation.
 	const bool sends = want.verdict != APUS_VERDICT_DROP && want.verdict != APUS_VERDICT_WAIT;
-	if (sends && !expected.outputs.empty()) {
+	// How many copies wait, or find no way, is not part of this.
+	if (expected.copies != 0) {
+		if (moved(&apus_stats::held) && got.verdict == APUS_VERDICT_WAIT)
+			want.verdict = APUS_VERDICT_WAIT;
+		want.port = got.port;
+		want.frames = got.frames;
+		want.drop_reason = 0;
+	} else if (sends && !expected.outputs.empty()) {
 		want.port = expected.outputs.front().port;
 		want.frames = static_cast<std::uint32_t>(expected.outputs.size());
 	}
@@ -647,6 +763,7 @@ bool Round::compare_totals()
 	struct apus_stats expected = destroyed_;
 	for (const auto &worker : model_workers_)
 		add_counters(expected, worker->stats());
+	expected.learned = model_.learned();
 	for (Side &side : side_) {
 		struct apus_stats got;
 		APUS_INIT(&got);
@@ -688,7 +805,10 @@ std::uint64_t Round::run(std::uint64_t packets)
 		const std::size_t changes = random_.one_in(4) ? random_.below(3) : 0;
 		for (std::size_t i = 0; i < changes && !broken_; i++)
 			change_policy();
-		for (std::size_t i = 0; changes != 0 && i < model_workers_.size() && !broken_; i++)
+		const bool polls = random_.one_in(polls_) && !broken_;
+		if (polls)
+			poll();
+		for (std::size_t i = 0; (changes != 0 || polls) && i < model_workers_.size() && !broken_; i++)
 			if (model_workers_[i]->held() != 0)
 				burst(0, i);
 		if (broken_)

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Records of machines: those without an address (GatewayWildcard, L2Only), all records of a MAC, and forwarding records.
 // docs/pipeline.md, "Words".
+#include <algorithm>
+
 #include "policy.hpp"
 
 namespace model {
@@ -33,6 +35,19 @@ int Policy::set_machine(const MachineKey &key, const Record &record)
 }
 
 int Policy::remove_machine(const MachineKey &key) { return machines.erase(key) != 0 ? 0 : APUS_ERR_NOT_FOUND; }
+
+int Policy::add_subnet(Vsid vsid, const SubnetOptions &options) { return subnets.emplace(vsid, options).second ? 0 : APUS_ERR_DUPLICATE; }
+
+int Policy::set_subnet(Vsid vsid, const SubnetOptions &options)
+{
+	const auto found = subnets.find(vsid);
+	if (found == subnets.end())
+		return APUS_ERR_NOT_FOUND;
+	found->second = options;
+	return 0;
+}
+
+int Policy::remove_subnet(Vsid vsid) { return subnets.erase(vsid) != 0 ? 0 : APUS_ERR_NOT_FOUND; }
 
 // ---- questions -----------------------------------------------------------------------------------------------------
 
@@ -101,6 +116,33 @@ bool Policy::l2_only_is_local(Vsid vsid, Mac mac) const
 		if (record->type == APUS_RECORD_L2_ONLY && is_local(*record))
 			return true;
 	return false;
+}
+
+SubnetOptions Policy::subnet(Vsid vsid) const
+{
+	const auto found = subnets.find(vsid);
+	return found == subnets.end() ? SubnetOptions() : found->second;
+}
+
+bool Policy::is_multicast_group(const Ip &ip) const
+{
+	for (const auto &[vsid, options] : subnets)
+		if (options.group == ip)
+			return true;
+	return false;
+}
+
+std::vector<Ip> Policy::hosts_of(Vsid vsid, bool l2_only) const
+{
+	const auto number = [](const Ip &ip) { return ip.is_v6() ? ip.value : static_cast<Uint128>(0xFFFF) << 32 | ip.value; };
+	std::vector<Ip> hosts;
+	for (const Record *record : records_in(vsid)) {
+		const bool known = std::find(hosts.begin(), hosts.end(), record->provider_address) != hosts.end();
+		if (!known && !is_local(*record) && (!l2_only || record->type == APUS_RECORD_L2_ONLY))
+			hosts.push_back(record->provider_address);
+	}
+	std::sort(hosts.begin(), hosts.end(), [&](const Ip &a, const Ip &b) { return number(a) < number(b); });
+	return hosts;
 }
 
 const Record *Policy::forwarding_record(Vsid vsid, Mac mac, const Ip &ip) const

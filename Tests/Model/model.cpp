@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "model.hpp"
+#include "burst.hpp"
 
 #include <algorithm>
 
@@ -9,16 +9,6 @@
 namespace model {
 
 constexpr std::size_t waiting_for_one_next_hop = 8;
-
-/// One call of apus_worker_process().
-struct Model::Burst {
-	Worker &worker;
-	std::uint64_t now;
-	Result result;
-	Neighbours::Send send_request;
-	Ip waited_for = 0;  // the next hop for which the packet that is decided again has waited until now
-	struct apus_stats &stats() { return worker.stats_; }
-};
 
 /// Bytes of the tags that a customer's frame has.
 static std::size_t tag_bytes(const Bytes &frame)
@@ -86,10 +76,14 @@ Result Model::process(Worker &worker, const std::vector<Frame> &frames, std::uin
 std::vector<std::uint64_t> Model::destroy(Worker &worker)
 {
 	std::vector<std::uint64_t> released;
-	for (const auto &[frame, path] : worker.waiting_) {
-		released.push_back(frame.id);
+	lost_ += worker.notes_.size() + worker.notes_.take_lost();
+	worker.stats_.events_lost += worker.notes_.size();
+	for (const auto &[frame, path, copy] : worker.waiting_) {
 		worker.stats_.dropped++;
 		worker.stats_.drops[APUS_DROP_WORKER_DESTROYED]++;
+		if (copy)
+			continue;
+		released.push_back(frame.id);
 		if (policy_.ports.count(frame.port) != 0)
 			port_stats_[frame.port].dropped++;
 	}
@@ -138,6 +132,7 @@ Verdict Model::decide(Burst &burst, const Frame &frame)
 void Model::carry_out(Burst &burst, const Frame &frame, Verdict verdict)
 {
 	struct apus_stats &stats = burst.stats();
+	learn(burst, frame.port, verdict.seen);
 	switch (verdict.kind) {
 	case Verdict::Kind::drop:
 		return refuse(burst, frame, verdict.reason, 0);
@@ -169,6 +164,29 @@ void Model::carry_out(Burst &burst, const Frame &frame, Verdict verdict)
 	}
 }
 
+/// Section 2.3, step 2.
+Model::Arrival Model::reach(Burst &burst, const Path &path)
+{
+	Worker &worker = burst.worker;
+	const std::size_t queued = worker.held_for(path.next_hop);
+	const bool full = queued >= waiting_for_one_next_hop || worker.held() >= worker.held_capacity_;
+	const auto queue = full && queued != 0                 ? Neighbours::Queue::full
+			   : full                              ? Neighbours::Queue::shut
+			   : queued != 0                       ? Neighbours::Queue::waiting
+			   : burst.waited_for == path.next_hop ? Neighbours::Queue::again
+							       : Neighbours::Queue::empty;
+	const auto resolution = neighbours_.resolve(policy_, settings_, path, queue, burst.now, burst.send_request);
+	Arrival arrival;
+	arrival.mac = resolution.mac;
+	if (resolution.kind == Neighbours::Resolution::Kind::failed)
+		arrival.refused = APUS_DROP_NEIGHBOR_FAILED;
+	else if (resolution.kind == Neighbours::Resolution::Kind::wait && full)
+		arrival.refused = APUS_DROP_NEIGHBOR_QUEUE_FULL;
+	else
+		arrival.waits = resolution.kind == Neighbours::Resolution::Kind::wait;
+	return arrival;
+}
+
 /// Section 2.3.
 void Model::send_through_tunnel(Burst &burst, const Frame &frame, const Verdict &verdict)
 {
@@ -178,21 +196,11 @@ void Model::send_through_tunnel(Burst &burst, const Frame &frame, const Verdict 
 	if (!path->has_source)
 		return drop(burst, frame, APUS_DROP_PROVIDER_ADDRESS_MISSING);
 
-	Worker &worker = burst.worker;
-	const std::size_t queued = worker.held_for(path->next_hop);
-	const bool full = queued >= waiting_for_one_next_hop || worker.held() >= worker.held_capacity_;
-	const auto queue = full && queued != 0                  ? Neighbours::Queue::full
-			   : full                               ? Neighbours::Queue::shut
-			   : queued != 0                        ? Neighbours::Queue::waiting
-			   : burst.waited_for == path->next_hop ? Neighbours::Queue::again
-								: Neighbours::Queue::empty;
-	const auto resolution = neighbours_.resolve(policy_, settings_, *path, queue, burst.now, burst.send_request);
-	if (resolution.kind == Neighbours::Resolution::Kind::failed)
-		return drop(burst, frame, APUS_DROP_NEIGHBOR_FAILED);
-	if (resolution.kind == Neighbours::Resolution::Kind::wait) {
-		if (full)
-			return drop(burst, frame, APUS_DROP_NEIGHBOR_QUEUE_FULL);
-		worker.waiting_.push_back({frame, *path});
+	const Arrival resolution = reach(burst, *path);
+	if (resolution.refused)
+		return drop(burst, frame, *resolution.refused);
+	if (resolution.waits) {
+		burst.worker.waiting_.push_back({frame, *path});
 		return;
 	}
 
@@ -261,29 +269,6 @@ bool Model::may_tell(Burst &burst, std::uint32_t port)
 	return true;
 }
 
-/// Section 3, step 7, and 3.1, step 6.
-void Model::flood(Burst &burst, const Frame &frame, const Verdict &verdict)
-{
-	const bool decapsulated = verdict.work == Verdict::Work::decapsulated;
-	std::vector<std::uint32_t> targets;  // lowest number first
-	for (const auto &[id, port] : policy_.ports)
-		if (port.vm && port.vsid == verdict.vsid && id != frame.port)
-			targets.push_back(id);
-	if (targets.empty())
-		return drop(burst, frame, verdict.reason);
-	// A copy has what is contiguous of the frame; anything beyond is Ethernet padding of an ARP packet.
-	const std::size_t removed = decapsulated ? verdict.outer : frame.bytes.size() - verdict.bytes.size();
-	Bytes copy = verdict.bytes;
-	copy.resize(std::min(copy.size(), frame.contiguous - removed));
-	for (std::size_t i = 0; i + 1 < targets.size(); i++) {
-		burst.stats().generated++;
-		(decapsulated ? burst.stats().decapsulated : burst.stats().switched)++;
-		transmit(burst, new_buffer, targets[i], APUS_FRAME_GENERATED, copy);
-	}
-	(decapsulated ? burst.stats().decapsulated : burst.stats().switched)++;
-	transmit(burst, frame.id, targets.back(), 0, verdict.bytes);
-}
-
 /// Packets whose next hop has become known, or has failed, go on.
 void Model::release_waiting(Burst &burst)
 {
@@ -301,6 +286,10 @@ void Model::decide_again(Burst &burst, const std::function<bool(Ip)> &ready)
 		burst.result.ordered = false;
 	for (const Worker::Waiting &one : again) {
 		burst.waited_for = one.path.next_hop;
+		if (one.copy) {
+			pass_copy_again(burst, *one.copy);
+			continue;
+		}
 		carry_out(burst, one.frame, decide(burst, one.frame));
 	}
 	burst.waited_for = 0;

@@ -4,6 +4,7 @@
 
 #include <deque>
 
+#include "learning.hpp"
 #include "neighbours.hpp"
 
 namespace model {
@@ -34,9 +35,18 @@ struct Result {
 	std::vector<Output> outputs;
 	std::vector<std::uint64_t> released;  // buffers that come back through `release`
 	bool ordered = true;                  // the order of `outputs` is defined
+	std::size_t copies = 0;               // to other hosts, sent or not
 };
 
 class Model;
+
+/// A copy of a frame for another host, or for a multicast group of the provider network.
+struct Copy {
+	Ip remote = 0;
+	Vsid vsid = 0;
+	Bytes bytes;
+	bool to_group = false;
+};
 
 class Worker {
 public:
@@ -52,9 +62,12 @@ private:
 	struct Waiting {
 		Frame frame;
 		Path path;
+		std::optional<Copy> copy = std::nullopt;  // it waits, and no frame
 	};
 	std::size_t held_capacity_;
 	std::uint64_t now_ = 0;
+	std::map<std::uint32_t, std::uint64_t> next_copy_;   // slot of a port -> when the next copy to another host is due
+	Notes notes_;
 	std::map<std::uint32_t, std::uint64_t> next_error_;  // slot of a port -> when the next ICMP error is due
 	std::uint64_t provider_version_ = 0;  // by which the packets wait
 	std::deque<Waiting> waiting_;         // in the order in which they came
@@ -77,6 +90,9 @@ public:
 	Result process(Worker &worker, const std::vector<Frame> &frames, std::uint64_t now);
 	/// Packets that wait are dropped.
 	std::vector<std::uint64_t> destroy(Worker &worker);
+	/// apus_event_poll() with room for everything.
+	std::vector<Event> poll(const std::vector<Worker *> &workers);
+	std::uint64_t learned() const { return learned_; }  // apus_stats.learned
 
 	const Settings &settings() const { return settings_; }
 	const Policy &published() const { return policy_; }
@@ -90,7 +106,23 @@ private:
 	Neighbours neighbours_;
 	std::map<std::uint32_t, struct apus_port_stats> port_stats_;
 
+	std::uint64_t lost_ = 0;  // notes of workers that are gone
+	std::uint64_t learned_ = 0;
+
 	struct Burst;
+	/// The next hop of a path, for what would be sent there now.
+	struct Arrival {
+		std::optional<Reason> refused;
+		bool waits = false;
+		Mac mac = 0;
+	};
+	Arrival reach(Burst &burst, const Path &path);
+	bool may_copy(Burst &burst, std::uint32_t port, std::uint64_t copies, std::uint64_t rate);
+	void send_copy(Burst &burst, const Copy &copy);
+	void pass_copy(Burst &burst, const Copy &copy);
+	void pass_copy_again(Burst &burst, const Copy &copy);
+	void drop_copy(Burst &burst, Reason reason);
+	void learn(Burst &burst, std::uint32_t port, const std::vector<Seen> &seen);
 	void receive(Burst &burst, const Frame &frame);
 	void carry_out(Burst &burst, const Frame &frame, Verdict verdict);
 	void send_through_tunnel(Burst &burst, const Frame &frame, const Verdict &verdict);

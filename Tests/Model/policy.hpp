@@ -70,6 +70,13 @@ struct Prefix {
 	bool operator<(const Prefix &other) const { return std::tie(address, length) < std::tie(other.address, other.length); }
 };
 
+/// struct apus_virtual_subnet
+struct SubnetOptions {
+	std::uint32_t flags = 0;
+	std::optional<Ip> group;
+	std::uint32_t rate = 10'000;
+};
+
 struct CustomerRouteKey {
 	Guid domain{};
 	Vsid vsid = 0;
@@ -123,6 +130,7 @@ public:
 	std::map<MachineKey, Record> machines;  // whose addresses nobody told us
 	bool external_router = false;           // APUS_DATAPLANE_USE_EXTERNAL_ROUTER
 	std::map<CustomerRouteKey, CustomerRoute> customer_routes;
+	std::map<Vsid, SubnetOptions> subnets;
 	std::map<Ip, ProviderAddress> provider_addresses;
 	std::map<ProviderRouteKey, std::uint32_t> provider_routes;  // -> metric
 	std::map<Ip, Mac> static_neighbours;
@@ -140,6 +148,9 @@ public:
 	int add_machine(const MachineKey &key, const Record &record);
 	int set_machine(const MachineKey &key, const Record &record);
 	int remove_machine(const MachineKey &key);
+	int add_subnet(Vsid vsid, const SubnetOptions &options);
+	int set_subnet(Vsid vsid, const SubnetOptions &options);
+	int remove_subnet(Vsid vsid);
 	int add_customer_route(const CustomerRouteKey &key, const CustomerRoute &route);
 	int set_customer_route(const CustomerRouteKey &key, const CustomerRoute &route);
 	int remove_customer_route(const CustomerRouteKey &key);
@@ -171,6 +182,12 @@ public:
 	const Record *on_link_target(Vsid vsid, const Ip &ip) const;
 	bool l2_only_is_at(Vsid vsid, Mac mac, const Ip &provider_address) const;
 	bool l2_only_is_local(Vsid vsid, Mac mac) const;
+	SubnetOptions subnet(Vsid vsid) const;
+	bool carries_broadcast(Vsid vsid) const { return (subnet(vsid).flags & APUS_SUBNET_BROADCAST) != 0; }
+	bool carries_others(Vsid vsid) const { return (subnet(vsid).flags & APUS_SUBNET_ALLOW_NON_IP) != 0; }
+	bool is_multicast_group(const Ip &ip) const;
+	/// Provider addresses that are not ours and that records of the virtual subnet have, in the order of copies.
+	std::vector<Ip> hosts_of(Vsid vsid, bool l2_only) const;
 	std::optional<std::uint32_t> vm_port(Vsid vsid, Mac mac) const;
 	std::optional<Guid> domain_of(Vsid vsid) const;  // the routing domain that the virtual subnet is bound to
 	std::set<Ip> gateways_of(Vsid vsid) const;

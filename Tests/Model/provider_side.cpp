@@ -103,17 +103,33 @@ struct OuterIp {
 	}
 };
 
+/// Section 4.2: a frame to a multicast group.
+std::optional<Reason> check_group(const Policy &policy, std::uint32_t port, const OuterEthernet &ethernet, const Ip &group, Mac mac)
+{
+	if (!policy.is_multicast_group(group))
+		return APUS_DROP_OUTER_NOT_OURS;
+	bool has_vlan = false;
+	for (const auto &[ip, address] : policy.provider_addresses)
+		has_vlan = has_vlan || (address.port == port && ip.family == group.family && address.vlan == ethernet.vlan);
+	if (!has_vlan)
+		return APUS_DROP_OUTER_VLAN;
+	return mac == mac_of_group(group) ? std::nullopt : std::optional<Reason>(APUS_DROP_OUTER_MAC);
+}
+
 /// Steps 4 and 5: the outer packet is for us and whole.
 std::optional<Reason> check_outer_ip(const Policy &policy, std::uint32_t port, const OuterEthernet &ethernet, const OuterIp &ip,
 				     const Bytes &frame)
 {
 	const auto ours = policy.provider_addresses.find(ip.destination);
-	if (ours == policy.provider_addresses.end() || ours->second.port != port)
-		return APUS_DROP_OUTER_NOT_OURS;
-	if (ours->second.vlan != ethernet.vlan)
-		return APUS_DROP_OUTER_VLAN;
-	if (ours->second.mac != get_mac(frame, 0))
-		return APUS_DROP_OUTER_MAC;
+	if (ours == policy.provider_addresses.end() || ours->second.port != port) {
+		if (const auto reason = check_group(policy, port, ethernet, ip.destination, get_mac(frame, 0)))
+			return reason;
+	} else {
+		if (ours->second.vlan != ethernet.vlan)
+			return APUS_DROP_OUTER_VLAN;
+		if (ours->second.mac != get_mac(frame, 0))
+			return APUS_DROP_OUTER_MAC;
+	}
 	if (ip.fragment)
 		return APUS_DROP_OUTER_FRAGMENT;
 	const std::set<unsigned> extension_headers{0, 43, 51, 60};
@@ -176,6 +192,9 @@ std::optional<Reason> check_gre(const Bytes &payload)
 
 // ---- 4.1: ARP and neighbour discovery from another host ----------------------------------------------------------
 
+struct Tunnelled;
+bool is_router(const Tunnelled &from, const Ip &ip);
+
 struct Tunnelled {
 	const Policy &policy;
 	const Settings &settings;
@@ -189,7 +208,7 @@ std::optional<Reason> check_sender(const Tunnelled &from, Mac mac, const Ip &ip)
 {
 	if (ip.is_unspecified())
 		return std::nullopt;
-	if (!from.policy.external_router && from.policy.router_addresses(from.settings, from.vsid).count(ip) != 0)
+	if (is_router(from, ip))
 		return APUS_DROP_INNER_SOURCE_CA_MAC;
 	const Record *record = from.policy.record(from.vsid, ip);
 	if (record == nullptr || (record->type == APUS_RECORD_DYNAMIC && from.policy.l2_only_is_at(from.vsid, mac, from.remote)))
@@ -201,22 +220,50 @@ std::optional<Reason> check_sender(const Tunnelled &from, Mac mac, const Ip &ip)
 	return std::nullopt;
 }
 
-/// Step 4: the machine, then its addresses.
-std::optional<Reason> check_senders(const Tunnelled &from, Mac mac, const std::vector<Ip> &ips)
+/// Step 4, its first sentence.
+std::optional<Reason> check_machine(const Tunnelled &from, Mac mac)
 {
 	if (from.settings.no_source_validation)
 		return std::nullopt;
-	if (from.policy.record_of_machine(from.vsid, mac) == nullptr)
+	const auto records = from.policy.records_of_machine(from.vsid, mac);
+	if (records.empty())
 		return APUS_DROP_INNER_SOURCE_MISSING;
-	bool is_there = false;
-	for (const Record *record : from.policy.records_of_machine(from.vsid, mac))
-		is_there = is_there || record->provider_address == from.remote;
-	if (!is_there)
-		return APUS_DROP_INNER_SOURCE_CA_PA;
-	for (const Ip &ip : ips)
-		if (const auto reason = check_sender(from, mac, ip))
+	for (const Record *record : records)
+		if (record->provider_address == from.remote)
+			return std::nullopt;
+	return APUS_DROP_INNER_SOURCE_CA_PA;
+}
+
+/// Section 8: what is learned when the machine says that it has `ip`.
+void look(const Tunnelled &from, Mac mac, const Ip &ip, std::vector<Seen> &seen)
+{
+	if (!is_special(ip) && !is_router(from, ip) && from.policy.l2_only_is_at(from.vsid, mac, from.remote))
+		seen.push_back({from.vsid, ip, mac, from.remote});
+}
+
+bool is_router(const Tunnelled &from, const Ip &ip)
+{
+	return !from.policy.external_router && from.policy.router_addresses(from.settings, from.vsid).count(ip) != 0;
+}
+
+/// Step 4: the machine, then its addresses.
+std::optional<Reason> check_senders(const Tunnelled &from, Mac mac, const std::vector<Ip> &ips, std::vector<Seen> &seen)
+{
+	if (const auto reason = check_machine(from, mac))
+		return reason;
+	for (const Ip &ip : ips) {
+		const auto reason = from.settings.no_source_validation ? std::nullopt : check_sender(from, mac, ip);
+		look(from, mac, ip, seen);
+		if (reason)
 			return reason;
+	}
 	return std::nullopt;
+}
+
+Verdict with(Verdict verdict, const std::vector<Seen> &seen)
+{
+	verdict.seen = seen;
+	return verdict;
 }
 
 /// Steps 6 to 9.
@@ -251,9 +298,10 @@ Verdict inner_arp(const Tunnelled &from, Bytes inner)
 		return Verdict::drop(APUS_DROP_VSID_PA_MISMATCH);
 	if (arp->sender_mac != get_mac(inner, 6))
 		return Verdict::drop(APUS_DROP_INNER_SOURCE_CA_MAC);
-	if (const auto reason = check_senders(from, arp->sender_mac, {arp->sender}))
-		return Verdict::drop(*reason);
-	return hand_on(from, std::move(inner), arp->operation == 2, arp->sender, arp->target, APUS_DROP_ARP_UNANSWERED);
+	std::vector<Seen> seen;
+	if (const auto reason = check_senders(from, arp->sender_mac, {arp->sender}, seen))
+		return with(Verdict::drop(*reason), seen);
+	return with(hand_on(from, std::move(inner), arp->operation == 2, arp->sender, arp->target, APUS_DROP_ARP_UNANSWERED), seen);
 }
 
 Verdict inner_discovery(const Tunnelled &from, Bytes inner, const IpPacket &ip)
@@ -270,9 +318,65 @@ Verdict inner_discovery(const Tunnelled &from, Bytes inner, const IpPacket &ip)
 	std::vector<Ip> senders{ip.source};
 	if (is_reply)
 		senders.push_back(message->target);
-	if (const auto reason = check_senders(from, mac, senders))
+	std::vector<Seen> seen;
+	if (const auto reason = check_senders(from, mac, senders, seen))
+		return with(Verdict::drop(*reason), seen);
+	return with(hand_on(from, std::move(inner), is_reply, ip.source, message->target, APUS_DROP_ND_UNANSWERED), seen);
+}
+
+// ---- 4.2: broadcast, multicast and other protocols -------------------------------------------------------------------
+
+Verdict inner_broadcast(const Tunnelled &from, Bytes inner, const std::optional<Ip> &source)
+{
+	const Mac mac = get_mac(inner, 6);
+	if (!from.policy.vsid_is_at(from.vsid, from.remote))
+		return Verdict::drop(APUS_DROP_VSID_PA_MISMATCH);
+	if (const auto reason = check_machine(from, mac))
 		return Verdict::drop(*reason);
-	return hand_on(from, std::move(inner), is_reply, ip.source, message->target, APUS_DROP_ND_UNANSWERED);
+	const Record *record = source ? from.policy.record(from.vsid, *source) : nullptr;
+	if (record != nullptr && !from.settings.no_source_validation) {
+		if (record->provider_address != from.remote)
+			return Verdict::drop(APUS_DROP_INNER_SOURCE_CA_PA);
+		if (record->mac != mac)
+			return Verdict::drop(APUS_DROP_INNER_SOURCE_CA_MAC);
+	}
+	if (from.policy.provider_addresses.count(from.remote) != 0)
+		return Verdict::consume();
+	Verdict verdict;
+	verdict.kind = Verdict::Kind::flood;
+	verdict.work = Verdict::Work::decapsulated;
+	verdict.whole = true;
+	verdict.reason = APUS_DROP_NO_LOCAL_PORT;
+	verdict.outer = from.outer;
+	verdict.bytes = std::move(inner);
+	verdict.vsid = from.vsid;
+	return verdict;
+}
+
+Verdict inner_other(const Tunnelled &from, const Ip &ours, Bytes inner)
+{
+	const Mac to = get_mac(inner, 0);
+	if (!from.policy.carries_others(from.vsid))
+		return Verdict::drop(APUS_DROP_INNER_ETHERTYPE);
+	if (is_group(to))
+		return from.policy.carries_broadcast(from.vsid) ? inner_broadcast(from, std::move(inner), std::nullopt)
+								 : Verdict::drop(APUS_DROP_INNER_NOT_UNICAST);
+	if (!from.policy.vsid_is_at(from.vsid, from.remote))
+		return Verdict::drop(APUS_DROP_VSID_PA_MISMATCH);
+	if (const auto reason = check_machine(from, get_mac(inner, 6)))
+		return Verdict::drop(*reason);
+	const Record *target = nullptr, *chosen = from.policy.record_of_machine(from.vsid, to);
+	if (chosen == nullptr)
+		return Verdict::drop(APUS_DROP_INNER_DESTINATION_MISSING);
+	for (const Record *record : from.policy.records_of_machine(from.vsid, to))
+		if (record->provider_address == ours)
+			target = record;
+	if (target == nullptr)
+		return Verdict::drop(APUS_DROP_INNER_DESTINATION_CA_PA);
+	if (chosen->is_unusable())
+		return Verdict::drop(APUS_DROP_RECORD_UNUSABLE);
+	const auto port = from.policy.vm_port(from.vsid, to);
+	return port ? Verdict::deliver(std::move(inner), *port, Verdict::Work::decapsulated) : Verdict::drop(APUS_DROP_NO_LOCAL_PORT);
 }
 
 /// Step 11: where the inner source lives.
@@ -352,17 +456,25 @@ Verdict from_provider(const Policy &policy, const Settings &settings, std::uint3
 		return Verdict::drop(is_reserved ? APUS_DROP_VSID_RESERVED : APUS_DROP_VSID_UNKNOWN);
 	}
 
+	if (policy.is_multicast_group(ours) && policy.provider_addresses.count(ours) == 0 && policy.subnet(vsid).group != ours)
+		return Verdict::drop(APUS_DROP_OUTER_NOT_OURS);
+
 	const std::uint16_t type = get16(inner, 12);
 	const Tunnelled from{policy, settings, vsid, remote, outer.payload + header};
 	if (type == type_arp)
 		return inner_arp(from, std::move(inner));
 	if (type != type_ipv4 && type != type_ipv6)
-		return Verdict::drop(APUS_DROP_INNER_ETHERTYPE);
+		return inner_other(from, ours, std::move(inner));
 	const auto ip = IpPacket::parse(type, inner, ethernet_size, readable - outer.payload - header);
 	if (ip && is_discovery(inner, *ip))
 		return inner_discovery(from, std::move(inner), *ip);
 	if (!ip)
 		return Verdict::drop(APUS_DROP_INNER_IP_MALFORMED);
+	if (is_group(get_mac(inner, 0)) && policy.carries_broadcast(vsid)) {
+		if (!ip->source.is_unspecified() && is_special(ip->source))
+			return Verdict::drop(APUS_DROP_INNER_IP_MALFORMED);
+		return inner_broadcast(from, std::move(inner), ip->source);
+	}
 	if (is_group(get_mac(inner, 0)) || is_special(ip->destination))
 		return Verdict::drop(APUS_DROP_INNER_NOT_UNICAST);
 	if (is_special(ip->source))

@@ -26,6 +26,12 @@ void Traffic::look_at(const Policy &policy)
 		records_.push_back(entry);
 		records_of_[key.first].push_back(entry);
 	}
+	// Machines without an address have one of the moment.
+	for (const auto &[key, record] : policy.machines) {
+		const Entry entry{{key.vsid, world_.some_ca(random_, key.family)}, record, policy.is_local(record)};
+		records_.push_back(entry);
+		records_of_[key.vsid].push_back(entry);
+	}
 	for (const auto &[ip, address] : policy.provider_addresses)
 		pas_.push_back({ip, address});
 	for (const auto &subnet : world_.subnets) {

@@ -8,6 +8,14 @@ namespace model {
 
 using Reason = enum apus_drop_reason;
 
+/// A machine says that it has an address.
+struct Seen {
+	Vsid vsid = 0;
+	Ip ip = 0;
+	Mac mac = 0;
+	Ip provider_address = 0;
+};
+
 struct Verdict {
 	enum class Kind {
 		drop,         ///< with `reason`
@@ -29,6 +37,12 @@ struct Verdict {
 	std::uint8_t flow_id = 0;
 	Work work = Work::none;
 	std::size_t outer = 0;  ///< bytes of outer headers that were before `bytes`
+	std::vector<Ip> hosts;             ///< to flood: provider addresses that get `copy`, in order
+	Bytes copy;                        ///< what goes there
+	std::optional<Ip> group;           ///< or to this address, once
+	std::uint64_t copy_rate = 10'000;  ///< copies to other hosts in a second
+	bool whole = false;                ///< to flood: only if the frame is contiguous; consumed where nobody is there
+	std::vector<Seen> seen;            ///< what is learned from the frame
 	bool routed = false;  ///< the distributed router forwarded it
 	bool is_ip = true;    ///< to encapsulate: else ARP or neighbour discovery, of which nothing is known outside
 

@@ -169,9 +169,12 @@ Verdict routed(const Sender &from, Bytes frame, const IpPacket &ip, const Record
 }
 
 /// A frame that asks what nothing here can answer: every other machine of the virtual subnet gets it.
-Verdict flood(const Sender &from, Bytes frame, Reason when_alone)
+/// `remote`: how much of it goes to hosts whose machines say themselves which addresses they have.
+Verdict flood(const Sender &from, Bytes frame, Reason when_alone, std::size_t remote)
 {
 	Verdict verdict;
+	verdict.hosts = from.policy.hosts_of(from.port.vsid, true);
+	verdict.copy.assign(frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(remote));
 	verdict.kind = Verdict::Kind::flood;
 	verdict.work = Verdict::Work::switched;
 	verdict.reason = when_alone;
@@ -204,6 +207,24 @@ Verdict pass_on(const Sender &from, Bytes frame, std::size_t remote)
 	return verdict;
 }
 
+/// Section 8: what is learned when the machine behind the port says that it has `ip`.
+void look(const Sender &from, Mac mac, const Ip &ip, std::vector<Seen> &seen)
+{
+	if (is_special(ip) || mac != from.port.mac || from.router_addresses().count(ip) != 0)
+		return;
+	for (const Record *record : from.policy.records_of_machine(from.port.vsid, mac))
+		if (record->type == APUS_RECORD_L2_ONLY && from.policy.is_local(*record)) {
+			seen.push_back({from.port.vsid, ip, mac, record->provider_address});
+			return;
+		}
+}
+
+Verdict with(Verdict verdict, const std::vector<Seen> &seen)
+{
+	verdict.seen = seen;
+	return verdict;
+}
+
 /// The machine behind the port may not speak for `ip`.
 bool is_spoofed(const Sender &from, const Ip &ip)
 {
@@ -222,11 +243,11 @@ Verdict answer_arp(const Arp &request, Mac mac)
 	return Verdict::answer(std::move(frame), Verdict::Work::arp_reply);
 }
 
+Verdict arp_from_machine(const Sender &from, Bytes frame, const Arp &request);
+
 /// Section 3.
 Verdict arp(const Sender &from, Bytes frame)
 {
-	const Policy &policy = from.policy;
-	const Vsid vsid = from.port.vsid;
 	const auto arp = Arp::parse(frame, ethernet_size);
 	if (!arp)
 		return Verdict::drop(APUS_DROP_ARP_MALFORMED);
@@ -234,10 +255,24 @@ Verdict arp(const Sender &from, Bytes frame)
 	if (!from.port.trusted) {
 		if (arp->sender_mac != from.port.mac)
 			return Verdict::drop(APUS_DROP_ARP_SPOOFED);
-		if (!arp->sender.is_unspecified() && is_spoofed(from, arp->sender))
-			return Verdict::drop(APUS_DROP_ARP_SPOOFED);
+		if (!arp->sender.is_unspecified() && is_spoofed(from, arp->sender)) {
+			// A contradiction with a record is told.
+			std::vector<Seen> seen;
+			look(from, arp->sender_mac, arp->sender, seen);
+			return with(Verdict::drop(APUS_DROP_ARP_SPOOFED), seen);
+		}
 	}
+	std::vector<Seen> seen;
+	look(from, arp->sender_mac, arp->sender, seen);
+	return with(arp_from_machine(from, std::move(frame), *arp), seen);
+}
 
+/// Steps 3 to 7.
+Verdict arp_from_machine(const Sender &from, Bytes frame, const Arp &request)
+{
+	const Policy &policy = from.policy;
+	const Vsid vsid = from.port.vsid;
+	const Arp *arp = &request;
 	if (arp->operation == 2)
 		return pass_on(from, std::move(frame), ethernet_size + arp_size);
 	if (arp->target == arp->sender)
@@ -250,7 +285,7 @@ Verdict arp(const Sender &from, Bytes frame)
 		return answer_arp(*arp, record->mac);
 	}
 
-	return flood(from, std::move(frame), APUS_DROP_ARP_UNANSWERED);
+	return flood(from, std::move(frame), APUS_DROP_ARP_UNANSWERED, ethernet_size + arp_size);
 }
 
 /// Section 6.1.
@@ -269,11 +304,11 @@ Verdict advertise_router(const Sender &from, const Bytes &frame, const Ip &asker
 			      Verdict::Work::router_advertisement);
 }
 
+Verdict discovery_from_machine(const Sender &from, Bytes frame, const IpPacket &ip, const Discovery &its_message);
+
 /// Section 3.1.
 Verdict discovery(const Sender &from, Bytes frame, const IpPacket &ip)
 {
-	const Policy &policy = from.policy;
-	const Vsid vsid = from.port.vsid;
 	const auto message = Discovery::parse(frame, ip);
 	if (!message)
 		return Verdict::drop(APUS_DROP_ND_MALFORMED);
@@ -281,12 +316,28 @@ Verdict discovery(const Sender &from, Bytes frame, const IpPacket &ip)
 	if (!from.port.trusted) {
 		if (message->type == nd_router_advertisement || message->type == nd_redirect || !message->names_only(from.port.mac))
 			return Verdict::drop(APUS_DROP_ND_SPOOFED);
-		if (!ip.source.is_unspecified() && is_spoofed(from, ip.source))
-			return Verdict::drop(APUS_DROP_ND_SPOOFED);
-		if (message->type == nd_neighbour_advertisement && is_spoofed(from, message->target))
-			return Verdict::drop(APUS_DROP_ND_SPOOFED);
 	}
+	std::vector<Seen> seen;
+	std::vector<Ip> senders{ip.source};
+	if (message->type == nd_neighbour_advertisement && message->target != ip.source)
+		senders.push_back(message->target);
+	for (const Ip &sender : senders) {
+		if (sender.is_unspecified())
+			continue;
+		const bool spoofed = !from.port.trusted && is_spoofed(from, sender);
+		look(from, get_mac(frame, 6), sender, seen);
+		if (spoofed)
+			return with(Verdict::drop(APUS_DROP_ND_SPOOFED), seen);
+	}
+	return with(discovery_from_machine(from, std::move(frame), ip, *message), seen);
+}
 
+/// Steps 3 to 6.
+Verdict discovery_from_machine(const Sender &from, Bytes frame, const IpPacket &ip, const Discovery &its_message)
+{
+	const Policy &policy = from.policy;
+	const Vsid vsid = from.port.vsid;
+	const Discovery *message = &its_message;
 	if (message->type == nd_router_solicitation)
 		return advertise_router(from, frame, ip.source);
 	if (message->type != nd_neighbour_solicitation)
@@ -303,7 +354,67 @@ Verdict discovery(const Sender &from, Bytes frame, const IpPacket &ip)
 		return answer(router->second, true);
 	if (const Record *record = policy.record(vsid, message->target))
 		return record->mac == from.port.mac ? Verdict::consume() : answer(record->mac, false);
-	return flood(from, std::move(frame), APUS_DROP_ND_UNANSWERED);
+	return flood(from, std::move(frame), APUS_DROP_ND_UNANSWERED, ip.end());
+}
+
+/// Section 2.6, from step 2. `end`: where the Ethernet padding begins.
+Verdict replicate(const Sender &from, Bytes frame, std::size_t end)
+{
+	const Policy &policy = from.policy;
+	const Vsid vsid = from.port.vsid;
+	Verdict verdict;
+	verdict.kind = Verdict::Kind::flood;
+	verdict.work = Verdict::Work::switched;
+	verdict.vsid = vsid;
+	verdict.whole = true;
+	bool sends = from.port.trusted;
+	for (const Record *record : policy.records_of_machine(vsid, get_mac(frame, 6)))
+		sends = sends || policy.is_local(*record);
+	if (sends)
+		verdict.hosts = policy.hosts_of(vsid, false);
+	verdict.group = policy.subnet(vsid).group;
+	verdict.copy_rate = policy.subnet(vsid).rate;
+	verdict.copy.assign(frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(end));
+	verdict.bytes = std::move(frame);
+	return verdict;
+}
+
+/// Section 2.5 on frames that are neither IP nor ARP.
+Verdict other_protocol(const Sender &from, Bytes frame)
+{
+	const Policy &policy = from.policy;
+	const Vsid vsid = from.port.vsid;
+	const Mac to = get_mac(frame, 0);
+	if (!policy.carries_others(vsid))
+		return Verdict::drop(APUS_DROP_ETHERTYPE);
+	if (is_group(to)) {
+		const std::size_t end = frame.size();
+		return policy.carries_broadcast(vsid) ? replicate(from, std::move(frame), end) : Verdict::drop(APUS_DROP_NOT_UNICAST);
+	}
+	if (const auto port = policy.vm_port(vsid, to))
+		return *port == from.port_id ? Verdict::drop(APUS_DROP_HAIRPIN)
+					     : Verdict::deliver(std::move(frame), *port, Verdict::Work::switched);
+	bool known = from.port.trusted;
+	for (const Record *record : policy.records_of_machine(vsid, get_mac(frame, 6)))
+		known = known || policy.is_local(*record);
+	if (!known)
+		return Verdict::drop(APUS_DROP_SOURCE_RECORD_MISSING);
+	const Record *target = policy.record_of_machine(vsid, to);
+	if (target == nullptr)
+		return Verdict::drop(APUS_DROP_DESTINATION_RECORD_MISSING);
+	if (target->is_unusable())
+		return Verdict::drop(APUS_DROP_RECORD_UNUSABLE);
+	if (policy.is_local(*target))
+		return Verdict::drop(APUS_DROP_NO_LOCAL_PORT);
+	if (target->rule == APUS_RULE_NONE)
+		return Verdict::drop(APUS_DROP_RULE_NONE);
+	Verdict verdict;
+	verdict.kind = Verdict::Kind::encapsulate;
+	verdict.bytes = std::move(frame);
+	verdict.remote = target->provider_address;
+	verdict.vsid = vsid;
+	verdict.is_ip = false;
+	return verdict;
 }
 
 /// Section 2, step 4.
@@ -327,7 +438,7 @@ Verdict from_vm(const Policy &policy, const Settings &settings, std::uint32_t po
 	if (type == type_arp)
 		return arp(from, std::move(frame));
 	if (type != type_ipv4 && type != type_ipv6)
-		return Verdict::drop(APUS_DROP_ETHERTYPE);
+		return other_protocol(from, std::move(frame));
 	const auto ip = IpPacket::parse(type, frame, ethernet_size, readable);
 	if (!ip)
 		return Verdict::drop(APUS_DROP_IP_MALFORMED);
@@ -335,9 +446,10 @@ Verdict from_vm(const Policy &policy, const Settings &settings, std::uint32_t po
 		return discovery(from, std::move(frame), *ip);
 	if (from.port.dhcp_guard && is_from_dhcp_server(frame, *ip))
 		return Verdict::drop(APUS_DROP_DHCP_GUARD);
-	if (is_group(get_mac(frame, 0)) || is_special(ip->destination))
+	const bool to_all = is_group(get_mac(frame, 0)) && policy.carries_broadcast(vsid);
+	if (!to_all && (is_group(get_mac(frame, 0)) || is_special(ip->destination)))
 		return Verdict::drop(APUS_DROP_NOT_UNICAST);
-	if (is_special(ip->source))
+	if (is_special(ip->source) && !(to_all && ip->source.is_unspecified()))
 		return Verdict::drop(APUS_DROP_IP_MALFORMED);
 
 	const Record *forwarder = policy.forwarding_record(vsid, get_mac(frame, 6), ip->source);
@@ -349,6 +461,8 @@ Verdict from_vm(const Policy &policy, const Settings &settings, std::uint32_t po
 		if (!policy.is_local(*source))
 			return Verdict::drop(APUS_DROP_SOURCE_CA_REMOTE);
 	}
+	if (to_all)
+		return replicate(from, std::move(frame), ip->end());
 	if (from.is_gateway_mac(get_mac(frame, 0)))
 		return routed(from, std::move(frame), *ip, source);
 	return switched(from, std::move(frame), *ip, source);

@@ -181,6 +181,19 @@ Record World::record(Random &random, const RecordKey &key) const
 	return record;
 }
 
+MachineKey World::machine_key(Random &random) const
+{
+	return {some_subnet(random).vsid, vm_mac(2 + static_cast<unsigned>(random.below(hosts_of_a_subnet))), some_family(random)};
+}
+
+Record World::machine(Random &random, const MachineKey &key) const
+{
+	Record out = record(random, {key.vsid, 0});
+	out.mac = key.mac;
+	out.type = random.chance(65) ? APUS_RECORD_L2_ONLY : APUS_RECORD_GATEWAY_WILDCARD;
+	return out;
+}
+
 CustomerRouteKey World::customer_route(Random &random) const
 {
 	const Subnet &subnet = some_subnet(random);

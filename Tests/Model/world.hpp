@@ -44,6 +44,8 @@ public:
 
 	RecordKey record_key(Random &random) const;
 	Record record(Random &random, const RecordKey &key) const;
+	MachineKey machine_key(Random &random) const;
+	Record machine(Random &random, const MachineKey &key) const;
 	CustomerRouteKey customer_route(Random &random) const;
 	std::uint32_t customer_route_flags(Random &random, const CustomerRouteKey &key) const;
 	ProviderAddress provider_address(Random &random, const Ip &ip, const std::vector<std::uint32_t> &provider_ports) const;
