@@ -26,7 +26,8 @@ void Model::flood(Burst &burst, const Frame &frame, const Verdict &verdict)
 		if (port.vm && port.vsid == verdict.vsid && id != frame.port)
 			targets.push_back(id);
 	const std::size_t copies = verdict.hosts.empty() ? 0 : verdict.group ? 1 : verdict.hosts.size();
-	if (verdict.whole && (copies != 0 || targets.size() > 1) && frame.contiguous < frame.length())
+	const std::size_t length = decapsulated ? verdict.outer + verdict.bytes.size() : frame.length();
+	if (verdict.whole && (copies != 0 || targets.size() > 1) && frame.contiguous < length)
 		return drop(burst, frame, APUS_DROP_FRAME_INVALID);
 	if (copies != 0 && !may_copy(burst, frame.port, copies, verdict.copy_rate))
 		return drop(burst, frame, APUS_DROP_REPLICATION_LIMIT);

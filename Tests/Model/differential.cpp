@@ -89,6 +89,7 @@ private:
 	bool replace_worker(std::size_t i);
 	void poll();
 	void change_machine(unsigned verb);
+	void change_subnet(unsigned verb);
 	void first_machine(const model::MachineKey &key, const model::Record &record);
 	void first_policy();
 	void first_route(const world::Subnet &subnet, const model::Ip &base);
@@ -174,6 +175,9 @@ void Round::describe_policy() const
 		std::printf("  port %u: %s vsid %u mac %012llx mtu %u%s\n", id, port.vm ? "vm" : "provider", port.vsid,
 			    static_cast<unsigned long long>(port.mac), port.mtu, port.trusted ? " trusted" : "");
 	std::printf("  external router %d, learn rate %llu\n", settings_.external_router, static_cast<unsigned long long>(settings_.learn_rate));
+	for (const auto &[vsid, options] : policy.subnets)
+		std::printf("  virtual subnet %u: flags %u group %s rate %u\n", vsid, options.flags, options.group ? to_text(*options.group).c_str() : "-",
+			    options.rate);
 	for (const auto &[key, record] : policy.machines)
 		std::printf("  record (%u, any %u): %s mac %012llx pa %s flags %u%s\n", key.vsid, key.family, record.type == APUS_RECORD_L2_ONLY ? "L2Only" : "wildcard",
 			    static_cast<unsigned long long>(record.mac), to_text(record.provider_address).c_str(), record.flags,
@@ -386,6 +390,20 @@ void Round::change_machine(unsigned verb)
 		control(policy.remove_machine(key), "machine remove", [&](auto *dp) { return apus_lookup_record_remove(dp, &object); });
 }
 
+void Round::change_subnet(unsigned verb)
+{
+	model::Policy &policy = model_.change();
+	const model::Vsid vsid = random_.pick(world_.subnets).vsid;
+	const model::SubnetOptions options = world_.subnet_options(random_);
+	const auto object = objects::subnet(vsid, options);
+	if (verb < 2)
+		control(policy.add_subnet(vsid, options), "virtual subnet add", [&](auto *dp) { return apus_virtual_subnet_add(dp, &object); });
+	else if (verb == 2)
+		control(policy.set_subnet(vsid, options), "virtual subnet set", [&](auto *dp) { return apus_virtual_subnet_set(dp, &object); });
+	else
+		control(policy.remove_subnet(vsid), "virtual subnet remove", [&](auto *dp) { return apus_virtual_subnet_remove(dp, &object); });
+}
+
 static std::string describe(const struct apus_event &event)
 {
 	const auto address = [](const struct apus_address &one) {
@@ -477,6 +495,8 @@ void Round::first_policy()
 			for (std::uint64_t i = 1; i <= more; i++)
 				first_route(subnet, model::Ip::v6(base.high() + 0x1000 * i, 0));
 		}
+		if (random_.chance(60))
+			change_subnet(0);
 		for (unsigned host = 2; host < 8; host++) {
 			model::Record record = world_.record(random_, {subnet.vsid, host});
 			record.mac = world_.vm_mac(host);
@@ -540,6 +560,8 @@ void Round::change_policy()
 	const std::uint64_t dice = random_.below(100);
 	if (dice < 9) {
 		change_machine(verb);
+	} else if (dice < 13) {
+		change_subnet(verb);
 	} else if (dice < 35) {
 		const model::RecordKey key = world_.record_key(random_);
 		model::Record record = world_.record(random_, key);
@@ -720,8 +742,11 @@ bool Round::compare_explanation(const struct apus_explanation &got, const model:
 	// An ICMP error may be suppressed, a request for a next hop is no part of the explanation.
 	const bool sends = want.verdict != APUS_VERDICT_DROP && want.verdict != APUS_VERDICT_WAIT;
 	// How many copies wait, or find no way, is not part of this.
-	if (expected.copies != 0) {
-		if (moved(&apus_stats::held) && got.verdict == APUS_VERDICT_WAIT)
+	// Nor is the limit, which only bursts use up.
+	const bool is_limited = after.drops[APUS_DROP_REPLICATION_LIMIT] != before.drops[APUS_DROP_REPLICATION_LIMIT];
+	if (expected.copies != 0 || is_limited) {
+		want.verdict = expected.outputs.empty() && !is_limited && got.verdict == APUS_VERDICT_CONSUME ? APUS_VERDICT_CONSUME : APUS_VERDICT_COPY;
+		if ((moved(&apus_stats::held) || is_limited) && got.verdict == APUS_VERDICT_WAIT)
 			want.verdict = APUS_VERDICT_WAIT;
 		want.port = got.port;
 		want.frames = got.frames;

@@ -74,6 +74,18 @@ inline struct apus_lookup_record machine(const model::MachineKey &key, const mod
 	return record({key.vsid, model::Ip::unspecified(key.family)}, value);
 }
 
+inline struct apus_virtual_subnet subnet(model::Vsid vsid, const model::SubnetOptions &options)
+{
+	struct apus_virtual_subnet out;
+	APUS_INIT(&out);
+	out.virtual_subnet_id = vsid;
+	out.flags = options.flags;
+	if (options.group)
+		out.multicast_group = address(*options.group);
+	out.replication_rate = options.rate == 10'000 ? 0 : options.rate;
+	return out;
+}
+
 inline struct apus_customer_route customer_route(const model::CustomerRouteKey &key, const model::CustomerRoute &route)
 {
 	struct apus_customer_route out;

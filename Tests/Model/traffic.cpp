@@ -26,6 +26,10 @@ void Traffic::look_at(const Policy &policy)
 		records_.push_back(entry);
 		records_of_[key.first].push_back(entry);
 	}
+	groups_.clear();
+	for (const auto &[vsid, options] : policy.subnets)
+		if (options.group)
+			groups_.push_back(*options.group);
 	// Machines without an address have one of the moment.
 	for (const auto &[key, record] : policy.machines) {
 		const Entry entry{{key.vsid, world_.some_ca(random_, key.family)}, record, policy.is_local(record)};
@@ -110,9 +114,35 @@ std::size_t Traffic::some_size()
 Bytes Traffic::customer_packet(Mac destination, Mac source, const Ip &from, const Ip &to, bool ping)
 {
 	Bytes frame = to.is_v6() ? customer_ipv6(destination, source, from, to, ping) : customer_ipv4(destination, source, from, to, ping);
+	choose_kind(frame);
 	if (random_.one_in(8))
 		pad(frame);
 	return frame;
+}
+
+void Traffic::choose_kind(Bytes &frame)
+{
+	const Mac others = random_.pick<Mac>({0xFFFFFFFFFFFF, 0xFFFFFFFFFFFF, 0x01005E000009, 0x333300000009, 0x0180C2000000});
+	if (random_.one_in(25)) {
+		put16(frame, 12, random_.pick<std::uint16_t>({0x88B5, 0x0027, 0x8847}));
+		if (random_.one_in(3))
+			put_mac(frame, 0, others);
+		return;
+	}
+	if (!random_.one_in(20))
+		return;
+	put_mac(frame, 0, others);
+	const bool v6 = get16(frame, 12) == type_ipv6;
+	// What group addresses go to, and what the source of DHCP's first packet is.
+	if (random_.chance(70))
+		put_ip(frame, v6 ? 38 : 30, v6 ? Ip::v6(0xFF02000000000000, 9) : random_.pick<Ip>({Ip(0xFFFFFFFF), Ip(0xE0000009)}));
+	if (random_.one_in(4))
+		put_ip(frame, v6 ? 22 : 26, Ip::unspecified(v6 ? 6 : 4));
+	if (!v6) {
+		const std::size_t header = (frame[14] & 15u) * 4;
+		put16(frame, 24, 0);
+		put16(frame, 24, internet_checksum(frame, ethernet_size, header));
+	}
 }
 
 /// Sometimes the packet is from a DHCP server, or nearly.
@@ -657,7 +687,18 @@ Bytes Traffic::provider_ip()
 	const Ip from = source->record.provider_address.family == pa.ip.family
 				? source->record.provider_address
 				: world::World::of_family(random_, world_.remote_pas, pa.ip.family);
-	return outer_headers(pa, from, target->key.first, inner);
+	std::vector<Ip> groups;
+	for (const Ip &group : groups_)
+		if (group.family == pa.ip.family)
+			groups.push_back(group);
+	if (groups.empty() || inner.size() < ethernet_size || !random_.one_in(is_group(get_mac(inner, 0)) ? 2 : 40))
+		return outer_headers(pa, from, target->key.first, inner);
+	// To a multicast group of the provider network, mostly to its MAC.
+	Pa group = pa;
+	group.ip = random_.pick(groups);
+	if (random_.chance(95))
+		group.address.mac = mac_of_group(group.ip);
+	return outer_headers(group, random_.one_in(12) ? pa.ip : from, target->key.first, inner);
 }
 
 std::optional<Asked> Traffic::take_request(unsigned family)
@@ -747,7 +788,7 @@ Frame Traffic::frame()
 				const bool v6 = get16(frame.bytes, at - 2) == type_ipv6 && frame.bytes.size() >= at + 40;
 				const Ip to = v6 ? get_ip(frame.bytes, at + 24, 6) : get_ip(frame.bytes, at + 16, 4);
 				for (const Pa &pa : pas_)
-					if (pa.ip == to)
+					if (pa.ip == to || (std::find(groups_.begin(), groups_.end(), to) != groups_.end() && pa.ip.family == to.family && random_.chance(60)))
 						frame.port = pa.address.port;
 			}
 		}

@@ -66,6 +66,9 @@ private:
 	Bytes customer_packet(Mac destination, Mac source, const Ip &from, const Ip &to, bool ping = false);
 	Bytes customer_ipv4(Mac destination, Mac source, const Ip &from, const Ip &to, bool ping);
 	Bytes customer_ipv6(Mac destination, Mac source, Ip from, const Ip &to, bool ping);
+	/// It becomes broadcast, multicast or of another protocol, sometimes.
+	void choose_kind(Bytes &frame);
+	std::vector<Ip> groups_;  // of virtual subnets
 	void choose_dhcp(std::uint8_t protocol, Bytes &payload, std::uint16_t port);
 	Bytes put_extension_headers(std::uint8_t &next_header, Bytes payload);
 	Bytes vm_ip(const Port &port);

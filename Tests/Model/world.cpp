@@ -50,12 +50,15 @@ World::World(Random &random, const Settings &settings, Families its_families) : 
 		some_of(remote_pas, {net(192, 168, 0, 33), net(192, 168, 0, 34), net(192, 168, 1, 33), net(198, 51, 100, 7), net(203, 0, 113, 9)},
 			true);
 		some_of(routers, {net(192, 168, 0, 254), net(192, 168, 1, 254)}, true);
+		groups.push_back(net(239, 1, 2, 3));
+		groups.push_back(net(239, 129, 2, 4));
 	}
 	if (families.v6) {
 		some_of(local_pas, {net6(site, 0x22), net6(site + 1, 0x22), net6(site, 0x23), net6(link_local, 0x22)}, false);
 		some_of(remote_pas, {net6(site, 0x33), net6(site, 0x34), net6(site + 1, 0x33), net6(documentation + 0x77770000, 7), net6(link_local, 0x39)},
 			true);
 		some_of(routers, {net6(site, 0x254), net6(link_local, 0x254)}, true);
+		groups.push_back(net6(0xFF0E000000000000, 0x12345678));
 	}
 }
 
@@ -179,6 +182,17 @@ Record World::record(Random &random, const RecordKey &key) const
 	if (families.v6 && random.one_in(80))
 		record.provider_address = net6(0, 0xFFFFC0A80021);  // IPv4-mapped: refused
 	return record;
+}
+
+SubnetOptions World::subnet_options(Random &random) const
+{
+	SubnetOptions options;
+	options.flags = random.pick<std::uint32_t>({0, APUS_SUBNET_BROADCAST, APUS_SUBNET_BROADCAST, APUS_SUBNET_ALLOW_NON_IP,
+						    APUS_SUBNET_BROADCAST | APUS_SUBNET_ALLOW_NON_IP, APUS_SUBNET_BROADCAST | APUS_SUBNET_ALLOW_NON_IP});
+	if ((options.flags & APUS_SUBNET_BROADCAST) != 0 && random.one_in(3))
+		options.group = random.pick(groups);
+	options.rate = random.pick<std::uint32_t>({10'000, 10'000, 1, 100, 10'000'000});
+	return options;
 }
 
 MachineKey World::machine_key(Random &random) const

@@ -31,6 +31,7 @@ public:
 	std::vector<Ip> local_pas;
 	std::vector<Ip> remote_pas;
 	std::vector<Ip> routers;
+	std::vector<Ip> groups;  // multicast addresses of the provider network
 
 	Mac vm_mac(unsigned host) const { return 0x600060000100 + host; }
 	Mac uplink_mac(unsigned i) const { return 0x324455667700 + i; }
@@ -44,6 +45,7 @@ public:
 
 	RecordKey record_key(Random &random) const;
 	Record record(Random &random, const RecordKey &key) const;
+	SubnetOptions subnet_options(Random &random) const;
 	MachineKey machine_key(Random &random) const;
 	Record machine(Random &random, const MachineKey &key) const;
 	CustomerRouteKey customer_route(Random &random) const;
