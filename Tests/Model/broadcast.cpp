@@ -239,14 +239,12 @@ void other_protocols(Machines &host)
 	host.refuse(host.vm1, frame, APUS_DROP_RECORD_UNUSABLE);
 }
 
-constexpr Case cases[] = {
+}  // namespace
+
+const std::vector<machines::Case> machines::broadcast_cases = {
 	{"virtual subnets", objects_of_subnets, 0, 0}, {"as before", as_before, 0, 0},
 	{"to each host", to_each_host, 0, 0},          {"to a group", to_a_group, 0, 0},
 	{"from a group", from_a_group, 0, 0},          {"from a host", from_a_host, 0, 0},
 	{"not contiguous", not_contiguous, 0, 0},      {"rate", rate, 0, 0},
 	{"other protocols", other_protocols, 0, 0},
 };
-
-}  // namespace
-
-int main() { return run(cases); }

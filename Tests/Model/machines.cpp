@@ -434,7 +434,9 @@ void poll_misuse(Machines &host)
 	expect(std::string(apus_event_name(APUS_EVENT_LOST)) == "LOST", "name");
 }
 
-constexpr Case cases[] = {
+}  // namespace
+
+const std::vector<machines::Case> machines::machine_cases = {
 	{"wildcard, switched", wildcard_switched, 0, 0},
 	{"wildcard of the other family", wildcard_of_other_family, 0, 0},
 	{"wildcard, routed", wildcard_routed, 0, 0},
@@ -459,7 +461,3 @@ constexpr Case cases[] = {
 	{"lost", lose, 0, 0},
 	{"misuse of apus_event_poll()", poll_misuse, 0, 0},
 };
-
-}  // namespace
-
-int main() { return run(cases); }

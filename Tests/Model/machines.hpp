@@ -2,6 +2,7 @@
 // A host whose frames are offered one by one: what is sent, and that everything is counted once. See machines.cpp.
 #pragma once
 
+#include <cstddef>
 #include <cstring>
 #include <string>
 
@@ -157,18 +158,23 @@ struct Case {
 	std::uint32_t limit;
 };
 
-/// Run every case on a host of its own.
-template <std::size_t count> int run(const Case (&cases)[count])
+extern const std::vector<Case> machine_cases, broadcast_cases;
+
+/// Run every case on a host of its own. @return everything that was counted
+inline struct apus_stats run(const std::vector<Case> &cases)
 {
+	struct apus_stats sum = {};
 	for (const Case &one : cases) {
 		here = one.name;
 		Machines host(one.learn_rate, one.limit);
 		one.run(host);
 		host.balance();
 		expect(host.buffers.take_error().empty(), "buffers");
+		const struct apus_stats counted = host.totals();
+		for (std::size_t i = 0; i < (sizeof(sum) - offsetof(struct apus_stats, received)) / sizeof(std::uint64_t); i++)
+			(&sum.received)[i] += (&counted.received)[i];
 	}
-	std::printf("%zu cases\n", count);
-	return report::finish();
+	return sum;
 }
 
 }  // namespace machines
