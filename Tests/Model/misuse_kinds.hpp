@@ -171,7 +171,7 @@ inline Kind<struct apus_port_params> ports(Bench &bench)
 	wrong_vsid(kind, value);
 	wrong_mac(kind);
 	// port.h counts flags under APUS_ERR_RANGE, error.h under APUS_ERR_UNKNOWN_FIELD.
-	wrong_flags(kind, {APUS_ERR_UNKNOWN_FIELD, APUS_ERR_RANGE}, APUS_PORT_TRUSTED);
+	wrong_flags(kind, {APUS_ERR_UNKNOWN_FIELD, APUS_ERR_RANGE}, APUS_PORT_TRUSTED | APUS_PORT_DHCP_GUARD);
 	wrong_text(kind, "name", &Object::name);
 	wrong_number(kind, "mtu", &Object::mtu, {1, 575}, value, APUS_ERR_RANGE, "576-65535");
 	wrong_number(kind, "kind", &Object::kind, {0, 4, 255, 256, UINT32_MAX}, value, APUS_ERR_RANGE, "1-3");
