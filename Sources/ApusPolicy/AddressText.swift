@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import CApus
+public import CApus
 
 // Small additions to the types of address.h.
 
@@ -44,6 +44,8 @@ extension apus_address {
         unsafe withUnsafeBytes(of: bytes) { unsafe $0.allSatisfy { $0 == 0 } }
     }
 
+    var isMulticast: Bool { isIPv4 ? bytes.0 & 0xF0 == 0xE0 : bytes.0 == 0xFF }
+
     var isIPv4: Bool { family == UInt8(APUS_IPV4) }
 
     /// 32 or 128
@@ -68,7 +70,7 @@ extension apus_address {
     }
 
     /// "10.0.1.5"
-    var text: String {
+    public var text: String {
         unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(APUS_TEXT_SIZE)) { buffer in
             var address = self
             guard unsafe apus_address_format(&address, buffer.baseAddress, buffer.count) >= 0 else { return "?" }
@@ -80,5 +82,14 @@ extension apus_address {
 extension apus_mac {
     var isZero: Bool {
         bytes.0 | bytes.1 | bytes.2 | bytes.3 | bytes.4 | bytes.5 == 0
+    }
+
+    /// "60:00:60:00:01:01"
+    public var text: String {
+        unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(APUS_TEXT_SIZE)) { buffer in
+            var mac = self
+            guard unsafe apus_mac_format(&mac, buffer.baseAddress, buffer.count) >= 0 else { return "?" }
+            return unsafe String(cString: buffer.baseAddress!)
+        }
     }
 }

@@ -73,9 +73,17 @@ struct Application {
             var object = neighbor.object
             note(unsafe apus_provider_neighbor_add(dataplane, &object), "provider_neighbours", index, neighbor.lines)
         }
+        for (index, peer) in file.providerPeers.enumerated() {
+            var object = peer.object
+            note(unsafe apus_provider_peer_add(dataplane, &object), "provider_peers", index, peer.lines)
+        }
     }
 
     private func addCustomerSide() {
+        for (index, subnet) in file.virtualSubnets.enumerated() {
+            var object = subnet.object
+            note(unsafe apus_virtual_subnet_add(dataplane, &object), "virtual_subnets", index, subnet.lines)
+        }
         for (index, route) in file.customerRoutes.enumerated() {
             var object = route.object
             note(unsafe apus_customer_route_add(dataplane, &object), "customer_routes", index, route.lines)

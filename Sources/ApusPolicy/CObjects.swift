@@ -9,7 +9,9 @@ extension Port {
         var object = apus_port_params()
         object.size = MemoryLayout<apus_port_params>.size
         object.kind = kind.rawValue
-        object.flags = isTrusted ? APUS_PORT_TRUSTED : 0
+        if isTrusted { object.flags |= APUS_PORT_TRUSTED }
+        if hasDHCPGuard { object.flags |= APUS_PORT_DHCP_GUARD }
+        object.dynamic_address_limit = dynamicAddressLimit
         object.virtual_subnet_id = virtualSubnetID
         object.mac = mac
         object.mtu = mtu
@@ -29,6 +31,8 @@ extension ProviderAddress {
         object.prefix_length = prefixLength
         object.vlan = vlan
         object.mac = mac
+        object.state = UInt8(state.rawValue)
+        if detectsDuplicates { object.flags = APUS_PROVIDER_ADDRESS_DETECT_DUPLICATES }
         return object
     }
 }
@@ -52,6 +56,37 @@ extension ProviderNeighbor {
         object.size = MemoryLayout<apus_provider_neighbor>.size
         object.address = address
         object.mac = mac
+        return object
+    }
+}
+
+extension ProviderPeer {
+    public var object: apus_provider_peer {
+        var object = apus_provider_peer()
+        object.size = MemoryLayout<apus_provider_peer>.size
+        object.provider_address = providerAddress
+        object.encapsulation = encapsulation
+        object.key_layout = keyLayout
+        object.flow_id = flowID
+        object.dscp_mode = dscpMode
+        object.dscp = dscp
+        object.ecn_mode = ecnMode
+        object.df_mode = dfMode
+        object.ttl = ttl
+        object.mtu = mtu
+        return object
+    }
+}
+
+extension VirtualSubnet {
+    public var object: apus_virtual_subnet {
+        var object = apus_virtual_subnet()
+        object.size = MemoryLayout<apus_virtual_subnet>.size
+        object.virtual_subnet_id = virtualSubnetID
+        if broadcasts { object.flags |= APUS_SUBNET_BROADCAST }
+        if allowsNonIP { object.flags |= APUS_SUBNET_ALLOW_NON_IP }
+        object.multicast_group = multicastGroup
+        object.replication_rate = replicationRate
         return object
     }
 }
@@ -81,6 +116,8 @@ extension LookupRecord {
         object.rule = UInt8(truncatingIfNeeded: rule.rawValue)
         object.type = UInt8(truncatingIfNeeded: type.rawValue)
         object.provider_address = providerAddress
+        if isUnusable { object.flags |= APUS_RECORD_UNUSABLE }
+        if usesVMMACAddress { object.flags |= APUS_RECORD_USE_VM_MAC }
         fill(&object.customer_id, customerID)
         fill(&object.context, context)
         fill(&object.vm_name, vmName)

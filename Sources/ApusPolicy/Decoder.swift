@@ -6,8 +6,8 @@
 struct Decoder: ~Copyable {
     /// The sections that a file may have, in the order in which a message lists them.
     private static let sections = [
-        "apus", "settings", "ports", "provider_addresses", "provider_routes", "provider_neighbours", "customer_routes",
-        "lookup_records",
+        "apus", "settings", "ports", "provider_addresses", "provider_routes", "provider_neighbours", "provider_peers",
+        "virtual_subnets", "customer_routes", "lookup_records",
     ]
     /// Far more keys than any object has; those beyond it are only skipped.
     private static let maximalKeys = 64
@@ -98,6 +98,16 @@ struct Decoder: ~Copyable {
             try list(key) { (decoder, fields) in
                 guard let neighbor = ProviderNeighbor(&fields) else { return }
                 decoder.file.providerNeighbors.append(neighbor)
+            }
+        case "provider_peers":
+            try list(key) { (decoder, fields) in
+                guard let peer = ProviderPeer(&fields) else { return }
+                decoder.file.providerPeers.append(peer)
+            }
+        case "virtual_subnets":
+            try list(key) { (decoder, fields) in
+                guard let subnet = VirtualSubnet(&fields, &decoder.references) else { return }
+                decoder.file.virtualSubnets.append(subnet)
             }
         case "customer_routes":
             try list(key) { (decoder, fields) in

@@ -17,6 +17,8 @@ public struct PolicyFile: Sendable {
     public internal(set) var providerAddresses: [ProviderAddress] = []
     public internal(set) var providerRoutes: [ProviderRoute] = []
     public internal(set) var providerNeighbors: [ProviderNeighbor] = []
+    public internal(set) var providerPeers: [ProviderPeer] = []
+    public internal(set) var virtualSubnets: [VirtualSubnet] = []
     public internal(set) var customerRoutes: [CustomerRoute] = []
     public internal(set) var lookupRecords: [LookupRecord] = []
 

@@ -16,6 +16,10 @@ public struct Port: Sendable {
     /// 0 = the default.
     public var mtu: UInt16
     public var isTrusted: Bool
+    /// Drop what the machine sends as a DHCP server.
+    public var hasDHCPGuard: Bool
+    /// Customer addresses that may be learned of the machine; 0 = the default.
+    public var dynamicAddressLimit: UInt32
     public var routingDomainID: apus_guid
     public let lines: SourceLines
 
@@ -39,10 +43,13 @@ public struct Port: Sendable {
         let mtu = fields.number("mtu", .optional, in: (kind == APUS_PORT_PROVIDER ? 128 : 576)...UInt16.max)
         let trusted = fields.flag("trusted")
         let domain = fields.guid("routing_domain_id", isExternal ? .required : .optional)
+        let guardsDHCP = fields.flag("dhcp_guard")
+        let limit = fields.number("dynamic_address_limit", .optional, in: 1...UInt32(65536))
 
         if let kind {
             let strangers =
-                (isVM ? [] : ["virtual_subnet_id", "mac", "trusted"]) + (isExternal ? [] : ["routing_domain_id"])
+                (isVM ? [] : ["virtual_subnet_id", "mac", "trusted", "dhcp_guard", "dynamic_address_limit"])
+                + (isExternal ? [] : ["routing_domain_id"])
             let word = Self.kinds.first { $0.value == kind }?.key ?? ""
             for key in strangers where fields.has(key) {
                 fields.refuse(key, "does not apply to a port of kind \(word)")
@@ -57,6 +64,8 @@ public struct Port: Sendable {
         self.mtu = mtu ?? 0
         isTrusted = trusted ?? false
         routingDomainID = domain ?? apus_guid()
+        hasDHCPGuard = guardsDHCP ?? false
+        dynamicAddressLimit = limit ?? 0
         lines = fields.lines
     }
 
@@ -84,6 +93,8 @@ public struct ProviderAddress: Sendable {
     public var port: String
     public var mac: apus_mac
     public var vlan: UInt16
+    public var state: apus_address_state
+    public var detectsDuplicates: Bool
     public let lines: SourceLines
 
     init?(_ fields: inout FieldReader, _ references: inout References) {
@@ -92,12 +103,21 @@ public struct ProviderAddress: Sendable {
         let port = references.providerPort("port", &fields)
         let mac = fields.mac("mac", .required)
         let vlan = fields.number("vlan", .optional, in: 0...UInt16(4094))
+        let state = fields.word(
+            "state", .optional,
+            of: [
+                "Preferred": APUS_ADDRESS_PREFERRED, "Deprecated": APUS_ADDRESS_DEPRECATED,
+                "Invalid": APUS_ADDRESS_INVALID,
+            ])
+        let detectsDuplicates = fields.flag("detect_duplicates")
         guard let address, let length, let port, let mac else { return nil }
         providerAddress = address
         prefixLength = length
         self.port = port
         self.mac = mac
         self.vlan = vlan ?? 0
+        self.state = state ?? APUS_ADDRESS_PREFERRED
+        self.detectsDuplicates = detectsDuplicates ?? false
         lines = fields.lines
     }
 }
@@ -136,6 +156,101 @@ public struct ProviderNeighbor: Sendable {
         guard let address, let mac else { return nil }
         self.address = address
         self.mac = mac
+        lines = fields.lines
+    }
+}
+
+/// An entry of `provider_peers`. Words that are not given are 0, the default.
+public struct ProviderPeer: Sendable {
+    public var providerAddress: apus_address
+    public var encapsulation: UInt8
+    public var keyLayout: UInt8
+    public var flowID: UInt8
+    public var dscpMode: UInt8
+    public var dscp: UInt8
+    public var ecnMode: UInt8
+    public var dfMode: UInt8
+    public var ttl: UInt8
+    public var mtu: UInt16
+    public let lines: SourceLines
+
+    init?(_ fields: inout FieldReader) {
+        let address = fields.address("provider_address", .required)
+        let encapsulation = fields.word(
+            "encapsulation", .optional,
+            of: ["nvgre": APUS_ENCAPSULATION_NVGRE.rawValue, "vxlan": APUS_ENCAPSULATION_VXLAN.rawValue])
+        let layout = fields.word(
+            "key_layout", .optional,
+            of: ["rfc7637": APUS_KEY_RFC7637.rawValue, "draft00": APUS_KEY_DRAFT00.rawValue])
+        let flowID = fields.word(
+            "flow_id", .optional, of: ["hash": APUS_FLOW_ID_HASH.rawValue, "zero": APUS_FLOW_ID_ZERO.rawValue])
+        let dscpMode = fields.word(
+            "dscp_mode", .optional,
+            of: [
+                "copy": APUS_DSCP_COPY.rawValue, "uniform": APUS_DSCP_UNIFORM.rawValue,
+                "pipe": APUS_DSCP_PIPE.rawValue,
+            ])
+        let dscp = fields.number("dscp", .optional, in: 0...UInt8(63))
+        let ecnMode = fields.word(
+            "ecn_mode", .optional,
+            of: ["normal": APUS_ECN_NORMAL.rawValue, "compatibility": APUS_ECN_COMPATIBILITY.rawValue])
+        let dfMode = fields.word(
+            "df_mode", .optional, of: ["always": APUS_DF_ALWAYS.rawValue, "copy": APUS_DF_COPY.rawValue])
+        let ttl = fields.number("ttl", .optional, in: 1...UInt8.max)
+        let mtu = fields.number("mtu", .optional, in: 128...UInt16.max)
+
+        if let dscp, dscpMode != APUS_DSCP_PIPE.rawValue {
+            fields.refuse("dscp", "\(dscp), but dscp_mode is not pipe; accepted: 0-63 with dscp_mode: pipe")
+        }
+        if layout == APUS_KEY_DRAFT00.rawValue, encapsulation == APUS_ENCAPSULATION_VXLAN.rawValue {
+            fields.refuse("key_layout", "draft00, but encapsulation is vxlan; accepted: draft00 with nvgre")
+        }
+        guard let address else { return nil }
+        providerAddress = address
+        self.encapsulation = UInt8(encapsulation ?? 0)
+        keyLayout = UInt8(layout ?? 0)
+        self.flowID = UInt8(flowID ?? 0)
+        self.dscpMode = UInt8(dscpMode ?? 0)
+        self.dscp = dscp ?? 0
+        self.ecnMode = UInt8(ecnMode ?? 0)
+        self.dfMode = UInt8(dfMode ?? 0)
+        self.ttl = ttl ?? 0
+        self.mtu = mtu ?? 0
+        lines = fields.lines
+    }
+}
+
+/// An entry of `virtual_subnets`.
+public struct VirtualSubnet: Sendable {
+    public var virtualSubnetID: UInt32
+    public var broadcasts: Bool
+    public var allowsNonIP: Bool
+    /// Family 0 if there is none.
+    public var multicastGroup: apus_address
+    /// 0 = the default.
+    public var replicationRate: UInt32
+    public let lines: SourceLines
+
+    init?(_ fields: inout FieldReader, _ references: inout References) {
+        let subnet = references.virtualSubnet("virtual_subnet_id", .required, &fields)
+        let broadcasts = fields.flag("broadcast") ?? false
+        let allowsNonIP = fields.flag("allow_non_ip") ?? false
+        let group = fields.address("multicast_group", .optional)
+        let rate = fields.number("replication_rate", .optional, in: 1...UInt32(10_000_000))
+        if let group, !group.isMulticast {
+            fields.refuse(
+                "multicast_group",
+                "\(group.text) is not a multicast address; accepted: an address in 224.0.0.0/4 or ff00::/8")
+        } else if let group, !broadcasts {
+            fields.refuse(
+                "multicast_group", "\(group.text), but broadcast is not true; accepted: with broadcast: true")
+        }
+        guard let subnet else { return nil }
+        virtualSubnetID = subnet
+        self.broadcasts = broadcasts
+        self.allowsNonIP = allowsNonIP
+        multicastGroup = group ?? apus_address()
+        replicationRate = rate ?? 0
         lines = fields.lines
     }
 }
@@ -203,6 +318,10 @@ public struct LookupRecord: Sendable {
     public var providerAddress: apus_address
     public var rule: apus_rule
     public var type: apus_record_type
+    /// Packets to the record are dropped.
+    public var isUnusable: Bool
+    /// Rewritten packets leave with the machine's MAC address.
+    public var usesVMMACAddress: Bool
     public var vmName: String
     public var customerID: String
     public var context: String
@@ -211,7 +330,7 @@ public struct LookupRecord: Sendable {
     init?(_ fields: inout FieldReader, _ references: inout References) {
         // Texts have APUS_RECORD_TEXT_SIZE bytes in the C struct, one of them for the NUL.
         let textLimit = Int(APUS_RECORD_TEXT_SIZE) - 1
-        let customerAddress = fields.address("customer_address", .required)
+        let givenAddress = fields.address("customer_address", .optional)
         let subnet = references.virtualSubnet("virtual_subnet_id", .required, &fields)
         let mac = fields.mac("mac", .required)
         let providerAddress = fields.address("provider_address", .required)
@@ -227,6 +346,13 @@ public struct LookupRecord: Sendable {
                 "Static": APUS_RECORD_STATIC, "Dynamic": APUS_RECORD_DYNAMIC,
                 "GatewayWildcard": APUS_RECORD_GATEWAY_WILDCARD, "L2Only": APUS_RECORD_L2_ONLY,
             ])
+        let customerAddress = Self.customerAddress(givenAddress, type, fields)
+        let unusable = fields.flag("unusable") ?? false
+        let usesVMMAC = fields.flag("use_vm_mac_address") ?? false
+        if usesVMMAC, rule != APUS_RULE_NAT {
+            fields.refuse(
+                "use_vm_mac_address", "true, but rule is not TranslationMethodNat; accepted: true with that rule")
+        }
         let vmName = fields.text("vm_name", .optional, limit: textLimit)
         let customerID = fields.text("customer_id", .optional, limit: textLimit)
         let context = fields.text("context", .optional, limit: textLimit)
@@ -237,9 +363,37 @@ public struct LookupRecord: Sendable {
         self.providerAddress = providerAddress
         self.rule = rule ?? APUS_RULE_ENCAP
         self.type = type ?? APUS_RECORD_STATIC
+        isUnusable = unusable
+        usesVMMACAddress = usesVMMAC
         self.vmName = vmName ?? ""
         self.customerID = customerID ?? ""
         self.context = context ?? ""
         lines = fields.lines
+    }
+
+    /// The customer address, which records of two types have not: they say which machine there is, not where an address is.
+    private static func customerAddress(
+        _ given: apus_address?, _ type: apus_record_type?, _ fields: FieldReader
+    ) -> apus_address? {
+        let key = "customer_address"
+        // A type that is wrong has been noted, and so has an address: what goes with which cannot be said.
+        if (fields.has("type") && type == nil) || (fields.has(key) && given == nil) { return given }
+        let isWildcard = type == APUS_RECORD_GATEWAY_WILDCARD
+        guard isWildcard || type == APUS_RECORD_L2_ONLY else {
+            if given == nil {
+                fields.refuse(key, "missing; it is required")
+            } else if given?.isUnspecified == true {
+                fields.refuse(
+                    key, "\(given?.text ?? "") is no machine's address; accepted: a unicast address, or this with "
+                        + "type: GatewayWildcard or L2Only")
+            }
+            return given
+        }
+        if let given, !given.isUnspecified {
+            fields.refuse(
+                key, "\(given.text), but type is \(isWildcard ? "GatewayWildcard" : "L2Only"); accepted: 0.0.0.0 or ::, "
+                    + "or nothing, which is 0.0.0.0")
+        }
+        return given ?? .unspecified(UInt8(APUS_IPV4))
     }
 }

@@ -15,6 +15,11 @@ public struct Settings: Sendable {
     public var neighborRetries: UInt32?
     public var sendsICMPErrors: Bool?
     public var icmpErrorRate: UInt32?
+    public var sendsUnreachable: Bool?
+    public var vxlanPort: UInt16?
+    public var learnRate: UInt32?
+    public var usesExternalRouter: Bool?
+    public var hasOneCustomerFamily: Bool?
 
     init() {}
 
@@ -30,6 +35,11 @@ public struct Settings: Sendable {
         neighborRetries = fields.number("neighbour_retries", .optional, in: 1...UInt32(16))
         sendsICMPErrors = fields.flag("icmp_errors")
         icmpErrorRate = fields.number("icmp_error_rate", .optional, in: 1...UInt32(1_000_000))
+        sendsUnreachable = fields.flag("send_unreachable")
+        vxlanPort = fields.number("vxlan_port", .optional, in: 1...UInt16.max)
+        learnRate = fields.number("learn_rate", .optional, in: 1...UInt32(1_000_000))
+        usesExternalRouter = fields.flag("use_external_router")
+        hasOneCustomerFamily = fields.flag("one_customer_family")
     }
 
     /// The `APUS_DATAPLANE_*` flags that the settings ask for.
@@ -39,7 +49,10 @@ public struct Settings: Sendable {
         if hasZeroFlowID == true { flags |= APUS_DATAPLANE_FLOW_ID_ZERO }
         if validatesSource == false { flags |= APUS_DATAPLANE_NO_SOURCE_VALIDATION }
         if acceptsIPOptions == true { flags |= APUS_DATAPLANE_ACCEPT_IP_OPTIONS }
+        if sendsUnreachable == true { flags |= APUS_DATAPLANE_SEND_UNREACHABLE }
         if sendsICMPErrors == false { flags |= APUS_DATAPLANE_NO_ICMP_ERRORS }
+        if usesExternalRouter == true { flags |= APUS_DATAPLANE_USE_EXTERNAL_ROUTER }
+        if hasOneCustomerFamily == true { flags |= APUS_DATAPLANE_ONE_CUSTOMER_FAMILY }
         return flags
     }
 }
@@ -54,6 +67,8 @@ extension PolicyFile {
         if let retry = settings.neighborRetryMilliseconds { unsafe options.neighbor_retry_ms = retry }
         if let retries = settings.neighborRetries { unsafe options.neighbor_retries = retries }
         if let rate = settings.icmpErrorRate { unsafe options.icmp_error_rate = rate }
+        if let port = settings.vxlanPort { unsafe options.vxlan_port = port }
+        if let rate = settings.learnRate { unsafe options.learn_rate = rate }
         // Below 1024 the default is larger; above 2^25 the dataplane would refuse it, and the tables grow anyway.
         if lookupRecords.count > 1024 { unsafe options.expected_records = UInt32(min(lookupRecords.count, 1 << 25)) }
     }

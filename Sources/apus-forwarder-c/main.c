@@ -23,6 +23,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,7 @@
 #define LINE_MAX_LENGTH 256
 #define SERVE_INTERVAL_MS 10
 #define IDLE_SLEEP_MAX_US 10000
+#define EVENT_LINES_PER_SECOND 20 /* more tell nobody anything, and a tenant can cause them */
 
 struct options {
 	const char *policy;
@@ -80,6 +82,7 @@ static unsigned int n_ports;
 static struct apus_dpdk_worker *workers[RTE_MAX_LCORE];
 static unsigned int n_workers;
 static uint64_t lost_without_device; /* tx_no_device of the workers, once they are destroyed */
+static uint64_t event_counts[APUS_EVENT_KIND_COUNT];
 static int listener = -1;
 static struct client clients[CLIENTS_MAX];
 static atomic_int stopping;
@@ -383,6 +386,35 @@ read_port(const struct port *port, struct port_account *account)
 	return 0;
 }
 
+/* Every counter of the dataplane but `drops`. Those of the equation that must hold come first. */
+#define COUNTER(name) {#name, offsetof(struct apus_stats, name)}
+static const struct counter {
+	const char *name;
+	size_t offset;
+} counters[] = {
+	COUNTER(received),	 COUNTER(transmitted),	    COUNTER(generated),	     COUNTER(consumed),
+	COUNTER(dropped),	 COUNTER(held),		    COUNTER(received_bytes), COUNTER(transmitted_bytes),
+	COUNTER(encapsulated),	 COUNTER(decapsulated),	    COUNTER(switched),	     COUNTER(rewritten),
+	COUNTER(routed),	 COUNTER(flow_hits),	    COUNTER(flow_misses),    COUNTER(flow_inserts),
+	COUNTER(flow_evictions), COUNTER(flow_suppressed),  COUNTER(flow_entries),   COUNTER(arp_replies),
+	COUNTER(arp_requests),	 COUNTER(echo_replies),	    COUNTER(router_advertisements), COUNTER(icmp_errors),
+	COUNTER(path_mtu_updates), COUNTER(icmp_suppressed), COUNTER(fragmented),    COUNTER(replicated),
+	COUNTER(learned),	 COUNTER(learn_throttled),  COUNTER(events_lost),    COUNTER(address_probes),
+	COUNTER(address_conflicts), COUNTER(control_messages), COUNTER(unreachable_sent), COUNTER(bursts),
+};
+#undef COUNTER
+#define N_COUNTERS (sizeof(counters) / sizeof(counters[0]))
+#define N_COUNTERS_OF_EQUATION 6
+
+static uint64_t
+counter_value(const struct apus_stats *stats, size_t i)
+{
+	uint64_t value;
+
+	memcpy(&value, (const char *)stats + counters[i].offset, sizeof(value));
+	return value;
+}
+
 /* The final table. Every row and the totals must add up: return -1 if they do not. */
 static int
 print_accounting(void)
@@ -390,6 +422,7 @@ print_accounting(void)
 	struct port_account a, sum;
 	struct apus_stats s;
 	uint64_t reasons = 0;
+	const char *c;
 	unsigned int i;
 	int wrong = 0;
 
@@ -422,11 +455,14 @@ print_accounting(void)
 	printf("received %" PRIu64 " + generated %" PRIu64 " = transmitted %" PRIu64 " + consumed %" PRIu64
 	       " + dropped %" PRIu64 " + held %" PRIu64 "\n",
 	       s.received, s.generated, s.transmitted, s.consumed, s.dropped, s.held);
-	printf("encapsulated %" PRIu64 ", decapsulated %" PRIu64 ", switched %" PRIu64 ", routed %" PRIu64
-	       ", ARP and ND answered %" PRIu64 ", echo answered %" PRIu64 ", routers advertised %" PRIu64
-	       ", fragmented %" PRIu64 ", ICMP errors %" PRIu64 "\n",
-	       s.encapsulated, s.decapsulated, s.switched, s.routed, s.arp_replies, s.echo_replies, s.router_advertisements,
-	       s.fragmented, s.icmp_errors);
+	for (i = N_COUNTERS_OF_EQUATION; i < N_COUNTERS; i++) {
+		for (c = counters[i].name; *c; c++)
+			putchar(*c == '_' ? ' ' : *c);
+		printf(" %" PRIu64 "%s", counter_value(&s, i), i + 1 == N_COUNTERS ? "\n" : i % 5 == 0 ? ",\n" : ", ");
+	}
+	for (i = 1; i < APUS_EVENT_KIND_COUNT; i++)
+		if (event_counts[i])
+			printf("  event   %10" PRIu64 "  %s\n", event_counts[i], apus_event_name(i));
 	for (i = 0; i < APUS_DROP_REASON_COUNT; i++) {
 		reasons += s.drops[i];
 		if (s.drops[i])
@@ -469,6 +505,104 @@ print_rates(double seconds)
 		last = s;
 	}
 	fflush(stdout);
+}
+
+/* ---- events ---------------------------------------------------------------------------------------------------- */
+
+static void
+print_event(const struct apus_event *e)
+{
+	char address[APUS_TEXT_SIZE], pa[APUS_TEXT_SIZE], previous_pa[APUS_TEXT_SIZE], mac[APUS_TEXT_SIZE],
+		previous_mac[APUS_TEXT_SIZE], machine[4 * APUS_TEXT_SIZE];
+
+	address[0] = pa[0] = previous_pa[0] = '\0';
+	apus_address_format(&e->customer_address, address, sizeof(address));
+	apus_address_format(&e->provider_address, pa, sizeof(pa));
+	apus_address_format(&e->previous_provider_address, previous_pa, sizeof(previous_pa));
+	apus_mac_format(&e->mac, mac, sizeof(mac));
+	apus_mac_format(&e->previous_mac, previous_mac, sizeof(previous_mac));
+	snprintf(machine, sizeof(machine), "%s in virtual subnet %u, on the host %s", mac, e->virtual_subnet_id, pa);
+	fputs("apus-forwarder-c: ", stderr);
+	switch (e->kind) {
+	case APUS_EVENT_RECORD_LEARNED:
+		fprintf(stderr, "learned %s: %s (%u of %u)\n", address, machine, e->count, e->limit);
+		break;
+	case APUS_EVENT_RECORD_MOVED:
+		fprintf(stderr, "moved %s: now %s, before %s on the host %s (%u of %u)\n", address, machine, previous_mac,
+			previous_pa, e->count, e->limit);
+		break;
+	case APUS_EVENT_RECORD_CONFLICT:
+		fprintf(stderr, "conflict %s: claimed by %s, but its record says %s on the host %s\n", address, machine,
+			previous_mac, previous_pa);
+		break;
+	case APUS_EVENT_LEARN_LIMIT:
+		fprintf(stderr, "limit %s was not learned: %s has as many addresses as it may (%u of %u)\n", address,
+			machine, e->count, e->limit);
+		break;
+	case APUS_EVENT_LEARN_THRESHOLD:
+		fprintf(stderr, "limit near: %s has 80 %% of the addresses that it may have (%u of %u)\n", machine,
+			e->count, e->limit);
+		break;
+	case APUS_EVENT_LEARN_THROTTLED:
+		fprintf(stderr, "throttled: addresses were not learned, because there were too many in a second: %s\n",
+			machine);
+		break;
+	case APUS_EVENT_LOST:
+		fprintf(stderr, "lost %u events\n", e->count);
+		break;
+	case APUS_EVENT_ADDRESS_PREFERRED:
+		fprintf(stderr, "provider address %s is nobody else's\n", pa);
+		break;
+	case APUS_EVENT_ADDRESS_DUPLICATE:
+		fprintf(stderr, "provider address %s is not used: %s has it too\n", pa, mac);
+		break;
+	case APUS_EVENT_ADDRESS_CONFLICT:
+		fprintf(stderr, "provider address %s is claimed by %s\n", pa, mac);
+		break;
+	case APUS_EVENT_NVE_REDIRECT:
+		fprintf(stderr, "host %s says that %s in virtual subnet %u is now on the host %s\n", previous_pa, address,
+			e->virtual_subnet_id, pa);
+		break;
+	case APUS_EVENT_NVE_UNREACHABLE:
+		fprintf(stderr, "host %s has no policy for %s in virtual subnet %u\n", previous_pa, address,
+			e->virtual_subnet_id);
+		break;
+	default:
+		fprintf(stderr, "event %u\n", e->kind);
+	}
+}
+
+/* Let the dataplane learn from what its workers saw, and say what it learned. Nothing is learned without this. */
+static void
+poll_events(void)
+{
+	static struct apus_event events[APUS_EVENTS_MAX];
+	static uint64_t second, unprinted;
+	static unsigned int lines;
+	const uint64_t now = rte_get_timer_cycles() / rte_get_timer_hz();
+	int n, i;
+
+	if (now != second) {
+		if (unprinted)
+			fprintf(stderr, "apus-forwarder-c: %" PRIu64 " more events in this second\n", unprinted);
+		second = now;
+		lines = 0;
+		unprinted = 0;
+	}
+	APUS_INIT(&events[0]);
+	n = apus_event_poll(dataplane, events, APUS_EVENTS_MAX);
+	if (n < 0) {
+		fail("apus_event_poll: %s", apus_strerror(n));
+		return;
+	}
+	for (i = 0; i < n; i++) {
+		if (events[i].kind < APUS_EVENT_KIND_COUNT)
+			event_counts[events[i].kind]++;
+		if (lines++ < EVENT_LINES_PER_SECOND)
+			print_event(&events[i]);
+		else
+			unprinted++;
+	}
 }
 
 /* ---- control socket -------------------------------------------------------------------------------------------- */
@@ -522,19 +656,13 @@ put_stats(FILE *out)
 		fprintf(out, "%s\"%s\": %" PRIu64, comma, apus_drop_reason_name(i), s.drops[i]);
 		comma = ", ";
 	}
-	fprintf(out,
-		"}, \"totals\": {\"received\": %" PRIu64 ", \"transmitted\": %" PRIu64 ", \"generated\": %" PRIu64
-		", \"consumed\": %" PRIu64 ", \"dropped\": %" PRIu64 ", \"held\": %" PRIu64 ", \"encapsulated\": %" PRIu64
-		", \"decapsulated\": %" PRIu64 ", \"switched\": %" PRIu64 ", \"routed\": %" PRIu64 ", \"flow_hits\": %" PRIu64
-		", \"flow_misses\": %" PRIu64 ", \"arp_replies\": %" PRIu64 ", \"arp_requests\": %" PRIu64
-		", \"echo_replies\": %" PRIu64 ", \"router_advertisements\": %" PRIu64 ", \"icmp_errors\": %" PRIu64
-		", \"icmp_suppressed\": %" PRIu64 ", \"fragmented\": %" PRIu64 ", \"rewritten\": %" PRIu64
-		", \"path_mtu_updates\": %" PRIu64 ", \"replicated\": %" PRIu64 ", \"learned\": %" PRIu64
-		", \"learn_throttled\": %" PRIu64 ", \"events_lost\": %" PRIu64 "}}",
-		s.received, s.transmitted, s.generated, s.consumed, s.dropped, s.held, s.encapsulated, s.decapsulated,
-		s.switched, s.routed, s.flow_hits, s.flow_misses, s.arp_replies, s.arp_requests, s.echo_replies,
-		s.router_advertisements, s.icmp_errors, s.icmp_suppressed, s.fragmented, s.rewritten, s.path_mtu_updates,
-		s.replicated, s.learned, s.learn_throttled, s.events_lost);
+	fputs("}, \"events\": {", out);
+	for (i = 1; i < APUS_EVENT_KIND_COUNT && *apus_event_name(i); i++)
+		fprintf(out, "%s\"%s\": %" PRIu64, i > 1 ? ", " : "", apus_event_name(i), event_counts[i]);
+	fputs("}, \"totals\": {", out);
+	for (i = 0; i < N_COUNTERS; i++)
+		fprintf(out, "%s\"%s\": %" PRIu64, i ? ", " : "", counters[i].name, counter_value(&s, i));
+	fputs("}}", out);
 }
 
 static void
@@ -739,6 +867,7 @@ serve(void)
 	if (now < next_serve)
 		return;
 	next_serve = now + hz / 1000 * SERVE_INTERVAL_MS;
+	poll_events();
 	serve_control();
 	if (!last_rates)
 		last_rates = now;
@@ -811,7 +940,9 @@ forward(void)
 	if (count_workers() == 0 && open_devices() == 0 && make_workers() == 0 && open_control() == 0)
 		result = run();
 	close_control();
+	poll_events(); /* what a worker leaves behind is lost, and told as lost */
 	destroy_workers();
+	poll_events();
 	if (result == 0)
 		result = print_accounting();
 	close_devices();

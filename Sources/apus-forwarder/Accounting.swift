@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ApusPolicy
 import CApus
 import CApusDPDK
 
@@ -34,6 +35,7 @@ struct Accounting {
 
     let ports: [PortLine]
     let totals: apus_stats
+    let events: EventCounts
     /// Sent to ports that have no device.
     let lost: UInt64
 
@@ -54,6 +56,7 @@ struct Accounting {
             return PortLine(name: port.name, device: port.deviceName, core: core, ethdev: ethdev)
         }
         self.totals = totals
+        events = host.events.counts
         lost = host.lostWithoutDevice
     }
 
@@ -88,16 +91,9 @@ struct Accounting {
         }
         rows.append(["total", ""] + sums.map(String.init))
         var text = aligned(rows, words: 2)
-        text += """
-
-            received \(totals.received) + generated \(totals.generated) = transmitted \(totals.transmitted) \
-            + consumed \(totals.consumed) + dropped \(totals.dropped) + held \(totals.held)
-            encapsulated \(totals.encapsulated), decapsulated \(totals.decapsulated), switched \(totals.switched), \
-            routed \(totals.routed), ARP and ND answered \(totals.arp_replies), echo answered \(totals.echo_replies), \
-            routers advertised \(totals.router_advertisements), fragmented \(totals.fragmented), \
-            ICMP errors \(totals.icmp_errors)
-
-            """
+        text += "\n" + totals.table
+        let events = events.named.filter { $0.1 > 0 }.map { "\($0.0) \($0.1)" }
+        if !events.isEmpty { text += "events: \(events.joined(separator: ", "))\n" }
         for drop in drops { text += "  dropped \(drop.count)  \(drop.name): \(drop.text)\n" }
         if lost > 0 { text += "  lost \(lost)  to ports without a device\n" }
         return text + (isBalanced ? "Every frame is accounted for." : "THIS DOES NOT ADD UP")
@@ -125,23 +121,8 @@ struct Accounting {
                     })
             ),
             ("drops", .numbers(drops.map { ($0.name, $0.count) })),
-            (
-                "totals",
-                .numbers([
-                    ("received", totals.received), ("transmitted", totals.transmitted),
-                    ("generated", totals.generated), ("consumed", totals.consumed), ("dropped", totals.dropped),
-                    ("held", totals.held), ("encapsulated", totals.encapsulated),
-                    ("decapsulated", totals.decapsulated), ("switched", totals.switched), ("routed", totals.routed),
-                    ("flow_hits", totals.flow_hits), ("flow_misses", totals.flow_misses),
-                    ("arp_replies", totals.arp_replies), ("arp_requests", totals.arp_requests),
-                    ("echo_replies", totals.echo_replies),
-                    ("router_advertisements", totals.router_advertisements),
-                    ("icmp_errors", totals.icmp_errors), ("icmp_suppressed", totals.icmp_suppressed),
-                    ("fragmented", totals.fragmented), ("replicated", totals.replicated),
-                    ("learned", totals.learned), ("learn_throttled", totals.learn_throttled),
-                    ("events_lost", totals.events_lost),
-                ])
-            ),
+            ("events", .numbers(events.named)),
+            ("totals", .numbers(totals.counters)),
         ])
     }
 }

@@ -26,6 +26,14 @@ extension PolicyFile {
             var object = neighbor.object
             try check(unsafe apus_provider_neighbor_add(dataplane, &object), neighbor.lines.first)
         }
+        for peer in providerPeers {
+            var object = peer.object
+            try check(unsafe apus_provider_peer_add(dataplane, &object), peer.lines.first)
+        }
+        for subnet in virtualSubnets {
+            var object = subnet.object
+            try check(unsafe apus_virtual_subnet_add(dataplane, &object), subnet.lines.first)
+        }
         for route in customerRoutes {
             var object = route.object
             try check(unsafe apus_customer_route_add(dataplane, &object), route.lines.first)

@@ -71,7 +71,7 @@ struct Commands {
         let states = [1: "static", 2: "incomplete", 3: "reachable", 4: "probe", 5: "failed"]
         return unsafe list("neighbours", { unsafe apus_provider_neighbor_iterate(host.dataplane, $0, &neighbor) }) {
             .object([
-                ("address", .text(format(neighbor.address))), ("mac", .text(format(neighbor.mac))),
+                ("address", .text(neighbor.address.text)), ("mac", .text(neighbor.mac.text)),
                 ("state", .text(states[Int(neighbor.state)] ?? "?")),
             ])
         }
@@ -80,11 +80,16 @@ struct Commands {
     private var records: JSON {
         var record = apus_lookup_record()
         record.size = MemoryLayout<apus_lookup_record>.size
+        let rules = [1: "TranslationMethodEncap", 2: "TranslationMethodNat", 3: "TranslationMethodNone"]
+        let types = [1: "Static", 2: "Dynamic", 3: "GatewayWildcard", 4: "L2Only"]
         return unsafe list("records", { unsafe apus_lookup_record_iterate(host.dataplane, $0, &record) }) {
             .object([
                 ("virtual_subnet_id", .number(UInt64(record.virtual_subnet_id))),
-                ("customer_address", .text(format(record.customer_address))), ("mac", .text(format(record.mac))),
-                ("provider_address", .text(format(record.provider_address))),
+                ("customer_address", .text(record.customer_address.text)), ("mac", .text(record.mac.text)),
+                ("provider_address", .text(record.provider_address.text)),
+                ("rule", .text(rules[Int(record.rule)] ?? "?")), ("type", .text(types[Int(record.type)] ?? "?")),
+                ("unusable", .flag(record.flags & APUS_RECORD_UNUSABLE != 0)),
+                ("learned", .flag(record.flags & APUS_RECORD_UNSYNCHRONIZED != 0)),
                 (
                     "vm_name",
                     .text(
@@ -104,23 +109,5 @@ struct Commands {
         var objects: [JSON] = []
         while objects.count < Self.objectsMax, unsafe iterate(&cursor) == 1 { objects.append(object()) }
         return .object([(name, .array(objects)), ("complete", .flag(objects.count < Self.objectsMax))])
-    }
-
-    private func format(_ address: apus_address) -> String {
-        unsafe text { buffer, size in
-            unsafe withUnsafePointer(to: address) { unsafe apus_address_format($0, buffer, size) }
-        }
-    }
-
-    private func format(_ mac: apus_mac) -> String {
-        unsafe text { buffer, size in
-            unsafe withUnsafePointer(to: mac) { unsafe apus_mac_format($0, buffer, size) }
-        }
-    }
-
-    private func text(_ body: (UnsafeMutablePointer<CChar>, Int) -> Int32) -> String {
-        unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(APUS_TEXT_SIZE)) { buffer in
-            unsafe body(buffer.baseAddress!, buffer.count) < 0 ? "?" : String(cString: buffer.baseAddress!)
-        }
     }
 }

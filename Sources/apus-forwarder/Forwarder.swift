@@ -94,13 +94,16 @@ struct Forwarder: ParsableCommand {
         try host.makeWorkers()
         let control = try control.map { try ControlSocket(path: $0, commands: Commands(host: host, policy: policy)) }
         defer { control?.close() }
-        let service = Service(control: control, rates: stats.map { Rates(host: host, seconds: $0) })
+        let service = Service(events: host.events, control: control, rates: stats.map { Rates(host: host, seconds: $0) })
         Console.print(
             unsafe "apus-forwarder: ports: \(host.ports.count), workers: \(host.workers.count), \(host.buildInfo)")
         unsafe try Rounds.run(workers: host.workers, idleSleep: idleSleep ?? 0, service: service)
 
         control?.close()
+        // What a worker leaves behind is lost, and told as lost.
+        host.events.poll()
         host.destroyWorkers()
+        host.events.poll()
         let accounting = try Accounting(host)
         Console.print("\n" + accounting.table)
         guard accounting.isBalanced else { throw HostError("the counters do not add up") }

@@ -31,6 +31,7 @@ struct HostPort {
 @safe
 final class Host {
     let dataplane: OpaquePointer
+    let events: EventLog
     private(set) var ports: [HostPort] = []
     private(set) var workers: [OpaquePointer] = unsafe []
     private var workersWanted = 1
@@ -51,6 +52,7 @@ final class Host {
         let result = unsafe apus_dataplane_create(&options, &made)
         guard let made = unsafe made else { throw HostError("the dataplane cannot be created", result) }
         unsafe dataplane = unsafe made
+        events = unsafe EventLog(made)
         let ids = unsafe try file.apply(to: made)
         for (index, port) in file.ports.enumerated() {
             let place = "\(path):\(port.lines.first): ports[\(index)].device"

@@ -9,7 +9,8 @@ extension Host {
     /// one, and if anything is refused nothing changes.
     ///
     /// Ports keep their numbers, counters and devices, so the file must have the same ports on the same devices; MAC
-    /// address, virtual subnet and MTU of a port may change. `settings` are read at the start only.
+    /// address, virtual subnet and MTU of a port may change. `settings` are read at the start only. Customer addresses that
+    /// were learned stay known where the file still has the machine's L2Only record, and says nothing else of the address.
     func reload(policy path: String) throws {
         let file = try PolicyFile.load(path: path)
         let devices = Dictionary(uniqueKeysWithValues: ports.map { ($0.name, $0.deviceName) })
@@ -19,7 +20,7 @@ extension Host {
         let ids = Dictionary(uniqueKeysWithValues: ports.map { ($0.name, $0.id) })
         try check(unsafe apus_transaction_begin(dataplane))
         do {
-            try removeAll()
+            try removeAll(except: LearnedRecords(file))
             try unsafe file.addObjects(to: dataplane, ports: ids) { try check($0, "\(path):\($1)") }
         } catch {
             _ = unsafe apus_transaction_abort(dataplane)
@@ -34,13 +35,23 @@ extension Host {
         }
     }
 
-    /// Remove all objects but the ports.
-    private func removeAll() throws {
+    /// Remove all objects but the ports, and what was learned and is still true.
+    private func removeAll(except learned: LearnedRecords) throws {
         var record = apus_lookup_record()
         record.size = MemoryLayout<apus_lookup_record>.size
         unsafe try removeEach(
             { unsafe apus_lookup_record_iterate(dataplane, $0, &record) },
-            { unsafe apus_lookup_record_remove(dataplane, &record) })
+            { learned.keep(record) ? 0 : unsafe apus_lookup_record_remove(dataplane, &record) })
+        var subnet = apus_virtual_subnet()
+        subnet.size = MemoryLayout<apus_virtual_subnet>.size
+        unsafe try removeEach(
+            { unsafe apus_virtual_subnet_iterate(dataplane, $0, &subnet) },
+            { unsafe apus_virtual_subnet_remove(dataplane, &subnet) })
+        var peer = apus_provider_peer()
+        peer.size = MemoryLayout<apus_provider_peer>.size
+        unsafe try removeEach(
+            { unsafe apus_provider_peer_iterate(dataplane, $0, &peer) },
+            { unsafe apus_provider_peer_remove(dataplane, &peer) })
         var customerRoute = apus_customer_route()
         customerRoute.size = MemoryLayout<apus_customer_route>.size
         unsafe try removeEach(
@@ -75,5 +86,38 @@ extension Host {
             if found == 0 { return }
             try check(remove())
         }
+    }
+}
+
+/// Which records that were learned stay when a file takes the place of another.
+private struct LearnedRecords {
+    /// A machine as its L2Only record describes it, or a customer address that the file has a record of.
+    private struct Key: Hashable {
+        let subnet: UInt32
+        let mac: String
+        let address: String
+    }
+
+    private var machines: Set<Key> = []
+    private var addresses: Set<Key> = []
+
+    init(_ file: PolicyFile) {
+        for record in file.lookupRecords where record.type == APUS_RECORD_L2_ONLY { machines.insert(Self.machine(record.object)) }
+        // Without such machines nothing can stay, and nothing need be looked up.
+        if machines.isEmpty { return }
+        for record in file.lookupRecords { addresses.insert(Self.address(record.object)) }
+    }
+
+    func keep(_ record: apus_lookup_record) -> Bool {
+        record.flags & APUS_RECORD_UNSYNCHRONIZED != 0 && machines.contains(Self.machine(record))
+            && !addresses.contains(Self.address(record))
+    }
+
+    private static func machine(_ record: apus_lookup_record) -> Key {
+        Key(subnet: record.virtual_subnet_id, mac: record.mac.text, address: record.provider_address.text)
+    }
+
+    private static func address(_ record: apus_lookup_record) -> Key {
+        Key(subnet: record.virtual_subnet_id, mac: "", address: record.customer_address.text)
     }
 }

@@ -24,12 +24,14 @@ enum StopRequest {
 final class Service {
     private let control: ControlSocket?
     private let rates: Rates?
+    private let events: EventLog
     private var next: UInt64 = 0
 
-    /// Between two looks at the control socket.
+    /// Between two looks at the events and the control socket.
     static let interval: UInt32 = 10_000
 
-    init(control: ControlSocket?, rates: Rates?) {
+    init(events: EventLog, control: ControlSocket?, rates: Rates?) {
+        self.events = events
         self.control = control
         self.rates = rates
     }
@@ -39,6 +41,7 @@ final class Service {
         let now = rte_get_timer_cycles()
         guard now >= next else { return }
         next = now + rte_get_timer_hz() / 1_000_000 * UInt64(Self.interval)
+        events.poll()
         control?.serve()
         rates?.printIfDue()
     }

@@ -21,6 +21,7 @@ struct Accounting {
 
     let ports: [PortLine]
     let totals: apus_stats
+    let events: EventCounts
 
     /// The reasons for which frames were dropped, most frequent first.
     var drops: [Drop] {
@@ -40,23 +41,6 @@ struct Accounting {
             && totals.dropped == drops.reduce(0) { $0 + $1.count }
     }
 
-    /// The counters of `struct apus_stats`, by their names.
-    private static let counters: [(name: String, value: @Sendable (apus_stats) -> UInt64)] = [
-        ("received", { $0.received }), ("transmitted", { $0.transmitted }), ("generated", { $0.generated }),
-        ("consumed", { $0.consumed }), ("dropped", { $0.dropped }), ("held", { $0.held }),
-        ("received_bytes", { $0.received_bytes }), ("transmitted_bytes", { $0.transmitted_bytes }),
-        ("encapsulated", { $0.encapsulated }), ("decapsulated", { $0.decapsulated }),
-        ("switched", { $0.switched }), ("routed", { $0.routed }),
-        ("flow_hits", { $0.flow_hits }), ("flow_misses", { $0.flow_misses }), ("flow_inserts", { $0.flow_inserts }),
-        ("flow_evictions", { $0.flow_evictions }), ("flow_suppressed", { $0.flow_suppressed }),
-        ("flow_entries", { $0.flow_entries }), ("arp_replies", { $0.arp_replies }),
-        ("arp_requests", { $0.arp_requests }), ("echo_replies", { $0.echo_replies }),
-        ("router_advertisements", { $0.router_advertisements }),
-        ("icmp_errors", { $0.icmp_errors }), ("icmp_suppressed", { $0.icmp_suppressed }),
-        ("fragmented", { $0.fragmented }), ("replicated", { $0.replicated }), ("learned", { $0.learned }),
-        ("learn_throttled", { $0.learn_throttled }), ("events_lost", { $0.events_lost }), ("bursts", { $0.bursts }),
-    ]
-
     // MARK: - For programs
 
     var json: String {
@@ -74,7 +58,8 @@ struct Accounting {
             \(ports.joined(separator: ",\n"))
               },
               "drops": \(object(drops.map { ($0.name, $0.count) })),
-              "totals": \(object(Self.counters.map { ($0.name, $0.value(totals)) })),
+              "events": \(object(events.named)),
+              "totals": \(object(totals.counters)),
               "balanced": \(isBalanced)
             }
 
@@ -82,8 +67,8 @@ struct Accounting {
     }
 
     /// Port names and counters need no escapes: policy files accept only harmless characters in them.
-    private func object(_ fields: [(String, UInt64)]) -> String {
-        "{" + fields.map { "\"\($0.0)\": \($0.1)" }.joined(separator: ", ") + "}"
+    private func object(_ fields: [(name: String, value: UInt64)]) -> String {
+        "{" + fields.map { "\"\($0.name)\": \($0.value)" }.joined(separator: ", ") + "}"
     }
 
     // MARK: - For people
@@ -99,17 +84,9 @@ struct Accounting {
         rows.append(["total", "", String(totals.received), String(totals.transmitted), String(totals.dropped)])
         var text = aligned(rows, left: 2)
 
-        text += """
-
-            received \(totals.received) + generated \(totals.generated) = transmitted \(totals.transmitted) \
-            + consumed \(totals.consumed) + dropped \(totals.dropped) + held \(totals.held)\
-            \(isBalanced ? "" : "   DOES NOT ADD UP")
-            encapsulated \(totals.encapsulated), decapsulated \(totals.decapsulated), switched \(totals.switched), \
-            routed \(totals.routed), ARP and ND answered \(totals.arp_replies), echo answered \(totals.echo_replies), \
-            routers advertised \(totals.router_advertisements), fragmented \(totals.fragmented), \
-            ICMP errors \(totals.icmp_errors)
-
-            """
+        text += "\n" + totals.table + (isBalanced ? "" : "DOES NOT ADD UP\n")
+        let events = events.named.filter { $0.1 > 0 }.map { "\($0.0) \($0.1)" }
+        if !events.isEmpty { text += "events: \(events.joined(separator: ", "))\n" }
         if !drops.isEmpty {
             let rows = drops.map { [String($0.count), $0.name, $0.text] }
             text += "\ndropped because\n" + aligned(rows, left: 0, text: 1)

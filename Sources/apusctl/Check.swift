@@ -29,6 +29,8 @@ struct Check: ParsableCommand {
                 counted(file.ports.count, "port"), counted(file.providerAddresses.count, "provider address"),
                 counted(file.providerRoutes.count, "provider route"),
                 counted(file.providerNeighbors.count, "provider neighbour"),
+                counted(file.providerPeers.count, "provider peer"),
+                counted(file.virtualSubnets.count, "virtual subnet"),
                 counted(file.customerRoutes.count, "customer route"),
                 counted(file.lookupRecords.count, "lookup record"),
             ]

@@ -17,7 +17,8 @@ struct Replay: ParsableCommand {
             The clock is that of the captures: between two frames the dataplane lives through
             the time from one to the other (of long silences, the first seconds), so that
             ARP requests are repeated when a host would repeat them. A frame in an output
-            has the time of what made it leave.
+            has the time of what made it leave. Customer addresses are learned as a host learns
+            them; what was learned is told on standard error.
 
             Captures are pcap or pcapng files with Ethernet frames. Frames of which a capture
             has only the beginning (tcpdump -s) are counted and left out.
@@ -99,6 +100,8 @@ struct Replay: ParsableCommand {
         var writers: [UInt32: CaptureWriter] = [:]
         let engine = unsafe try ReplayEngine(file) { port, bytes, time in
             unsafe writers[port]?.write(bytes, time: time)
+        } report: { event in
+            StandardError.print("apusctl: \(event.text)")
         }
         var readers: [CaptureReader] = []
         for input in inputs { readers.append(try CaptureReader(path: input.path, port: engine.port(input.port) ?? 0)) }
@@ -126,7 +129,7 @@ struct Replay: ParsableCommand {
                     name: port.name, kind: port.kind, counters: engine.statistics(port: id),
                     partialFrames: partialFrames[id] ?? 0)
             },
-            totals: engine.statistics())
+            totals: engine.statistics(), events: engine.events)
         try report(accounting, to: counters)
         return remark(on: readers)
     }

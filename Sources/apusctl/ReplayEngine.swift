@@ -9,6 +9,8 @@ import Glibc
 final class ReplayEngine {
     /// Called for each frame that leaves: its port, its bytes, and the time of what made it leave.
     typealias Output = (UInt32, UnsafeRawBufferPointer, UInt64) -> Void
+    /// Called for each event.
+    typealias Report = (apus_event) -> Void
 
     private static let tick: UInt64 = 100_000_000
     /// Before a frame. More than APUS_HEADROOM asks for, so that the frame itself is aligned.
@@ -18,11 +20,13 @@ final class ReplayEngine {
     private let worker: OpaquePointer
     private let out: UnsafeMutableBufferPointer<apus_frame>
     private let output: Output
+    private let report: Report
+    private(set) var events = EventCounts()
     /// After this much time without a frame nothing can happen any more: retries are over, answers have come.
     private let quiet: UInt64
     private var now: UInt64?
 
-    init(_ file: PolicyFile, output: @escaping Output) throws {
+    init(_ file: PolicyFile, output: @escaping Output, report: @escaping Report) throws {
         dataplane = try ScratchDataplane(file)
         var options = unsafe apus_worker_opts()
         unsafe options.size = MemoryLayout<apus_worker_opts>.size
@@ -46,6 +50,7 @@ final class ReplayEngine {
         // One frame can be flooded to every port, and let all that waited out.
         unsafe out = .allocate(capacity: 1024 + file.ports.count)
         unsafe self.output = unsafe output
+        self.report = report
         let retry = UInt64(file.settings.neighborRetryMilliseconds ?? 1000)
         quiet = max(10_000, retry * UInt64((file.settings.neighborRetries ?? 3) + 1)) * 1_000_000
     }
@@ -110,6 +115,16 @@ final class ReplayEngine {
             let frame = unsafe out[index]
             unsafe output(frame.port, UnsafeRawBufferPointer(start: frame.data, count: Int(frame.length)), time)
             unsafe free(frame.buffer)
+        }
+        poll()
+    }
+
+    /// Let the dataplane learn from what it saw.
+    private func poll() {
+        var event = apus_event.empty
+        while unsafe apus_event_poll(dataplane.pointer, &event, 1) == 1 {
+            events.count(event)
+            report(event)
         }
     }
 }

@@ -19,6 +19,8 @@ struct Sender {
         let own = file.lookupRecords.first {
             $0.virtualSubnetID == port.virtualSubnetID && Self.text($0.mac) == Self.text(port.mac)
                 && Octets($0.customerAddress).isIPv4 == destination.isIPv4
+                // Records of type GatewayWildcard and L2Only have no address.
+                && !Octets($0.customerAddress).isUnspecified
         }
         if let from {
             address = try Octets(from, "--from")
@@ -44,8 +46,10 @@ struct Sender {
         return Octets.gateway(of: prefix)
     }
 
-    /// The on-link prefix that the machine is in.
-    private var prefix: apus_prefix? { onLinkPrefixes.first { address.isIn($0) } }
+    /// The on-link prefix that the machine is in: the longest, for a default route may be on-link too.
+    private var prefix: apus_prefix? {
+        onLinkPrefixes.filter { address.isIn($0) }.max { $0.length < $1.length }
+    }
 
     private var onLinkPrefixes: [apus_prefix] {
         file.customerRoutes
@@ -56,6 +60,8 @@ struct Sender {
     /// What ARP or neighbour discovery would find; nil when nobody would answer.
     func mac(of target: Octets) -> apus_mac? {
         if let mac = recordedMAC(of: target) { return mac }
+        // An external router has a record.
+        if file.settings.usesExternalRouter == true { return nil }
         for prefix in onLinkPrefixes {
             let gateway = Octets.gateway(of: prefix)
             let mac = recordedMAC(of: gateway) ?? file.settings.gatewayMAC ?? Self.defaultGatewayMAC

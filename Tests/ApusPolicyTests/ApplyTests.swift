@@ -96,6 +96,70 @@ import Testing
             ])
     }
 
+    /// Peers, virtual subnets, records of machines, rewriting, and the options of ports and of the dataplane.
+    @Test func everythingElseArrives() throws {
+        let file = try PolicyFile.parse(text: exampleOfOptions, name: "p")
+        var options = unsafe apus_dataplane_opts()
+        unsafe options.size = MemoryLayout<apus_dataplane_opts>.size
+        unsafe file.fill(&options)
+        #expect(unsafe options.vxlan_port == 8472)
+        #expect(unsafe options.learn_rate == 7)
+        #expect(unsafe options.flags == APUS_DATAPLANE_USE_EXTERNAL_ROUTER | APUS_DATAPLANE_ONE_CUSTOMER_FAMILY)
+
+        let dataplane = try TestDataplane()
+        let ids = unsafe try file.apply(to: dataplane.pointer)
+        var port = apus_port_params()
+        port.size = MemoryLayout<apus_port_params>.size
+        #expect(unsafe apus_port_get(dataplane.pointer, try #require(ids["a"]), &port) == 0)
+        #expect(port.flags == APUS_PORT_DHCP_GUARD)
+        #expect(port.dynamic_address_limit == 65536)
+
+        var cursor: UInt64 = 0
+        var peers: [String: [UInt16]] = [:]
+        var peer = apus_provider_peer()
+        peer.size = MemoryLayout<apus_provider_peer>.size
+        while unsafe apus_provider_peer_iterate(dataplane.pointer, &cursor, &peer) == 1 {
+            peers[text(peer.provider_address)] =
+                [
+                    peer.encapsulation, peer.key_layout, peer.flow_id, peer.dscp_mode, peer.dscp, peer.ecn_mode,
+                    peer.df_mode, peer.ttl,
+                ].map(UInt16.init) + [peer.mtu]
+        }
+        #expect(peers["192.168.0.33"] == [2, 1, 2, 3, 46, 2, 2, 64, 1400])
+        #expect(peers["2001:db8::44"] == [1, 2, 1, 2, 0, 1, 1, 0, 0])
+        // What is not given may be told as 0 or as the default that it is.
+        #expect(peers.count == 3)
+
+        cursor = 0
+        var subnets: [UInt32: (flags: UInt32, group: String, rate: UInt32)] = [:]
+        var subnet = apus_virtual_subnet()
+        subnet.size = MemoryLayout<apus_virtual_subnet>.size
+        while unsafe apus_virtual_subnet_iterate(dataplane.pointer, &cursor, &subnet) == 1 {
+            subnets[subnet.virtual_subnet_id] = (
+                subnet.flags, subnet.multicast_group.family == 0 ? "" : text(subnet.multicast_group),
+                subnet.replication_rate
+            )
+        }
+        #expect(subnets.count == 3)
+        #expect(subnets[6000]! == (APUS_SUBNET_BROADCAST | APUS_SUBNET_ALLOW_NON_IP, "239.0.0.1", 500))
+        #expect(subnets[6001]?.flags == APUS_SUBNET_BROADCAST)
+        #expect(subnets[6001]?.group == "")
+        #expect(subnets[6002]?.flags == 0)
+
+        cursor = 0
+        var records: Set<String> = []
+        var record = apus_lookup_record()
+        record.size = MemoryLayout<apus_lookup_record>.size
+        while unsafe apus_lookup_record_iterate(dataplane.pointer, &cursor, &record) == 1 {
+            records.insert("\(text(record.customer_address)) \(record.mac.text) \(record.type) \(record.rule) \(record.flags)")
+        }
+        #expect(
+            records == [
+                "0.0.0.0 60:00:60:00:00:11 3 1 0", ":: 60:00:60:00:00:12 3 1 0", "0.0.0.0 60:00:60:00:00:13 4 1 0",
+                "0.0.0.0 60:00:60:00:00:14 4 1 0", "10.0.1.5 60:00:60:00:00:05 1 2 4", "10.0.1.6 60:00:60:00:00:06 1 1 1",
+            ])
+    }
+
     /// What only the dataplane can judge comes back with the file's line and object; nothing stays behind.
     @Test func whatIsRefusedIsNamedAndNothingStays() throws {
         let dataplane = try TestDataplane()

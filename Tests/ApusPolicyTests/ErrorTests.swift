@@ -38,11 +38,13 @@ private let structure = [
     Mistake(
         "apus: 1\nlookup_record: []",
         #"p:2: unknown key "lookup_record"; did you mean lookup_records?; known keys: apus, settings, ports, "#
-            + "provider_addresses, provider_routes, provider_neighbours, customer_routes, lookup_records"),
+            + "provider_addresses, provider_routes, provider_neighbours, provider_peers, virtual_subnets, customer_routes, "
+            + "lookup_records"),
     Mistake(
         "apus: 1\nnonsense: [{a: [b]}]",
         #"p:2: unknown key "nonsense"; known keys: apus, settings, ports, "#
-            + "provider_addresses, provider_routes, provider_neighbours, customer_routes, lookup_records"),
+            + "provider_addresses, provider_routes, provider_neighbours, provider_peers, virtual_subnets, customer_routes, "
+            + "lookup_records"),
     Mistake("apus: 1\n? [a]\n: b", "p:2: a key must be a word"),
     Mistake("apus: 1\nports: 12", #"p:2: ports: expected a list, found "12""#),
     Mistake("apus: 1\nports: {name: a}", "p:2: ports: expected a list, found a mapping"),
@@ -112,7 +114,12 @@ private let ports = [
         #"p:3: ports[0].trusted: "yes" is neither true nor false"#,
         "p:3: ports[0].trusted: does not apply to a port of kind provider",
         #"p:3: ports[0]: unknown key "speed"; known keys: name, kind, device, virtual_subnet_id, mac, mtu, trusted, "#
-            + "routing_domain_id"),
+            + "routing_domain_id, dhcp_guard, dynamic_address_limit"),
+    Mistake(
+        one("ports", "name: a, kind: provider, dhcp_guard: true, dynamic_address_limit: 0"),
+        "p:3: ports[0].dynamic_address_limit: 0 is outside 1-65536",
+        "p:3: ports[0].dhcp_guard: does not apply to a port of kind provider",
+        "p:3: ports[0].dynamic_address_limit: does not apply to a port of kind provider"),
     Mistake(one("ports", "name: a, name: b, kind: provider"), "p:3: ports[0].name: given twice, first on line 3"),
 ]
 
@@ -204,7 +211,70 @@ private let values = [
         "p:2: settings.neighbour_retry_ms: 9 is outside 10-60000",
         #"p:2: settings: unknown key "neighbor_retries"; did you mean neighbour_retries?; known keys: "#
             + "accept_reserved_vsids, flow_id_zero, source_validation, accept_ip_options, gateway_mac, outer_ttl, "
-            + "neighbour_reachable_ms, neighbour_retry_ms, neighbour_retries, icmp_errors, icmp_error_rate"),
+            + "neighbour_reachable_ms, neighbour_retry_ms, neighbour_retries, icmp_errors, icmp_error_rate, "
+            + "send_unreachable, vxlan_port, "
+            + "learn_rate, use_external_router, one_customer_family"),
+    Mistake(
+        "apus: 1\nsettings: {vxlan_port: 65536, learn_rate: 0, use_external_router: 1, one_customer_family: no}",
+        "p:2: settings.vxlan_port: 65536 is outside 1-65535",
+        "p:2: settings.learn_rate: 0 is outside 1-1000000",
+        #"p:2: settings.use_external_router: "1" is neither true nor false"#,
+        #"p:2: settings.one_customer_family: "no" is neither true nor false"#),
+    Mistake(
+        one("lookup_records", "provider_address: 192.168.0.33, virtual_subnet_id: 6000, mac: 600060000001"),
+        "p:3: lookup_records[0].customer_address: missing; it is required"),
+    Mistake(
+        one("lookup_records", "customer_address: 0.0.0.0, provider_address: 192.168.0.33, virtual_subnet_id: 6000, "
+            + "mac: 600060000001"),
+        "p:3: lookup_records[0].customer_address: 0.0.0.0 is no machine's address; accepted: a unicast address, or "
+            + "this with type: GatewayWildcard or L2Only"),
+    Mistake(
+        one("lookup_records", "\(record), virtual_subnet_id: 6000, mac: 600060000001, type: L2Only, unusable: 1, "
+            + "use_vm_mac_address: true"),
+        "p:3: lookup_records[0].customer_address: 10.0.1.103, but type is L2Only; accepted: 0.0.0.0 or ::, or "
+            + "nothing, which is 0.0.0.0",
+        #"p:3: lookup_records[0].unusable: "1" is neither true nor false"#,
+        "p:3: lookup_records[0].use_vm_mac_address: true, but rule is not TranslationMethodNat; accepted: true with "
+            + "that rule"),
+    Mistake(
+        one("provider_peers", "provider_address: 10.1.1.1, encapsulation: geneve, key_layout: draft, flow_id: none, "
+            + "dscp_mode: pipes, dscp: 64, ecn_mode: off, df_mode: never, ttl: 0, mtu: 127"),
+        #"p:3: provider_peers[0].encapsulation: "geneve" is not one of nvgre, vxlan"#,
+        #"p:3: provider_peers[0].key_layout: "draft" is not one of rfc7637, draft00; did you mean draft00?"#,
+        #"p:3: provider_peers[0].flow_id: "none" is not one of hash, zero"#,
+        #"p:3: provider_peers[0].dscp_mode: "pipes" is not one of copy, uniform, pipe; did you mean pipe?"#,
+        "p:3: provider_peers[0].dscp: 64 is outside 0-63",
+        #"p:3: provider_peers[0].ecn_mode: "off" is not one of normal, compatibility"#,
+        #"p:3: provider_peers[0].df_mode: "never" is not one of always, copy"#,
+        "p:3: provider_peers[0].ttl: 0 is outside 1-255",
+        "p:3: provider_peers[0].mtu: 127 is outside 128-65535"),
+    Mistake(
+        "apus: 1\nprovider_peers:\n- provider_address: 10.1.1.1\n  encapsulation: vxlan\n  key_layout: draft00\n"
+            + "  dscp: 5\n",
+        "p:5: provider_peers[0].key_layout: draft00, but encapsulation is vxlan; accepted: draft00 with nvgre",
+        "p:6: provider_peers[0].dscp: 5, but dscp_mode is not pipe; accepted: 0-63 with dscp_mode: pipe"),
+    Mistake(
+        one("provider_peers", "address: 10.1.1.1"),
+        "p:3: provider_peers[0].provider_address: missing; it is required",
+        #"p:3: provider_peers[0]: unknown key "address"; known keys: provider_address, encapsulation, key_layout, "#
+            + "flow_id, dscp_mode, dscp, ecn_mode, df_mode, ttl, mtu"),
+    Mistake(
+        one("virtual_subnets", "virtual_subnet_id: 17, broadcast: 1, replication_rate: 10000001, "
+            + "multicast_group: 10.0.0.1"),
+        #"p:3: virtual_subnets[0].broadcast: "1" is neither true nor false"#,
+        "p:3: virtual_subnets[0].replication_rate: 10000001 is outside 1-10000000",
+        "p:3: virtual_subnets[0].multicast_group: 10.0.0.1 is not a multicast address; accepted: an address in "
+            + "224.0.0.0/4 or ff00::/8",
+        "p:3: virtual_subnets[0].virtual_subnet_id: 17 is outside 4096-16777214"),
+    Mistake(
+        one("virtual_subnets", "virtual_subnet_id: 6000, multicast_group: ff15::5"),
+        "p:3: virtual_subnets[0].multicast_group: ff15::5, but broadcast is not true; accepted: with broadcast: true"),
+    Mistake(
+        "apus: 1\nports: [{name: uplink, kind: provider}]\nprovider_addresses:\n"
+            + "- {provider_address: 192.168.0.22, prefix_length: 24, port: uplink, mac: 324455667788, state: Tentative, "
+            + "detect_duplicates: 1}",
+        #"p:4: provider_addresses[0].state: "Tentative" is not one of Preferred, Deprecated, Invalid"#,
+        #"p:4: provider_addresses[0].detect_duplicates: "1" is neither true nor false"#),
 ]
 
 private let domain = "routing_domain_id: 12345678-1000-2000-3000-123456780001, virtual_subnet_id: 6000"

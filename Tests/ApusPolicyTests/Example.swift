@@ -66,3 +66,42 @@ let exampleIPv6 = """
       - {customer_address: 10.0.1.103, virtual_subnet_id: 6000, mac: 60:00:60:00:02:03,
          provider_address: 2001:DB8:0:A:0:0:0:33}
     """
+
+/// What the others leave out.
+let exampleOfOptions = """
+    apus: 1
+    settings: {vxlan_port: 8472, learn_rate: 7, use_external_router: true, one_customer_family: true}
+    ports:
+      - {name: up, kind: provider}
+      - {name: a, kind: vm, virtual_subnet_id: 6000, mac: 600060000001, dhcp_guard: true, dynamic_address_limit: 65536}
+      - {name: b, kind: vm, virtual_subnet_id: 6000, mac: 600060000002, dhcp_guard: false}
+    provider_peers:
+      - provider_address: 192.168.0.33
+        encapsulation: vxlan
+        key_layout: rfc7637
+        flow_id: zero
+        dscp_mode: pipe
+        dscp: 46
+        ecn_mode: compatibility
+        df_mode: copy
+        ttl: 64
+        mtu: 1400
+      - {provider_address: 2001:db8::44, encapsulation: nvgre, key_layout: draft00, flow_id: hash, dscp_mode: uniform,
+         ecn_mode: normal, df_mode: always}
+      - {provider_address: 192.168.0.55}
+    virtual_subnets:
+      - {virtual_subnet_id: 6000, broadcast: true, allow_non_ip: true, multicast_group: 239.0.0.1, replication_rate: 500}
+      - {virtual_subnet_id: 6001, broadcast: true}
+      - {virtual_subnet_id: 6002}
+    lookup_records:
+      - {virtual_subnet_id: 6000, mac: 600060000011, provider_address: 192.168.0.33, type: GatewayWildcard}
+      - {customer_address: "::", virtual_subnet_id: 6000, mac: 600060000012, provider_address: 192.168.0.33,
+         type: GatewayWildcard}
+      - {virtual_subnet_id: 6000, mac: 600060000013, provider_address: 192.168.0.33, type: L2Only}
+      - {customer_address: 0.0.0.0, virtual_subnet_id: 6000, mac: 600060000014, provider_address: 192.168.0.33,
+         type: L2Only}
+      - {customer_address: 10.0.1.5, virtual_subnet_id: 6000, mac: 600060000005, provider_address: 192.168.0.44,
+         rule: TranslationMethodNat, use_vm_mac_address: true}
+      - {customer_address: 10.0.1.6, virtual_subnet_id: 6000, mac: 600060000006, provider_address: 192.168.0.55,
+         unusable: true}
+    """

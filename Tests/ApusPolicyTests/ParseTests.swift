@@ -122,11 +122,28 @@ import Testing
 
         let all =
             "{accept_reserved_vsids: true, flow_id_zero: true, source_validation: false, accept_ip_options: true, "
-            + "neighbour_reachable_ms: 1000, neighbour_retry_ms: 60000}"
+            + "neighbour_reachable_ms: 1000, neighbour_retry_ms: 60000, send_unreachable: true}"
         try unsafe PolicyFile.parse(text: "apus: 1\nsettings: \(all)", name: "policy").fill(&options)
-        #expect(unsafe options.flags == 0xF)
+        #expect(unsafe options.flags == 0x2F)
         #expect(unsafe options.neighbor_reachable_ms == 1000)
         #expect(unsafe options.neighbor_retry_ms == 60_000)
+    }
+
+    @Test(arguments: [
+        ("", APUS_ADDRESS_PREFERRED, 0), (", state: Preferred", APUS_ADDRESS_PREFERRED, 0),
+        (", state: Deprecated, detect_duplicates: true", APUS_ADDRESS_DEPRECATED, APUS_PROVIDER_ADDRESS_DETECT_DUPLICATES),
+        (", state: Invalid, detect_duplicates: false", APUS_ADDRESS_INVALID, 0),
+    ])
+    func statesOfProviderAddresses(_ words: String, _ state: apus_address_state, _ flags: UInt32) throws {
+        let text = """
+            apus: 1
+            ports: [{name: uplink, kind: provider}]
+            provider_addresses:
+            - {provider_address: 192.168.0.22, prefix_length: 24, port: uplink, mac: 324455667788\(words)}
+            """
+        let object = try PolicyFile.parse(text: text, name: "policy").providerAddresses[0].object(port: 7)
+        #expect(UInt32(object.state) == state.rawValue)
+        #expect(object.flags == flags)
     }
 
     @Test func aHundredThousandRecords() throws {

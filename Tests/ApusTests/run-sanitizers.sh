@@ -90,7 +90,7 @@ for wanted in "${@:-asan tsan}"; do
     for name in $wanted; do
         case $name in
         asan) suite asan address "SUMMARY: AddressSanitizer: heap-buffer-overflow" 500 ;;
-        tsan) suite tsan thread "SUMMARY: ThreadSanitizer: data race" 2000 --filter 'ConcurrencyTests|GraceTests' ;;
+        tsan) suite tsan thread "SUMMARY: ThreadSanitizer: data race" 2000 --filter 'ConcurrencyTests|GraceTests|AddressTests' ;;
         *)
             echo "unknown sanitizer: $name"
             exit 2

@@ -10,6 +10,7 @@ They need root, and skip themselves with a reason where namespaces, taps or brid
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -34,6 +35,7 @@ from topology import (
     HOSTS,
     MACHINE_MTU,
     MACHINES,
+    ROOT,
     SWIFT_FORWARDER,
     UPLINK,
     Lab,
@@ -47,6 +49,12 @@ from topology import (
 from traffic import Transfer, interface_counters, tshark_fields
 
 _VSIDS = {vm.virtual_subnet_id for vm in MACHINES}
+
+
+def counter_names() -> list[str]:
+    """The counters of struct apus_stats, in its order."""
+    fields = re.search(r"struct apus_stats \{(.*?)\n\};", (ROOT / "include/apus/stats.h").read_text(), re.DOTALL)
+    return re.findall(r"uint64_t (\w+);", fields[1] if fields else "")
 
 
 # --- the Simple setup, with the forwarders in either order ----------------------------------------
@@ -152,6 +160,10 @@ class _SimpleSetup(unittest.TestCase):
                     received, sent = interface_counters(self.lab.namespace(vm.name), vm.port)
                     port = account.ports[vm.port]
                     self.assertEqual((port["transmitted"], port["received"]), (received, sent), vm.name)
+
+    def test_every_counter_is_told(self) -> None:
+        for forwarder in self.lab.forwarders.values():
+            self.assertEqual(list(forwarder.statistics()["totals"]), counter_names(), forwarder.program.name)
 
     def test_drops_have_the_right_reasons(self) -> None:
         first, second = (Account.from_json(self.lab.forwarders[number].statistics()) for number in (1, 2))
@@ -282,8 +294,8 @@ class Stopping(unittest.TestCase):
                 self.assertEqual(stopped.status, 0, f"{what}:\n{stopped.output[-2000:]}")
                 self.assertLess(stopped.seconds, 5, what)
                 final = stopped.output[before:]
-                for word in ("received", "transmitted", "dropped", "routers advertised"):
-                    self.assertIn(word, final.lower(), f"{what}: no final accounting")
+                for counter in counter_names():
+                    self.assertIn(counter.replace("_", " ") + " ", final, f"{what}: no final accounting of {counter}")
                 self.assertFalse(forwarder.control.exists(), f"{what}: the control socket is left behind")
             flood.terminate()
 

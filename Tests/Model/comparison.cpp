@@ -122,18 +122,24 @@ std::string compare_stats(const struct apus_stats &got, const struct apus_stats 
 	compare("encapsulated", got.encapsulated, expected.encapsulated);
 	compare("decapsulated", got.decapsulated, expected.decapsulated);
 	compare("switched", got.switched, expected.switched);
+	compare("rewritten", got.rewritten, expected.rewritten);
 	compare("routed", got.routed, expected.routed);
 	compare("arp_replies", got.arp_replies, expected.arp_replies);
 	compare("arp_requests", got.arp_requests, expected.arp_requests);
 	compare("echo_replies", got.echo_replies, expected.echo_replies);
 	compare("router_advertisements", got.router_advertisements, expected.router_advertisements);
 	compare("icmp_errors", got.icmp_errors, expected.icmp_errors);
+	compare("path_mtu_updates", got.path_mtu_updates, expected.path_mtu_updates);
 	compare("icmp_suppressed", got.icmp_suppressed, expected.icmp_suppressed);
 	compare("replicated", got.replicated, expected.replicated);
 	compare("learned", got.learned, expected.learned);
 	compare("learn_throttled", got.learn_throttled, expected.learn_throttled);
 	compare("events_lost", got.events_lost, expected.events_lost);
 	compare("fragmented", got.fragmented, expected.fragmented);
+	compare("address_probes", got.address_probes, expected.address_probes);
+	compare("address_conflicts", got.address_conflicts, expected.address_conflicts);
+	compare("control_messages", got.control_messages, expected.control_messages);
+	compare("unreachable_sent", got.unreachable_sent, expected.unreachable_sent);
 	compare("bursts", got.bursts, expected.bursts);
 	std::uint64_t drops = 0;
 	for (std::uint32_t reason = 0; reason < APUS_DROP_REASON_COUNT; reason++) {

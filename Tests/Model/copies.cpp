@@ -91,14 +91,15 @@ void Model::pass_copy(Burst &burst, const Copy &copy)
 		}
 		next_hop = arrival.mac;
 	}
-	const std::size_t mtu = policy_.ports.at(path->port).mtu, overhead = tunnel_overhead(copy.remote);
+	const Peer peer = policy_.peer(copy.remote);
+	const std::size_t mtu = path_mtus_.mtu(policy_, path->port, copy.remote, burst.now), overhead = tunnel_overhead(copy.remote, peer);
 	if (copy.bytes.size() - ethernet_size + overhead > mtu)
 		return drop_copy(burst, APUS_DROP_MTU_EXCEEDED);
 	burst.stats().encapsulated++;
 	burst.stats().replicated++;
 	const ProviderAddress &source = policy_.provider_addresses.at(path->source);
 	transmit(burst, new_buffer, path->port, APUS_FRAME_ENCAPSULATED,
-		 encapsulated(copy.bytes, settings_, source, path->source, copy.remote, next_hop, copy.vsid, 0, false));
+		 encapsulated(copy.bytes, settings_, source, path->source, copy.remote, next_hop, copy.vsid, 0, false, peer));
 }
 
 /// The copy has waited.

@@ -43,6 +43,7 @@ model::Settings random_settings(Random &random)
 	// When an old neighbour is asked again depends on the cache; drop_reasons.cpp has that.
 	settings.reachable_ns = 3'600'000'000'000;
 	settings.no_icmp_errors = random.one_in(5);
+	settings.vxlan_port = random.pick<std::uint16_t>({4789, 4789, 8472, 1, 65535});
 	settings.icmp_error_rate = random.pick<std::uint32_t>({1, 100, 1'000'000});
 	settings.external_router = random.one_in(6);
 	settings.learn_rate = random.pick<std::uint32_t>({1, 100, 1'000'000});
@@ -79,6 +80,7 @@ private:
 	std::uint64_t next_id_ = 1;
 	std::uint64_t step_ = 0;
 	std::uint64_t polls_ = 1;  // one in so many steps
+	unsigned long_pauses_ = 0;
 	bool broken_ = false;
 	std::string last_change_;
 	struct apus_stats destroyed_ = {};  // counters of workers that are gone
@@ -103,6 +105,7 @@ private:
 	std::optional<traffic::Asked> question(const model::Output &output) const;
 	bool burst(std::uint64_t frames, std::size_t worker);
 	bool compare_neighbours();
+	bool compare_addresses();
 	int explain(Side &side, const model::Frame &frame, struct apus_explanation &out) const;
 	bool compare_explanation(const struct apus_explanation &got, const model::Result &expected, const struct apus_stats &before,
 				 const struct apus_stats &after);
@@ -184,7 +187,10 @@ void Round::describe_policy() const
 			    policy.is_local(record) ? " local" : "");
 	for (const auto &[key, record] : policy.records)
 		std::printf("  record (%u, %s): mac %012llx pa %s%s%s\n", key.first, to_text(key.second).c_str(),
-			    static_cast<unsigned long long>(record.mac), to_text(record.provider_address).c_str(), policy.is_local(record) ? " local" : "", record.rule == APUS_RULE_NONE ? " none" : "");
+			    static_cast<unsigned long long>(record.mac), to_text(record.provider_address).c_str(), policy.is_local(record) ? " local" : "", record.rule == APUS_RULE_NONE ? " none" : record.is_nat() ? " nat" : "");
+	for (const auto &[ip, peer] : policy.peers)
+		std::printf("  peer %s: encapsulation %u layout %u flow id %u dscp %u (%u) ecn %u df %u ttl %u mtu %u\n", to_text(ip).c_str(), peer.encapsulation,
+			    peer.key_layout, peer.flow_id, peer.dscp_mode, peer.dscp, peer.ecn_mode, peer.df_mode, peer.ttl, peer.mtu);
 	for (const auto &[key, route] : policy.customer_routes)
 		std::printf("  route domain %s vsid %u: %s/%u via %s metric %u flags %u\n", comparison::hex(key.domain.data(), 16).c_str(),
 			    key.vsid, to_text(key.prefix.address).c_str(), key.prefix.length, to_text(key.next_hop).c_str(), route.metric,
@@ -214,6 +220,7 @@ bool Round::open()
 		opts.icmp_error_rate = static_cast<std::uint32_t>(settings_.icmp_error_rate);
 		opts.gateway_mac = objects::mac(settings_.gateway_mac);
 		opts.outer_ttl = settings_.outer_ttl;
+		opts.vxlan_port = settings_.vxlan_port == 4789 && random_.one_in(2) ? 0 : settings_.vxlan_port;
 		opts.expected_records = 16;
 		opts.neighbor_reachable_ms = static_cast<std::uint32_t>(settings_.reachable_ns / 1'000'000);
 		opts.neighbor_retry_ms = static_cast<std::uint32_t>(settings_.retry_ns / 1'000'000);
@@ -445,8 +452,11 @@ void Round::poll()
 	for (const auto &worker : model_workers_)
 		workers.push_back(worker.get());
 	std::string expected;
+	// What is told of results of duplicate address detection is in addresses.cpp.
+	const auto is_result = [](std::uint32_t kind) { return kind == APUS_EVENT_ADDRESS_PREFERRED || kind == APUS_EVENT_ADDRESS_DUPLICATE; };
 	for (const model::Event &event : model_.poll(workers))
-		expected += describe(event_object(event));
+		if (!is_result(event.kind))
+			expected += describe(event_object(event));
 	last_change_ = "poll";
 	for (std::size_t i = 0; i < sides && !broken_; i++) {
 		std::string got;
@@ -457,7 +467,8 @@ void Round::poll()
 			if (count < 0)
 				problem(text("apus_event_poll() answered %s\n", apus_error_name(count)));
 			for (int k = 0; k < count; k++)
-				got += describe(events[k]);
+				if (!is_result(events[k].kind))
+					got += describe(events[k]);
 		}
 		report::passed++;
 		if (got != expected)
@@ -485,6 +496,26 @@ void Round::first_policy()
 			return apus_provider_address_add(dp, &object);
 		});
 	}
+	std::vector<model::Ip> local_nat_pas = world_.local_nat_pas, remote_nat_pas = world_.remote_nat_pas;
+	for (const model::Ip &ip : local_nat_pas) {
+		model::ProviderAddress address = world_.provider_address(random_, ip, ports(false));
+		if (random_.chance(80)) {
+			address.prefix_length = ip.is_v6() ? 64 : 24;
+			address.port = ports(false).front();
+		}
+		control(model_.change().add_provider_address(ip, address), "first provider address for rewriting", [&](struct apus_dataplane *dp) {
+			const auto object = objects::provider_address(ip, address);
+			return apus_provider_address_add(dp, &object);
+		});
+	}
+	const auto take = [](std::vector<model::Ip> &ips, unsigned family) -> std::optional<model::Ip> {
+		const auto found = std::find_if(ips.begin(), ips.end(), [&](const model::Ip &ip) { return ip.family == family; });
+		if (found == ips.end())
+			return std::nullopt;
+		const model::Ip ip = *found;
+		ips.erase(found);
+		return ip;
+	};
 	for (const auto &subnet : world_.subnets) {
 		for (const model::Ip &base : subnet.bases) {
 			first_route(subnet, base);
@@ -500,6 +531,10 @@ void Round::first_policy()
 		for (unsigned host = 2; host < 8; host++) {
 			model::Record record = world_.record(random_, {subnet.vsid, host});
 			record.mac = world_.vm_mac(host);
+			record.rule = random_.one_in(10) ? APUS_RULE_NONE : APUS_RULE_ENCAP;
+			record.flags &= ~APUS_RECORD_USE_VM_MAC;
+			record.provider_address = random_.chance(45) ? random_.pick(world_.local_pas) : random_.pick(world_.remote_pas);
+			const bool is_nat = random_.one_in(4);
 			bool has_v6 = false;
 			// A machine that says itself which addresses it has, or that stands for others.
 			const bool is_l2_only = random_.one_in(4);
@@ -512,7 +547,13 @@ void Round::first_policy()
 			for (const model::Ip &base : subnet.bases) {
 				if (is_l2_only && random_.chance(70))
 					continue;
-				first_record({subnet.vsid, base + host}, record);
+				model::Record own = record;
+				if (const auto pa = is_nat ? take(model_.policy().is_local(record) ? local_nat_pas : remote_nat_pas, base.family) : std::nullopt) {
+					own.rule = APUS_RULE_NAT;
+					own.flags |= random_.one_in(3) ? APUS_RECORD_USE_VM_MAC : 0;
+					own.provider_address = *pa;
+				}
+				first_record({subnet.vsid, base + host}, own);
 				has_v6 = has_v6 || base.is_v6();
 			}
 			if (has_v6 && !is_l2_only && random_.chance(60))
@@ -531,6 +572,23 @@ void Round::first_policy()
 		control(model_.change().add_neighbour(ip, world_.remote_mac(ip)), "first neighbour", [&](struct apus_dataplane *dp) {
 			const auto object = objects::neighbor(ip, world_.remote_mac(ip));
 			return apus_provider_neighbor_add(dp, &object);
+		});
+	}
+	for (const model::Ip ip : world_.remote_nat_pas) {
+		if (random_.chance(30))
+			continue;
+		control(model_.change().add_neighbour(ip, world_.remote_mac(ip)), "first neighbour", [&](struct apus_dataplane *dp) {
+			const auto object = objects::neighbor(ip, world_.remote_mac(ip));
+			return apus_provider_neighbor_add(dp, &object);
+		});
+	}
+	for (const model::Ip ip : world_.remote_pas) {
+		if (random_.chance(50))
+			continue;
+		const model::Peer peer = world_.peer(random_);
+		control(model_.change().add_peer(ip, peer), "first peer", [&](struct apus_dataplane *dp) {
+			const auto object = objects::peer(ip, peer);
+			return apus_provider_peer_add(dp, &object);
 		});
 	}
 	const std::size_t changes = random_.below(30);
@@ -594,7 +652,7 @@ void Round::change_policy()
 	} else if (dice < 63) {
 		if (provider_ports.empty())
 			return;
-		const model::Ip ip = random_.pick(world_.local_pas);
+		const model::Ip ip = random_.pick(random_.chance(70) ? world_.local_pas : world_.local_nat_pas);
 		const model::ProviderAddress address = world_.provider_address(random_, ip, provider_ports);
 		const auto object = objects::provider_address(ip, address);
 		if (verb < 2)
@@ -615,8 +673,18 @@ void Round::change_policy()
 			control(policy.set_provider_route(key, metric), "provider route set", [&](auto *dp) { return apus_provider_route_set(dp, &object); });
 		else
 			control(policy.remove_provider_route(key), "provider route remove", [&](auto *dp) { return apus_provider_route_remove(dp, &object); });
-	} else if (dice < 85) {
-		const model::Ip ip = random_.chance(70) ? random_.pick(world_.remote_pas) : random_.pick(world_.routers);
+	} else if (dice < 82) {
+		const model::Ip ip = world_.some_peer(random_);
+		const model::Peer peer = world_.peer(random_);
+		const auto object = objects::peer(ip, peer);
+		if (verb < 2)
+			control(policy.add_peer(ip, peer), "peer add", [&](auto *dp) { return apus_provider_peer_add(dp, &object); });
+		else if (verb == 2)
+			control(policy.set_peer(ip, peer), "peer set", [&](auto *dp) { return apus_provider_peer_set(dp, &object); });
+		else
+			control(policy.remove_peer(ip), "peer remove", [&](auto *dp) { return apus_provider_peer_remove(dp, &object); });
+	} else if (dice < 88) {
+		const model::Ip ip = random_.chance(70) ? random_.pick(random_.chance(80) ? world_.remote_pas : world_.remote_nat_pas) : random_.pick(world_.routers);
 		const model::Mac mac = world_.remote_mac(ip) ^ random_.below(2);
 		const auto object = objects::neighbor(ip, mac);
 		if (verb < 2)
@@ -652,11 +720,15 @@ std::optional<traffic::Asked> Round::question(const model::Output &output) const
 	if (output.id != model::new_buffer || output.flags != APUS_FRAME_GENERATED || port == model_.published().ports.end() || port->second.vm)
 		return std::nullopt;
 	const auto ethernet = model::OuterEthernet::parse(output.bytes);
+	// Nobody answers what looks for duplicate addresses: the traffic makes conflicts of its own.
+	const auto own = [&](const model::Ip &asker, const model::Ip &target) { return asker.is_unspecified() || asker == target; };
+	if (const auto arp = model::Arp::parse(output.bytes, ethernet.size); arp && own(arp->sender, arp->target))
+		return std::nullopt;
 	if (const auto arp = model::Arp::parse(output.bytes, ethernet.size))
 		return traffic::Asked{arp->target, output.port, ethernet.vlan, arp->sender_mac, arp->sender};
 	const auto ip = model::IpPacket::parse(ethernet.type, output.bytes, ethernet.size);
 	const auto message = model::Discovery::parse(output.bytes, *ip);
-	if (message->type != model::nd_neighbour_solicitation)
+	if (message->type != model::nd_neighbour_solicitation || own(ip->source, message->target))
 		return std::nullopt;
 	return traffic::Asked{message->target, output.port, ethernet.vlan, model::get_mac(output.bytes, 6), ip->source};
 }
@@ -677,8 +749,16 @@ bool Round::burst(std::uint64_t count, std::size_t worker)
 			frames[i].id = id;
 		}
 
+	// A path MTU that is learned is obeyed from the next burst on, at the latest: here nothing follows the message.
+	const auto teaches = std::find_if(frames.begin(), frames.end(), [&](const model::Frame &frame) {
+		const auto port = model_.published().ports.find(frame.port);
+		return port != model_.published().ports.end() && !port->second.vm && traffic::Traffic::may_teach_mtu(frame);
+	});
+	if (teaches != frames.end())
+		frames.erase(teaches + 1, frames.end());
+
 	// What apus_explain() says of a frame that comes alone is what happens to it.
-	const bool alone = count == 1 && model_workers_[worker]->held() == 0 && now_ >= latest_;
+	const bool alone = frames.size() == 1 && model_workers_[worker]->held() == 0 && now_ >= latest_;
 	latest_ = std::max(latest_, now_);
 	struct apus_explanation explanations[sides];
 	for (std::size_t i = 0; i < sides && alone; i++)
@@ -686,7 +766,10 @@ bool Round::burst(std::uint64_t count, std::size_t worker)
 			return problem(text("apus_explain() answered %s\n", apus_error_name(error)));
 	const struct apus_stats before = model_workers_[worker]->stats();
 	const model::Result expected = model_.process(*model_workers_[worker], frames, now_);
-	for (std::size_t i = 0; i < sides && alone; i++)
+	// Whoever explains a frame neither looks for duplicate addresses nor finds them.
+	const struct apus_stats &after = model_workers_[worker]->stats();
+	const bool watched = before.address_probes != after.address_probes || before.address_conflicts != after.address_conflicts;
+	for (std::size_t i = 0; i < sides && alone && !watched; i++)
 		if (!compare_explanation(explanations[i], expected, before, model_workers_[worker]->stats()))
 			return false;
 	for (const model::Output &output : expected.outputs) {
@@ -731,6 +814,7 @@ bool Round::compare_explanation(const struct apus_explanation &got, const model:
 		       : moved(&apus_stats::arp_replies) || moved(&apus_stats::echo_replies) ||
 					 moved(&apus_stats::router_advertisements)                    ? APUS_VERDICT_ANSWER
 		       : moved(&apus_stats::encapsulated)                                             ? APUS_VERDICT_ENCAPSULATE
+		       : moved(&apus_stats::rewritten)                                                ? APUS_VERDICT_REWRITE
 		       : moved(&apus_stats::decapsulated)                                             ? APUS_VERDICT_DECAPSULATE
 		       : (moved(&apus_stats::switched) || moved(&apus_stats::routed)) && moved(&apus_stats::generated) ? APUS_VERDICT_COPY
 		       : moved(&apus_stats::switched) || moved(&apus_stats::routed)                   ? APUS_VERDICT_DELIVER
@@ -744,7 +828,8 @@ bool Round::compare_explanation(const struct apus_explanation &got, const model:
 	// How many copies wait, or find no way, is not part of this.
 	// Nor is the limit, which only bursts use up.
 	const bool is_limited = after.drops[APUS_DROP_REPLICATION_LIMIT] != before.drops[APUS_DROP_REPLICATION_LIMIT];
-	if (expected.copies != 0 || is_limited) {
+	const bool has_copies = expected.copies != 0 || is_limited;
+	if (has_copies) {
 		want.verdict = expected.outputs.empty() && !is_limited && got.verdict == APUS_VERDICT_CONSUME ? APUS_VERDICT_CONSUME : APUS_VERDICT_COPY;
 		if ((moved(&apus_stats::held) || is_limited) && got.verdict == APUS_VERDICT_WAIT)
 			want.verdict = APUS_VERDICT_WAIT;
@@ -755,17 +840,20 @@ bool Round::compare_explanation(const struct apus_explanation &got, const model:
 		want.port = expected.outputs.front().port;
 		want.frames = static_cast<std::uint32_t>(expected.outputs.size());
 	}
+	// Where an expired packet would have gone the model does not ask; each copy has an MTU of its own.
+	want.mtu = want.drop_reason == APUS_DROP_TTL_EXPIRED || has_copies ? got.mtu : static_cast<std::uint32_t>(expected.mtu);
 	report::passed++;
-	if (got.verdict == want.verdict && got.drop_reason == want.drop_reason && (!sends || (got.port == want.port && got.frames == want.frames)))
+	if (got.verdict == want.verdict && got.drop_reason == want.drop_reason && got.mtu == want.mtu &&
+	    (!sends || (got.port == want.port && got.frames == want.frames)))
 		return true;
-	return problem(text("explanation: expected %s %s port %u frames %u, got %s %s port %u frames %u\n", apus_verdict_name(want.verdict),
-			    apus_drop_reason_name(want.drop_reason), want.port, want.frames, apus_verdict_name(got.verdict),
-			    apus_drop_reason_name(got.drop_reason), got.port, got.frames));
+	return problem(text("explanation: expected %s %s port %u frames %u mtu %u, got %s %s port %u frames %u mtu %u\n",
+			    apus_verdict_name(want.verdict), apus_drop_reason_name(want.drop_reason), want.port, want.frames, want.mtu,
+			    apus_verdict_name(got.verdict), apus_drop_reason_name(got.drop_reason), got.port, got.frames, got.mtu));
 }
 
 bool Round::compare_neighbours()
 {
-	for (const auto &addresses : {world_.remote_pas, world_.routers})
+	for (const auto &addresses : {world_.remote_pas, world_.remote_nat_pas, world_.routers})
 		for (const model::Ip ip : addresses) {
 			const auto expected = model_.neighbours().state(model_.policy(), ip);
 			const model::Mac mac = model_.neighbours().known_mac(model_.policy(), ip);
@@ -777,6 +865,25 @@ bool Round::compare_neighbours()
 				if (!same)
 					return problem(text("neighbour %s: expected state %d, got %s, state %d\n", to_text(ip).c_str(), expected ? *expected : -1,
 							    apus_error_name(got), object.state));
+				report::passed++;
+			}
+		}
+	return true;
+}
+
+bool Round::compare_addresses()
+{
+	for (const auto &addresses : {world_.local_pas, world_.local_nat_pas})
+		for (const model::Ip ip : addresses) {
+			const auto found = model_.published().provider_addresses.find(ip);
+			if (found == model_.published().provider_addresses.end() || model_.in_transaction())
+				continue;
+			for (Side &side : side_) {
+				auto object = objects::provider_address(ip, found->second);
+				const int error = apus_provider_address_get(side.dataplane, &object);
+				if (error != 0 || object.state != found->second.shown_state())
+					return problem(text("provider address %s: expected state %u, got %s, state %u\n", to_text(ip).c_str(), found->second.shown_state(),
+							    apus_error_name(error), object.state));
 				report::passed++;
 			}
 		}
@@ -849,6 +956,8 @@ std::uint64_t Round::run(std::uint64_t packets)
 			now_ += 1000000000 + random_.below(settings_.retry_ns);
 		else if (random_.one_in(50))
 			now_ -= random_.below(1000);
+		else if (random_.one_in(300) && long_pauses_++ < 3)  // what was learned about path MTUs is forgotten
+			now_ += 600'000'000'000 + random_.below(settings_.retry_ns);
 		else
 			now_ += random_.below(100'000);
 		const std::uint64_t count = random_.one_in(20) ? 0 : random_.between(1, random_.chance(70) ? 16 : 64);
@@ -856,6 +965,8 @@ std::uint64_t Round::run(std::uint64_t packets)
 			break;
 		done += count;
 		if (random_.one_in(10) && !compare_neighbours())
+			break;
+		if (random_.one_in(10) && !compare_addresses())
 			break;
 	}
 	if (!broken_ && model_.in_transaction()) {

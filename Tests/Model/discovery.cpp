@@ -94,15 +94,23 @@ static Bytes finished(Bytes frame, const Ip &source, const Ip &destination, cons
 	return frame;
 }
 
-Bytes neighbour_advertisement(Bytes ethernet, const Ip &target, Mac mac, const Ip &asker, bool router)
+Bytes neighbour_advertisement(Bytes ethernet, const Ip &target, Mac mac, const Ip &asker, bool router, bool overrides)
 {
 	const bool to_all = asker.is_unspecified();
 	Bytes message(24);
 	put8(message, 0, nd_neighbour_advertisement);
-	put8(message, 4, static_cast<std::uint8_t>((router ? nd_router : 0) | (to_all ? 0 : nd_solicited) | nd_override));
+	put8(message, 4, static_cast<std::uint8_t>((router ? nd_router : 0) | (to_all ? 0 : nd_solicited) | (overrides ? nd_override : 0)));
 	put_ip(message, 8, target);
 	append_mac_option(message, nd_target_option, mac);
 	return finished(std::move(ethernet), target, to_all ? all_nodes() : asker, message);
+}
+
+Bytes address_probe(Bytes ethernet, const Ip &target)
+{
+	Bytes message(24);
+	put8(message, 0, nd_neighbour_solicitation);
+	put_ip(message, 8, target);
+	return finished(std::move(ethernet), Ip::unspecified(6), solicited_node(target), message);
 }
 
 Bytes neighbour_solicitation(Bytes ethernet, const Ip &source, Mac mac, const Ip &destination, const Ip &target)

@@ -46,8 +46,10 @@ struct Discovery {
 };
 
 /// Neighbour advertisement about `target`, which `mac` has, for the host `asker`, which may be ::. `ethernet`: the header.
-Bytes neighbour_advertisement(Bytes ethernet, const Ip &target, Mac mac, const Ip &asker, bool router);
+Bytes neighbour_advertisement(Bytes ethernet, const Ip &target, Mac mac, const Ip &asker, bool router, bool overrides = true);
 /// Neighbour solicitation from `source`, which has `mac`.
+/// The solicitation by which others with `target` are looked for (RFC 4862 section 5.4.2).
+Bytes address_probe(Bytes ethernet, const Ip &target);
 Bytes neighbour_solicitation(Bytes ethernet, const Ip &source, Mac mac, const Ip &destination, const Ip &target);
 
 struct AdvertisedPrefix {

@@ -3,6 +3,8 @@
 // corrected twin passes. docs/pipeline.md says what is wrong; include/apus/stats.h what is counted. What IPv6 adds is in
 // drop_reasons_ipv6.cpp.
 #include "drop_reasons.hpp"
+#include "drop_reasons_peers.hpp"
+#include "hosts.hpp"
 #include "machines.hpp"
 
 namespace {
@@ -1174,8 +1176,11 @@ void run_drop_cases(const Stats &of_machines)
 	std::set<Reason> covered;
 	for (const DropCase &one : drop_cases)
 		run(one, false, covered);
-	for (const DropCase &one : ipv6_drop_cases)
-		run(one, true, covered);
+	for (const auto *cases : {&ipv6_drop_cases, &peer_drop_cases})
+		for (const DropCase &one : *cases)
+			run(one, true, covered);
+	for (const DropCase &one : hosts::drop_cases)
+		run(one, false, covered);
 	for (const Reason reason : {APUS_DROP_RECORD_UNUSABLE, APUS_DROP_REPLICATION_LIMIT, APUS_DROP_INNER_ARP_MALFORMED})
 		if (of_machines.drops[reason] != 0)
 			covered.insert(reason);
@@ -1189,8 +1194,11 @@ void run_counter_cases(const Stats &of_machines)
 	std::set<std::string> covered;
 	for (const CounterCase &one : counter_cases)
 		run(one, false, covered);
-	for (const CounterCase &one : ipv6_counter_cases)
-		run(one, true, covered);
+	for (const auto *cases : {&ipv6_counter_cases, &peer_counter_cases})
+		for (const CounterCase &one : *cases)
+			run(one, true, covered);
+	for (const CounterCase &one : hosts::counter_cases)
+		run(one, false, covered);
 	for (const auto &[counter, value] : {counters[field("replicated")], counters[field("learned")], counters[field("learn_throttled")],
 					     counters[field("events_lost")]})
 		if (of_machines.*value != 0)
@@ -1253,7 +1261,8 @@ int main()
 	run_drop_cases(of_machines);
 	run_counter_cases(of_machines);
 	std::printf("%zu cases of machines, %zu of broadcast\n", machines::machine_cases.size(), machines::broadcast_cases.size());
-	std::printf("%zu cases for drop reasons, %zu for counters\n", std::size(drop_cases) + ipv6_drop_cases.size(),
-		    std::size(counter_cases) + ipv6_counter_cases.size());
+	std::printf("%zu cases for drop reasons, %zu for counters\n",
+		    std::size(drop_cases) + ipv6_drop_cases.size() + peer_drop_cases.size() + hosts::drop_cases.size(),
+		    std::size(counter_cases) + ipv6_counter_cases.size() + peer_counter_cases.size() + hosts::counter_cases.size());
 	return report::finish();
 }

@@ -24,7 +24,7 @@ Notes::Counts Notes::see(const Policy &policy, const Settings &settings, std::ui
 		return counts;
 	if (!notes_.empty()) {
 		const Note &last = notes_.back();
-		if (!last.throttled && last.port == port && last.seen.vsid == seen.vsid && last.seen.ip == seen.ip && last.seen.mac == seen.mac &&
+		if (!last.throttled && last.told == 0 && last.port == port && last.seen.vsid == seen.vsid && last.seen.ip == seen.ip && last.seen.mac == seen.mac &&
 		    last.seen.provider_address == seen.provider_address)
 			return counts;
 	}
@@ -43,6 +43,26 @@ Notes::Counts Notes::see(const Policy &policy, const Settings &settings, std::ui
 	limit.told = false;
 	counts.lost = note({port, seen, false});
 	return counts;
+}
+
+unsigned Notes::control(const Settings &settings, const Note &what, std::uint64_t now)
+{
+	if (!notes_.empty()) {
+		const Note &last = notes_.back();
+		if (last.told == what.told && last.port == what.port && last.seen.vsid == what.seen.vsid && last.seen.ip == what.seen.ip &&
+		    last.seen.mac == what.seen.mac && last.seen.provider_address == what.seen.provider_address && last.teller == what.teller)
+			return 0;
+	}
+	const std::uint64_t interval = 1'000'000'000 / settings.learn_rate;
+	Limit &limit = of_subnets_[what.seen.vsid & 0xFFF];
+	const std::uint64_t due = std::max(limit.next, now);
+	if (due - now > 9 * interval) {
+		lost_++;
+		return 1;
+	}
+	limit.next = due + interval;
+	limit.told = false;
+	return note(what);
 }
 
 std::deque<Notes::Note> Notes::take()
@@ -75,6 +95,15 @@ unsigned make_record(Policy &policy, const Notes::Note &note, std::vector<Event>
 	event.vsid = seen.vsid;
 	event.mac = seen.mac;
 	event.provider_address = seen.provider_address;
+	if (note.told != 0) {
+		event.kind = note.told;
+		if (note.told == APUS_EVENT_NVE_REDIRECT || note.told == APUS_EVENT_NVE_UNREACHABLE)
+			event.previous_provider_address = note.teller;
+		if (note.told == APUS_EVENT_NVE_UNREACHABLE)
+			event.provider_address.reset();
+		events.push_back(event);
+		return 0;
+	}
 	if (note.throttled) {
 		event.kind = APUS_EVENT_LEARN_THROTTLED;
 		events.push_back(event);

@@ -27,6 +27,8 @@ public:
 		std::uint32_t port = 0;
 		Seen seen;
 		bool throttled = false;  // what was seen was not noted
+		std::uint32_t told = 0;  // another event than those of learning; nothing is learned from it
+		Ip teller = 0;           // of control messages (4.4)
 	};
 
 	/// @return what happened to what was seen: nothing, or APUS_EVENT_LEARN_THROTTLED or APUS_EVENT_LOST
@@ -34,6 +36,10 @@ public:
 		unsigned throttled = 0, lost = 0;
 	};
 	Counts see(const Policy &policy, const Settings &settings, std::uint32_t port, const Seen &seen, std::uint64_t now);
+	/// A control message of another host. @return how many events were lost
+	unsigned control(const Settings &settings, const Note &what, std::uint64_t now);
+	/// Something that is noted in any case. @return how many events were lost
+	unsigned tell(const Note &what) { return note(what); }
 	std::deque<Note> take();
 	std::uint64_t take_lost();
 	std::size_t size() const { return notes_.size(); }

@@ -9,26 +9,37 @@ namespace model {
 
 // ---- control calls -------------------------------------------------------------------------------------------------
 
-int Policy::add_machine(const MachineKey &key, const Record &record)
+/// What is wrong with a record without an address.
+static int check_machine(const Record &record)
 {
 	if (is_mapped(record.provider_address))
 		return APUS_ERR_ADDRESS;
-	const auto [at, is_new] = machines.emplace(key, record);
-	if (!is_new)
+	return record.is_nat() || (record.flags & APUS_RECORD_USE_VM_MAC) != 0 ? APUS_ERR_CONFLICT : 0;
+}
+
+int Policy::add_machine(const MachineKey &key, const Record &record)
+{
+	if (const int error = check_machine(record))
+		return error;
+	if (machines.count(key) != 0)
 		return APUS_ERR_DUPLICATE;
-	at->second.order = ++record_changes_;
+	if (nat_record_at(record.provider_address) != nullptr)
+		return APUS_ERR_CONFLICT;
+	machines.emplace(key, record).first->second.order = ++record_changes_;
 	return 0;
 }
 
 int Policy::set_machine(const MachineKey &key, const Record &record)
 {
-	if (is_mapped(record.provider_address))
-		return APUS_ERR_ADDRESS;
+	if (const int error = check_machine(record))
+		return error;
 	const auto found = machines.find(key);
 	if (found == machines.end())
 		return APUS_ERR_NOT_FOUND;
 	if (found->second.type != record.type)
 		return APUS_ERR_IMMUTABLE;
+	if (nat_record_at(record.provider_address) != nullptr)
+		return APUS_ERR_CONFLICT;
 	found->second = record;
 	found->second.order = ++record_changes_;
 	return 0;

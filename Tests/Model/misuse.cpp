@@ -36,12 +36,14 @@ const char *const exported[] = {
 	"apus_provider_route_iterate",
 	"apus_provider_neighbor_add", "apus_provider_neighbor_get", "apus_provider_neighbor_set", "apus_provider_neighbor_remove",
 	"apus_provider_neighbor_iterate",
+	"apus_provider_peer_add", "apus_provider_peer_get", "apus_provider_peer_set", "apus_provider_peer_remove",
+	"apus_provider_peer_iterate",
 	"apus_worker_create", "apus_worker_destroy", "apus_worker_process",
 	"apus_stats_get", "apus_worker_stats_get", "apus_port_stats_get",
 	"apus_drop_reason_name", "apus_drop_reason_text", "apus_drop_reason_windows",
-	"apus_explain", "apus_verdict_name",
+	"apus_explain", "apus_verdict_name", "apus_event_poll", "apus_event_name",
 };
-static_assert(std::size(exported) == 67);
+static_assert(std::size(exported) == 74);
 
 // ---- `size` ----------------------------------------------------------------------------------------------------------
 
@@ -192,6 +194,7 @@ void verbs(Bench &bench, const std::string &mode)
 	iterates("apus_provider_address_iterate", apus_provider_address{}, apus_provider_address_iterate);
 	iterates("apus_provider_route_iterate", apus_provider_route{}, apus_provider_route_iterate);
 	iterates("apus_provider_neighbor_iterate", apus_provider_neighbor{}, apus_provider_neighbor_iterate);
+	iterates("apus_provider_peer_iterate", apus_provider_peer{}, apus_provider_peer_iterate);
 
 	// A dynamic neighbour is not the caller's to change.
 	const auto needed = objects::neighbor(fixture::ip(192, 168, 9, 1), 0x445566778811);
@@ -238,11 +241,11 @@ void explanations(Bench &bench)
 		report::check(part[size] == '#' && (size == 0 || text.compare(0, expected, part.data()) == 0),
 			      "apus_explain into " + std::to_string(size) + " bytes");
 	}
-	for (const char *name : {"DROP", "DELIVER", "ENCAPSULATE", "DECAPSULATE", "FRAGMENT", "ANSWER", "CONSUME", "COPY", "WAIT"}) {
+	for (const char *name : {"DROP", "DELIVER", "ENCAPSULATE", "DECAPSULATE", "FRAGMENT", "ANSWER", "CONSUME", "COPY", "WAIT", "REWRITE"}) {
 		static std::uint32_t verdict = 0;
 		report::check(CALL(apus_verdict_name, ++verdict) == std::string(name), std::string("the name of verdict ") + name);
 	}
-	for (std::uint32_t number : {0u, 10u, 255u, UINT32_MAX})
+	for (std::uint32_t number : {0u, 11u, 255u, UINT32_MAX})
 		report::check(*apus_verdict_name(number) == 0, "the name of no verdict");
 	bench.buffers.recycle(bench.buffers.take_back(frame.buffer));
 	bench.unchanged("explanations");
@@ -319,9 +322,9 @@ void options(Bench &bench)
 	number("neighbor_retry_ms", &apus_dataplane_opts::neighbor_retry_ms, {1, 9, 60001, UINT32_MAX}, "10-60000");
 	number("neighbor_retries", &apus_dataplane_opts::neighbor_retries, {17, UINT32_MAX}, "1-16");
 	number("icmp_error_rate", &apus_dataplane_opts::icmp_error_rate, {1000001, UINT32_MAX}, "1-1000000");
-	constexpr std::uint32_t later = APUS_DATAPLANE_USE_EXTERNAL_ROUTER | APUS_DATAPLANE_ONE_CUSTOMER_FAMILY;
-	for (std::uint32_t flag = 0x20; flag != 0; flag <<= 1)
-		if ((flag & later) == 0)
+	constexpr std::uint32_t known = 0x1F | APUS_DATAPLANE_SEND_UNREACHABLE | APUS_DATAPLANE_USE_EXTERNAL_ROUTER | APUS_DATAPLANE_ONE_CUSTOMER_FAMILY;
+	for (std::uint32_t flag = 1; flag != 0; flag <<= 1)
+		if ((flag & known) == 0)
 			wrong.push_back({"flags", APUS_ERR_UNKNOWN_FIELD, {"flags", std::to_string(flag)}, [=](auto &out) { out.flags = flag; }});
 	wrong.push_back({"reserved0", APUS_ERR_UNKNOWN_FIELD, {"reserved0", "255"}, [](auto &out) { out.reserved0 = 255; }});
 	wrong.push_back({"gateway_mac", APUS_ERR_MAC, {"gateway_mac", "ff:ff:ff:ff:ff:ff"}, [](auto &out) {

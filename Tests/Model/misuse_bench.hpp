@@ -103,6 +103,8 @@ class Bench : public fixture::Host {
 public:
 	std::function<void()> in_allocate, in_release, in_wait;
 	std::uint32_t uplink2 = 0, gone = 0;  // `gone` is the id of a port that was removed
+	const model::Ip nat_pa = fixture::ip(192, 168, 0, 66);  // of the only machine that is rewritten
+	const model::Ip peer_pa = fixture::ip(192, 168, 0, 67), peer_pa6 = fixture::ip6(fixture::site, 0x67);
 	const model::Prefix far_prefix6{fixture::ip6(0x20010DB800550000, 0), 48};
 
 	explicit Bench(bool with_policy = true)
@@ -135,6 +137,11 @@ public:
 		gone = add_vm(fixture::subnet2, 0x600060009999);
 		MUST(apus_port_remove(dataplane, gone));
 		add_provider_route({fixture::ip(172, 16, 0, 0), 12}, uplink2, fixture::ip(192, 168, 9, 1));
+		add_record(fixture::subnet2, fixture::ip(10, 0, 2, 50), 0x600060000250, nat_pa, APUS_RULE_NAT);
+		for (const model::Ip &ip : {peer_pa, peer_pa6}) {
+			const auto peer = objects::peer(ip, {});
+			MUST(apus_provider_peer_add(dataplane, &peer));
+		}
 		add_provider_route(far_prefix6, uplink2, fixture::ip6(fixture::link_local, 9));
 	}
 
@@ -160,6 +167,8 @@ public:
 						 [this](auto *cursor, auto *out) { return apus_provider_route_iterate(dataplane, cursor, out); });
 		walk<struct apus_provider_neighbor>(
 			objects, "neighbor", [this](auto *cursor, auto *out) { return apus_provider_neighbor_iterate(dataplane, cursor, out); });
+		walk<struct apus_provider_peer>(objects, "peer",
+						[this](auto *cursor, auto *out) { return apus_provider_peer_iterate(dataplane, cursor, out); });
 		struct apus_stats stats;
 		APUS_INIT(&stats);
 		fixture::must(apus_stats_get(dataplane, &stats), "apus_stats_get");

@@ -16,11 +16,13 @@ template <class Visit> void each_kind(Bench &bench, Visit visit)
 	visit(provider_addresses(bench));
 	visit(provider_routes(bench));
 	visit(neighbors(bench));
+	visit(peers(bench));
 	visit(records6(bench));
 	visit(customer_routes6(bench));
 	visit(provider_addresses6(bench));
 	visit(provider_routes6(bench));
 	visit(neighbors6(bench));
+	visit(peers6(bench));
 }
 
 // ---- right calls -----------------------------------------------------------------------------------------------------
@@ -53,6 +55,11 @@ inline std::vector<Control> control_calls(Bench &bench)
 				 struct apus_explanation explanation;
 				 APUS_INIT(&explanation);
 				 return CALL(apus_explain, dataplane, &frame, 0, &explanation, nullptr, 0);
+			 }});
+	calls.push_back({"apus_event_poll", [](Dataplane *dataplane) {
+				 struct apus_event event;
+				 APUS_INIT(&event);
+				 return CALL(apus_event_poll, dataplane, &event, 1);
 			 }});
 	calls.push_back({"apus_stats_get", [](Dataplane *dataplane) {
 				 struct apus_stats stats;

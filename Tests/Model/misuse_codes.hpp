@@ -92,6 +92,12 @@ inline void texts()
 
 inline void names()
 {
+	for (const char *name : {"", "RECORD_LEARNED", "RECORD_MOVED", "RECORD_CONFLICT", "LEARN_LIMIT", "LEARN_THRESHOLD", "LEARN_THROTTLED", "LOST"}) {
+		static std::uint32_t kind = 0;
+		check(CALL(apus_event_name, kind) == std::string(name), text("the name of event %u", kind));
+		kind++;
+	}
+	check(*apus_event_name(255) == 0 && *apus_event_name(UINT32_MAX) == 0, "the name of no event");
 	check(CALL(apus_version_number) == APUS_VERSION_NUMBER, "apus_version_number");
 	check(CALL(apus_version_string) == text("%d.%d.%d", APUS_VERSION_MAJOR, APUS_VERSION_MINOR, APUS_VERSION_PATCH), "apus_version_string");
 	check(std::strncmp(CALL(apus_build_info), "apus ", 5) == 0, "apus_build_info");
@@ -301,9 +307,14 @@ inline std::vector<Case> cases()
 		 [](Bench &bench) { return of(bench, apus_port_remove(bench.dataplane, bench.uplink)); },
 		 {"port", "is a provider address"}},
 		{CODE(UNSUPPORTED),
-		 "translation by NAT",
-		 record(apus_lookup_record_add, false, [](Record &object) { object.rule = APUS_RULE_NAT; }),
-		 {"lookup record", "rule", "2", "version"}},
+		 "an external port",
+		 [](Bench &bench) {
+			 auto object = objects::port({false, false, 0, 0, 1500});
+			 object.kind = APUS_PORT_EXTERNAL;
+			 std::uint32_t id = 0;
+			 return of(bench, apus_port_add(bench.dataplane, &object, &id));
+		 },
+		 {"port", "kind", "3"}},
 		{CODE(SYNTAX), "an address with a leading zero",
 		 [](Bench &) {
 			 struct apus_address out;

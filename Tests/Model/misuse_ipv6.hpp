@@ -137,6 +137,16 @@ inline Kind<struct apus_provider_route> provider_routes6(Bench &bench)
 	return kind;
 }
 
+inline Kind<struct apus_provider_peer> peers6(Bench &bench)
+{
+	using Object = struct apus_provider_peer;
+	auto kind = in_ipv6(peers(bench), objects::peer(bench.peer_pa6, {}), objects::peer(fixture::ip6(fixture::site, 0x77), {}));
+	const Address<Object> address = [](Object &object) -> auto & { return object.provider_address; };
+	wrong_family(kind, "provider_address", key, address);
+	not_unicast6(kind, "provider_address", key, address);
+	return kind;
+}
+
 inline Kind<struct apus_provider_neighbor> neighbors6(Bench &bench)
 {
 	using Object = struct apus_provider_neighbor;

@@ -195,7 +195,7 @@ inline Kind<struct apus_port_params> ports(Bench &bench)
 	return kind;
 }
 
-inline Kind<struct apus_lookup_record> records(Bench &)
+inline Kind<struct apus_lookup_record> records(Bench &bench)
 {
 	using Object = struct apus_lookup_record;
 	Kind<Object> kind = {VERBS(apus_lookup_record),
@@ -222,10 +222,25 @@ inline Kind<struct apus_lookup_record> records(Bench &)
 	wrong_family(kind, "provider_address", value, provider);
 	not_unicast(kind, "provider_address", value, provider);
 	wrong_mac(kind);
-	wrong_flags(kind, {APUS_ERR_UNKNOWN_FIELD}, APUS_RECORD_UNUSABLE | APUS_RECORD_UNSYNCHRONIZED);
+	wrong_flags(kind, {APUS_ERR_UNKNOWN_FIELD}, APUS_RECORD_UNUSABLE | APUS_RECORD_UNSYNCHRONIZED | APUS_RECORD_USE_VM_MAC);
 	wrong_number(kind, "rule", &Object::rule, {4, 17, 255}, value, APUS_ERR_RULE, "1-3");
 	wrong_number(kind, "type", &Object::type, {5, 17, 255}, value, APUS_ERR_RULE, "1-4");
-	wrong_number(kind, "rule", &Object::rule, {APUS_RULE_NAT}, value, APUS_ERR_UNSUPPORTED, "");
+	kind.wrong.push_back({"rewriting to an address that others have", value, {APUS_ERR_CONFLICT}, {"provider_address", "192.168.0.33"},
+			      [](Object &object) { object.rule = APUS_RULE_NAT; }});
+	kind.wrong.push_back({"the address of one that is rewritten", value, {APUS_ERR_CONFLICT}, {"provider_address", "192.168.0.66"},
+			      [pa = bench.nat_pa](Object &object) { object.provider_address = objects::address(pa); }});
+	kind.wrong.push_back({"rewriting to the other family", value, {APUS_ERR_FAMILY}, {"provider_address"}, [](Object &object) {
+				      object.rule = APUS_RULE_NAT;
+				      object.provider_address = objects::address(fixture::ip6(fixture::site, 0x66));
+			      }});
+	kind.wrong.push_back({"rewriting of a gateway", only_add, {APUS_ERR_CONFLICT}, {"rule"}, [](Object &object) {
+				      object.type = APUS_RECORD_GATEWAY_WILDCARD;
+				      object.rule = APUS_RULE_NAT;
+				      object.customer_address = objects::address(model::Ip(0));
+				      object.provider_address = objects::address(fixture::ip(192, 168, 0, 77));
+			      }});
+	kind.wrong.push_back({"APUS_RECORD_USE_VM_MAC without rewriting", value, {APUS_ERR_CONFLICT}, {"flags"},
+			      [](Object &object) { object.flags = APUS_RECORD_USE_VM_MAC; }});
 	for (const std::uint8_t type : {APUS_RECORD_GATEWAY_WILDCARD, APUS_RECORD_L2_ONLY})
 		kind.wrong.push_back({"a customer address of type " + std::to_string(type), value, {APUS_ERR_ADDRESS}, {"customer_address"},
 				      [=](Object &object) { object.type = type; }});
@@ -286,11 +301,11 @@ inline Kind<struct apus_provider_address> provider_addresses(Bench &bench)
 	wrong_family(kind, "provider_address", key, address);
 	not_unicast(kind, "provider_address", key, address);
 	wrong_mac(kind);
-	wrong_flags(kind);
+	wrong_flags(kind, {APUS_ERR_UNKNOWN_FIELD}, APUS_PROVIDER_ADDRESS_DETECT_DUPLICATES);
 	wrong_port(kind, bench, value);
 	wrong_number(kind, "prefix_length", &Object::prefix_length, {0, 33, 128, 160, 255}, value, APUS_ERR_PREFIX, "1-32");
 	wrong_number(kind, "vlan", &Object::vlan, {4095, 4096, 65535}, value, APUS_ERR_RANGE, "4094");
-	wrong_number(kind, "state", &Object::state, {APUS_ADDRESS_PREFERRED, APUS_ADDRESS_DEPRECATED, 6, 255}, value, APUS_ERR_UNKNOWN_FIELD, "0");
+	wrong_number(kind, "state", &Object::state, {APUS_ADDRESS_TENTATIVE, APUS_ADDRESS_DUPLICATE, 6, 255}, value, APUS_ERR_RANGE, "DEPRECATED");
 	wrong_number(kind, "reserved", &Object::reserved, {1, 65535}, value, APUS_ERR_UNKNOWN_FIELD, "0");
 	return kind;
 }
@@ -310,6 +325,47 @@ inline Kind<struct apus_provider_route> provider_routes(Bench &bench)
 	not_unicast(kind, "next_hop", key, next_hop, true);
 	wrong_flags(kind);
 	wrong_port(kind, bench, key);
+	return kind;
+}
+
+inline Kind<struct apus_provider_peer> peers(Bench &bench)
+{
+	using Object = struct apus_provider_peer;
+	Kind<Object> kind = {VERBS(apus_provider_peer), objects::peer(bench.peer_pa, {}), objects::peer(fixture::ip(192, 168, 0, 77), {}), 0, 0,
+			     APUS_ERR_NOT_FOUND,
+			     [](Object &object) {
+				     object.encapsulation = object.key_layout = object.flow_id = object.dscp_mode = object.dscp = object.ecn_mode = 255;
+				     object.df_mode = object.ttl = 255;
+				     object.mtu = object.reserved = 7;
+				     object.flags = UINT32_MAX;
+			     },
+			     {}};
+	const Address<Object> address = [](Object &object) -> auto & { return object.provider_address; };
+	wrong_family(kind, "provider_address", key, address);
+	not_unicast(kind, "provider_address", key, address);
+	wrong_flags(kind);
+	wrong_number(kind, "encapsulation", &Object::encapsulation, {3, 4, 255}, value, APUS_ERR_RANGE, "2");
+	wrong_number(kind, "key_layout", &Object::key_layout, {3, 255}, value, APUS_ERR_RANGE, "2");
+	wrong_number(kind, "flow_id", &Object::flow_id, {3, 255}, value, APUS_ERR_RANGE, "2");
+	wrong_number(kind, "dscp_mode", &Object::dscp_mode, {4, 255}, value, APUS_ERR_RANGE, "3");
+	wrong_number(kind, "ecn_mode", &Object::ecn_mode, {3, 255}, value, APUS_ERR_RANGE, "2");
+	wrong_number(kind, "df_mode", &Object::df_mode, {3, 255}, value, APUS_ERR_RANGE, "2");
+	wrong_number(kind, "mtu", &Object::mtu, {1, 68, 127}, value, APUS_ERR_RANGE, "128-65535");
+	wrong_number(kind, "reserved", &Object::reserved, {1, 65535}, value, APUS_ERR_UNKNOWN_FIELD, "0");
+	for (const std::uint8_t dscp : {64, 255})
+		kind.wrong.push_back({"dscp " + std::to_string(dscp), value, {APUS_ERR_RANGE}, {"dscp", std::to_string(dscp), "63"}, [=](Object &object) {
+					      object.dscp_mode = APUS_DSCP_PIPE;
+					      object.dscp = dscp;
+				      }});
+	for (const std::uint8_t mode : {0, static_cast<int>(APUS_DSCP_COPY), static_cast<int>(APUS_DSCP_UNIFORM)})
+		kind.wrong.push_back({"dscp without pipe", value, {APUS_ERR_CONFLICT}, {"dscp"}, [=](Object &object) {
+					      object.dscp_mode = mode;
+					      object.dscp = 46;
+				      }});
+	kind.wrong.push_back({"the draft's layout in VXLAN", value, {APUS_ERR_CONFLICT}, {"key_layout"}, [](Object &object) {
+				      object.encapsulation = APUS_ENCAPSULATION_VXLAN;
+				      object.key_layout = APUS_KEY_DRAFT00;
+			      }});
 	return kind;
 }
 

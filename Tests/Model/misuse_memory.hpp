@@ -62,6 +62,9 @@ inline std::vector<Step> life()
 				return apus_lookup_record_add(bench.dataplane, &object);
 			},
 			2);  // and a neighbour for its provider address
+	step("apus_provider_peer_add", [object = objects::peer(fixture::remote_pa, {})](Bench &bench) {
+		return apus_provider_peer_add(bench.dataplane, &object);
+	});
 	step("apus_provider_neighbor_add", [object = objects::neighbor(fixture::remote_pa, fixture::remote_pa_mac)](Bench &bench) {
 		return apus_provider_neighbor_add(bench.dataplane, &object);
 	});  // it was there, as a dynamic one

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "rewrite.hpp"
 #include "tunnel.hpp"
 #include "vm_side.hpp"
 
@@ -35,15 +36,27 @@ const Path *Worker::first_path(Ip next_hop) const
 
 void Model::changed()
 {
-	if (!transaction_)
-		neighbours_.policy_changed(policy_);
+	if (transaction_)
+		return;
+	neighbours_.policy_changed(policy_);
+	path_mtus_.policy_changed(policy_);
 }
 
 void Model::commit()
 {
+	for (auto &[ip, address] : transaction_->provider_addresses) {
+		const auto old = policy_.provider_addresses.find(ip);
+		const bool is_old = old != policy_.provider_addresses.end();
+		if (is_old && old->second.given == address.given)
+			address.found = old->second.found;
+		else
+			address.continue_from(is_old ? &old->second : nullptr);
+	}
+	transaction_->provider_version = policy_.provider_version + (transaction_->provider_version != begun_at_);
 	policy_ = std::move(*transaction_);
 	transaction_.reset();
 	neighbours_.policy_changed(policy_);
+	path_mtus_.policy_changed(policy_);
 }
 
 Result Model::process(Worker &worker, const std::vector<Frame> &frames, std::uint64_t now)
@@ -56,6 +69,7 @@ Result Model::process(Worker &worker, const std::vector<Frame> &frames, std::uin
 		transmit(burst, new_buffer, port, APUS_FRAME_GENERATED, bytes);
 	};
 	burst.stats().bursts++;
+	watch_addresses(burst);
 
 	// Packets that wait do so for a next hop that may no longer be theirs when the provider side has changed. Other
 	// changes of the policy are seen when they go on.
@@ -92,6 +106,59 @@ std::vector<std::uint64_t> Model::destroy(Worker &worker)
 	return released;
 }
 
+// ---- our own addresses (section 5.4) ---------------------------------------------------------------------------------
+
+void Model::watch_addresses(Burst &burst)
+{
+	for (auto &[ip, address] : policy_.provider_addresses) {
+		auto &found = address.found;
+		const bool due = found.probes == 0 || (burst.now > found.probed && burst.now - found.probed >= settings_.retry_ns);
+		if (!address.is_tentative() || !due)
+			continue;
+		found.passed = found.probes == 3;
+		found.probes += !found.passed;
+		found.probed = burst.now;
+		Bytes frame;
+		if (ip.is_v6()) {
+			const Ip group = found.passed ? all_nodes() : solicited_node(ip);
+			const Bytes header = ethernet_header(multicast_mac(group), address.mac, address.vlan, type_ipv6);
+			frame = found.passed ? neighbour_advertisement(header, ip, address.mac, Ip::unspecified(6), false) : address_probe(header, ip);
+		} else {
+			frame = ethernet_header(0xFFFFFFFFFFFF, address.mac, address.vlan, type_arp);
+			Arp{1, address.mac, found.passed ? ip : Ip(0), 0, ip}.append_to(frame);
+		}
+		burst.stats().generated++;
+		burst.stats().address_probes++;
+		transmit(burst, new_buffer, address.port, APUS_FRAME_GENERATED, std::move(frame));
+		if (found.passed)
+			burst.stats().events_lost += burst.worker.notes_.tell({address.port, {0, 0, address.mac, ip}, false, APUS_EVENT_ADDRESS_PREFERRED, 0});
+	}
+}
+
+void Model::notice(Burst &burst, std::uint32_t port, const OuterEthernet &ethernet, const Bytes &frame)
+{
+	const auto claim = Claim::parse(ethernet, frame);
+	const auto found = claim ? policy_.provider_addresses.find(claim->address) : policy_.provider_addresses.end();
+	if (found == policy_.provider_addresses.end())
+		return;
+	ProviderAddress &address = found->second;
+	if (!address.is_usable() || !address.is_watched() || address.port != port || address.vlan != ethernet.vlan || address.mac == claim->mac ||
+	    (claim->is_probe && !address.is_tentative()))
+		return;
+	burst.stats().address_conflicts++;
+	if (!address.is_tentative()) {
+		std::uint64_t &noted = address.found.conflict_noted;
+		if (noted != 0 && (burst.now <= noted || burst.now - noted < 1'000'000'000))
+			return;
+		noted = burst.now;
+		burst.stats().events_lost += burst.worker.notes_.tell({port, {0, 0, claim->mac, claim->address}, false, APUS_EVENT_ADDRESS_CONFLICT, 0});
+		return;
+	}
+	address.found.duplicate = true;
+	policy_.provider_version++;
+	burst.stats().events_lost += burst.worker.notes_.tell({port, {0, 0, claim->mac, claim->address}, false, APUS_EVENT_ADDRESS_DUPLICATE, 0});
+}
+
 // ---- one frame -----------------------------------------------------------------------------------------------------
 
 void Model::receive(Burst &burst, const Frame &frame)
@@ -120,6 +187,8 @@ Verdict Model::decide(Burst &burst, const Frame &frame)
 	const OuterEthernet ethernet = OuterEthernet::parse(frame.bytes);
 	if (!ethernet.complete)
 		return Verdict::drop(APUS_DROP_OUTER_TRUNCATED);
+	if (ethernet.type == type_arp || (ethernet.type == type_ipv6 && is_provider_discovery(ethernet, frame.bytes)))
+		notice(burst, frame.port, ethernet, frame.bytes);
 	if (ethernet.type == type_arp)
 		return neighbours_.arp(policy_, frame.port, ethernet, frame.bytes, burst.now);
 	if (ethernet.type != type_ipv4 && ethernet.type != type_ipv6)
@@ -138,6 +207,11 @@ void Model::carry_out(Burst &burst, const Frame &frame, Verdict verdict)
 		return refuse(burst, frame, verdict.reason, 0);
 	case Verdict::Kind::consume:
 		stats.consumed++;
+		stats.control_messages += verdict.control != 0;
+		if (verdict.control != 0)
+			stats.events_lost += burst.worker.notes_.control(
+				settings_, {frame.port, {verdict.vsid, Ip(0), 0, verdict.told}, false, verdict.control, verdict.remote}, burst.now);
+		stats.path_mtu_updates += verdict.too_big && path_mtus_.learn(policy_, frame.port, *verdict.too_big, burst.now);
 		burst.result.released.push_back(frame.id);
 		return;
 	case Verdict::Kind::answer:
@@ -155,10 +229,12 @@ void Model::carry_out(Burst &burst, const Frame &frame, Verdict verdict)
 	case Verdict::Kind::deliver:
 		stats.switched += verdict.work == Verdict::Work::switched;
 		stats.decapsulated += verdict.work == Verdict::Work::decapsulated;
+		stats.rewritten += verdict.work == Verdict::Work::rewritten;
 		stats.routed += verdict.routed;
 		return transmit(burst, frame.id, verdict.port, 0, std::move(verdict.bytes));
 	case Verdict::Kind::encapsulate:
-		return send_through_tunnel(burst, frame, verdict);
+	case Verdict::Kind::rewrite:
+		return send_to_provider_network(burst, frame, verdict);
 	case Verdict::Kind::flood:
 		return flood(burst, frame, verdict);
 	}
@@ -187,20 +263,50 @@ Model::Arrival Model::reach(Burst &burst, const Path &path)
 	return arrival;
 }
 
-/// Section 2.3.
-void Model::send_through_tunnel(Burst &burst, const Frame &frame, const Verdict &verdict)
+/// Section 2.5, steps 3 to 5. Nothing: the transport checksum is not there.
+static std::optional<Bytes> rewritten(const Bytes &frame, const Verdict &verdict, const ProviderAddress &source, Mac next_hop)
 {
-	const auto path = policy_.path_to(verdict.remote);
+	const std::uint16_t type = get16(frame, 12);
+	const IpPacket ip = *IpPacket::parse(type, frame, ethernet_size, readable);
+	Bytes whole = frame;
+	if (!translate(whole, ip, {verdict.source_pa, verdict.remote}))
+		return std::nullopt;
+	Bytes out = ethernet_header(next_hop, verdict.source_mac.value_or(source.mac), source.vlan, type);
+	out.insert(out.end(), whole.begin() + ethernet_size, whole.begin() + static_cast<std::ptrdiff_t>(ip.end()));
+	return out;
+}
+
+/// Sections 2.3 and 2.5.
+void Model::send_to_provider_network(Burst &burst, const Frame &frame, const Verdict &verdict)
+{
+	const bool rewrites = verdict.kind == Verdict::Kind::rewrite;
+	auto path = policy_.path_to(verdict.remote);
 	if (!path)
 		return drop(burst, frame, APUS_DROP_PROVIDER_ROUTE_MISSING);
+	if (rewrites) {
+		const ProviderAddress *own = policy_.usable_address(verdict.source_pa);
+		path->has_source = own != nullptr && own->port == path->port;
+		path->source = verdict.source_pa;
+	}
 	if (!path->has_source)
 		return drop(burst, frame, APUS_DROP_PROVIDER_ADDRESS_MISSING);
+
+	const Peer peer = policy_.peer(verdict.remote);
+	const std::size_t path_mtu = path_mtus_.mtu(policy_, path->port, verdict.remote, burst.now);
+	const std::size_t overhead = rewrites ? 0 : tunnel_overhead(verdict.remote, peer);
+	const std::size_t mtu = path_mtu > overhead ? path_mtu - overhead : 0;
+	burst.result.mtu = mtu;
 
 	const Arrival resolution = reach(burst, *path);
 	if (resolution.refused)
 		return drop(burst, frame, *resolution.refused);
 	if (resolution.waits) {
-		burst.worker.waiting_.push_back({frame, *path});
+		Frame kept = frame;
+		if (!verdict.is_ip) {  // its padding is gone
+			kept.bytes.resize(tag_bytes(frame.bytes) + verdict.bytes.size());
+			kept.contiguous = std::min(kept.contiguous, kept.length());
+		}
+		burst.worker.waiting_.push_back({std::move(kept), *path});
 		return;
 	}
 
@@ -209,9 +315,16 @@ void Model::send_through_tunnel(Burst &burst, const Frame &frame, const Verdict 
 						       : verdict.bytes.size() - ethernet_size;
 	// Tags that were taken out of the customer's frame leave their room as headroom.
 	const std::size_t removed = verdict.is_ip ? frame.bytes.size() - verdict.bytes.size() : tag_bytes(frame.bytes);
-	const std::size_t port_mtu = policy_.ports.at(path->port).mtu;
-	const std::size_t overhead = tunnel_overhead(verdict.remote);
-	const std::size_t mtu = port_mtu > overhead ? port_mtu - overhead : 0;
+	const auto outside = [&](const Bytes &inside) {
+		return rewrites ? rewritten(inside, verdict, source, resolution.mac)
+				: std::optional<Bytes>(encapsulated(inside, settings_, source, path->source, verdict.remote, resolution.mac,
+								    verdict.vsid, verdict.flow_id, verdict.is_ip, peer));
+	};
+	const auto count = [&] {
+		(rewrites ? burst.stats().rewritten : burst.stats().encapsulated)++;
+		burst.stats().routed += verdict.routed;
+	};
+	const std::uint32_t flags = rewrites ? 0 : APUS_FRAME_ENCAPSULATED;
 	if (total_length > mtu && !verdict.is_ip)
 		return drop(burst, frame, APUS_DROP_MTU_EXCEEDED);
 	if (total_length > mtu) {
@@ -220,11 +333,8 @@ void Model::send_through_tunnel(Burst &burst, const Frame &frame, const Verdict 
 			return refuse(burst, frame, APUS_DROP_MTU_EXCEEDED, mtu);
 		for (const Bytes &fragment : fragments) {
 			burst.stats().generated++;
-			burst.stats().encapsulated++;
-			burst.stats().routed += verdict.routed;
-			transmit(burst, new_buffer, path->port, APUS_FRAME_ENCAPSULATED,
-				 encapsulated(fragment, settings_, source, path->source, verdict.remote, resolution.mac, verdict.vsid,
-					      verdict.flow_id));
+			count();
+			transmit(burst, new_buffer, path->port, flags, *outside(fragment));
 		}
 		burst.result.ordered = false;
 		burst.stats().fragmented++;
@@ -234,12 +344,12 @@ void Model::send_through_tunnel(Burst &burst, const Frame &frame, const Verdict 
 	}
 	if (frame.headroom + removed < overhead + (source.vlan != 0 ? 4 : 0))
 		return drop(burst, frame, APUS_DROP_NO_HEADROOM);
+	auto bytes = outside(verdict.bytes);
+	if (!bytes)
+		return drop(burst, frame, APUS_DROP_TRANSPORT_TRUNCATED);
 
-	burst.stats().encapsulated++;
-	burst.stats().routed += verdict.routed;
-	transmit(burst, frame.id, path->port, APUS_FRAME_ENCAPSULATED,
-		 encapsulated(verdict.bytes, settings_, source, path->source, verdict.remote, resolution.mac, verdict.vsid,
-			      verdict.flow_id, verdict.is_ip));
+	count();
+	transmit(burst, frame.id, path->port, flags, std::move(*bytes));
 }
 
 /// Section 7.

@@ -36,6 +36,7 @@ struct Result {
 	std::vector<std::uint64_t> released;  // buffers that come back through `release`
 	bool ordered = true;                  // the order of `outputs` is defined
 	std::size_t copies = 0;               // to other hosts, sent or not
+	std::size_t mtu = 0;                  // of the last customer's packet for which a way through the provider network was found
 };
 
 class Model;
@@ -82,7 +83,11 @@ public:
 	const Policy &policy() const { return transaction_ ? *transaction_ : policy_; }
 	Policy &change() { return transaction_ ? *transaction_ : policy_; }
 	void changed();
-	void begin() { transaction_ = policy_; }
+	void begin()
+	{
+		transaction_ = policy_;
+		begun_at_ = policy_.provider_version;
+	}
 	void commit();
 	void abort() { transaction_.reset(); }
 	bool in_transaction() const { return transaction_.has_value(); }
@@ -103,7 +108,9 @@ private:
 	Settings settings_;
 	Policy policy_;
 	std::optional<Policy> transaction_;
+	std::uint64_t begun_at_ = 0;  // provider_version then
 	Neighbours neighbours_;
+	PathMtus path_mtus_;
 	std::map<std::uint32_t, struct apus_port_stats> port_stats_;
 
 	std::uint64_t lost_ = 0;  // notes of workers that are gone
@@ -123,9 +130,11 @@ private:
 	void pass_copy_again(Burst &burst, const Copy &copy);
 	void drop_copy(Burst &burst, Reason reason);
 	void learn(Burst &burst, std::uint32_t port, const std::vector<Seen> &seen);
+	void watch_addresses(Burst &burst);
+	void notice(Burst &burst, std::uint32_t port, const OuterEthernet &ethernet, const Bytes &frame);
 	void receive(Burst &burst, const Frame &frame);
 	void carry_out(Burst &burst, const Frame &frame, Verdict verdict);
-	void send_through_tunnel(Burst &burst, const Frame &frame, const Verdict &verdict);
+	void send_to_provider_network(Burst &burst, const Frame &frame, const Verdict &verdict);
 	void refuse(Burst &burst, const Frame &frame, Reason reason, std::size_t mtu);
 	bool may_tell(Burst &burst, std::uint32_t port);
 	void flood(Burst &burst, const Frame &frame, const Verdict &verdict);

@@ -89,7 +89,7 @@ void Neighbours::tick(const Policy &policy, const Settings &settings, const std:
 static bool is_ours(const Policy &policy, std::uint32_t port, std::uint16_t vlan, Mac mac)
 {
 	for (const auto &[ip, address] : policy.provider_addresses)
-		if (address.port == port && address.vlan == vlan && address.mac == mac)
+		if (address.port == port && address.vlan == vlan && address.mac == mac && address.is_usable())
 			return true;
 	return false;
 }
@@ -115,6 +115,28 @@ void Neighbours::learn(const Policy &policy, const Ip &ip, Mac mac, std::uint32_
 	neighbour.unanswered = 0;
 }
 
+std::optional<Claim> Claim::parse(const OuterEthernet &ethernet, const Bytes &frame)
+{
+	const Mac mac = get_mac(frame, 6);
+	if (mac == 0 || is_group(mac))
+		return std::nullopt;
+	if (ethernet.type == type_arp) {
+		const auto arp = Arp::parse(frame, ethernet.size);
+		if (!arp || arp->sender_mac != mac)
+			return std::nullopt;
+		if (!arp->sender.is_unspecified())
+			return Claim{arp->sender, mac, false};
+		return arp->operation == 1 ? std::optional<Claim>({arp->target, mac, true}) : std::nullopt;
+	}
+	const IpPacket ip = *IpPacket::parse(type_ipv6, frame, ethernet.size);
+	const auto message = Discovery::parse(frame, ip);
+	if (!message || !message->names_only(mac))
+		return std::nullopt;
+	if (message->type == nd_neighbour_advertisement)
+		return Claim{message->target, mac, false};
+	return ip.source.is_unspecified() ? std::optional<Claim>({message->target, mac, true}) : std::nullopt;
+}
+
 Verdict Neighbours::arp(const Policy &policy, std::uint32_t port, const OuterEthernet &ethernet, const Bytes &frame,
 			std::uint64_t now)
 {
@@ -126,13 +148,12 @@ Verdict Neighbours::arp(const Policy &policy, std::uint32_t port, const OuterEth
 	const bool to_us = is_ours(policy, port, ethernet.vlan, get_mac(frame, 0));
 	learn(policy, arp->sender, arp->sender_mac, port, ethernet.vlan, arp->operation == 2 && to_us, true, now);
 
-	const auto ours = policy.provider_addresses.find(arp->target);
-	if (arp->operation == 1 && ours != policy.provider_addresses.end() && ours->second.port == port &&
-	    ours->second.vlan == ethernet.vlan) {
+	const ProviderAddress *ours = policy.usable_address(arp->target);
+	if (arp->operation == 1 && ours != nullptr && ours->port == port && ours->vlan == ethernet.vlan) {
 		Bytes answer(frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(ethernet.size));
 		put_mac(answer, 0, arp->sender_mac);
-		put_mac(answer, 6, ours->second.mac);
-		Arp{2, ours->second.mac, arp->target, arp->sender_mac, arp->sender}.append_to(answer);
+		put_mac(answer, 6, ours->mac);
+		Arp{2, ours->mac, arp->target, arp->sender_mac, arp->sender}.append_to(answer);
 		return Verdict::answer(std::move(answer), Verdict::Work::arp_reply);
 	}
 	return Verdict::consume();
@@ -157,13 +178,14 @@ Verdict Neighbours::discovery(const Policy &policy, std::uint32_t port, const Ou
 	if (!message->source_macs.empty())
 		learn(policy, ip.source, sender, port, ethernet.vlan, false, true, now);
 
-	const auto ours = policy.provider_addresses.find(message->target);
-	if (ours == policy.provider_addresses.end() || ours->second.port != port || ours->second.vlan != ethernet.vlan)
+	const ProviderAddress *ours = policy.usable_address(message->target);
+	if (ours == nullptr || ours->port != port || ours->vlan != ethernet.vlan)
 		return Verdict::consume();
 	Bytes header(frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(ethernet.size));
 	put_mac(header, 0, sender);
-	put_mac(header, 6, ours->second.mac);
-	return Verdict::reply(neighbour_advertisement(header, message->target, ours->second.mac, ip.source, false), Verdict::Work::arp_reply);
+	put_mac(header, 6, ours->mac);
+	return Verdict::reply(neighbour_advertisement(header, message->target, ours->mac, ip.source, false, !ours->is_tentative()),
+			      Verdict::Work::arp_reply);
 }
 
 std::optional<enum apus_neighbor_state> Neighbours::state(const Policy &policy, Ip ip) const

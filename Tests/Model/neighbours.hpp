@@ -25,6 +25,14 @@ struct Neighbour {
 	bool known() const { return state == State::reachable || state == State::probe; }
 };
 
+/// What a well-formed frame of the provider network says of an address: that `mac` has it, or (`is_probe`) wants to know who has it.
+struct Claim {
+	Ip address;
+	Mac mac = 0;
+	bool is_probe = false;
+	static std::optional<Claim> parse(const OuterEthernet &ethernet, const Bytes &frame);
+};
+
 class Neighbours {
 public:
 	/// Sends a request: the bytes of the frame and its egress port.

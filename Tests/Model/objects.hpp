@@ -108,6 +108,8 @@ inline struct apus_provider_address provider_address(model::Ip ip, const model::
 	out.prefix_length = static_cast<std::uint8_t>(value.prefix_length);
 	out.vlan = value.vlan;
 	out.mac = mac(value.mac);
+	out.state = value.state;
+	out.flags = value.detects ? APUS_PROVIDER_ADDRESS_DETECT_DUPLICATES : 0;
 	return out;
 }
 
@@ -128,6 +130,23 @@ inline struct apus_provider_neighbor neighbor(model::Ip ip, model::Mac value)
 	APUS_INIT(&out);
 	out.address = address(ip);
 	out.mac = mac(value);
+	return out;
+}
+
+inline struct apus_provider_peer peer(model::Ip ip, const model::Peer &value)
+{
+	struct apus_provider_peer out;
+	APUS_INIT(&out);
+	out.provider_address = address(ip);
+	out.encapsulation = value.encapsulation;
+	out.key_layout = value.key_layout;
+	out.flow_id = value.flow_id;
+	out.dscp_mode = value.dscp_mode;
+	out.dscp = value.dscp;
+	out.ecn_mode = value.ecn_mode;
+	out.df_mode = value.df_mode;
+	out.ttl = value.ttl;
+	out.mtu = value.mtu;
 	return out;
 }
 

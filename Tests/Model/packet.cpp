@@ -5,9 +5,10 @@
 
 namespace model {
 
-static std::optional<IpPacket> parse_ipv4(const Bytes &frame, std::size_t at)
+/// An IPv4 header whose bytes are before `limit`, whatever its total length says.
+static std::optional<IpPacket> parse_ipv4_header(const Bytes &frame, std::size_t at, std::size_t limit)
 {
-	if (at + 20 > frame.size())
+	if (at + 20 > limit)
 		return std::nullopt;
 	IpPacket ip;
 	ip.at = at;
@@ -15,7 +16,7 @@ static std::optional<IpPacket> parse_ipv4(const Bytes &frame, std::size_t at)
 		return std::nullopt;
 	ip.header_length = (get8(frame, at) & 15) * std::size_t{4};
 	ip.total_length = get16(frame, at + 2);
-	if (at + ip.header_length > frame.size() || ip.end() > frame.size() || ip.total_length < ip.header_length)
+	if (at + ip.header_length > limit)
 		return std::nullopt;
 	ip.tos = get8(frame, at + 1);
 	ip.fragment = (get16(frame, at + 6) & 0x3FFF) != 0;
@@ -28,17 +29,15 @@ static std::optional<IpPacket> parse_ipv4(const Bytes &frame, std::size_t at)
 	return ip;
 }
 
-static std::optional<IpPacket> parse_ipv6(const Bytes &frame, std::size_t at)
+static std::optional<IpPacket> parse_ipv6_header(const Bytes &frame, std::size_t at, std::size_t limit)
 {
-	if (at + 40 > frame.size() || get8(frame, at) >> 4 != 6)
+	if (at + 40 > limit || get8(frame, at) >> 4 != 6)
 		return std::nullopt;
 	IpPacket ip;
 	ip.version = 6;
 	ip.at = at;
 	ip.header_length = 40;
 	ip.total_length = 40 + std::size_t{get16(frame, at + 4)};
-	if (ip.end() > frame.size())
-		return std::nullopt;
 	ip.tos = static_cast<std::uint8_t>(get16(frame, at) >> 4);
 	ip.protocol = get8(frame, at + 6);
 	ip.ttl = get8(frame, at + 7);
@@ -87,10 +86,21 @@ static void pass_extension_headers(const Bytes &frame, IpPacket &ip)
 
 std::optional<IpPacket> IpPacket::parse(std::uint16_t type, const Bytes &frame, std::size_t at, std::size_t visible)
 {
-	auto ip = type == type_ipv6 ? parse_ipv6(frame, at) : parse_ipv4(frame, at);
-	if (!ip)
+	auto ip = type == type_ipv6 ? parse_ipv6_header(frame, at, frame.size()) : parse_ipv4_header(frame, at, frame.size());
+	if (!ip || ip->end() > frame.size() || ip->total_length < ip->header_length)
 		return std::nullopt;
 	ip->limit = std::min(ip->end(), visible);
+	if (ip->is_v6())
+		pass_extension_headers(frame, *ip);
+	return ip;
+}
+
+std::optional<IpPacket> IpPacket::parse_quoted(unsigned version, const Bytes &frame, std::size_t at, std::size_t limit)
+{
+	auto ip = version == 6 ? parse_ipv6_header(frame, at, limit) : parse_ipv4_header(frame, at, limit);
+	if (!ip)
+		return std::nullopt;
+	ip->limit = std::min(limit, ip->end());
 	if (ip->is_v6())
 		pass_extension_headers(frame, *ip);
 	return ip;

@@ -14,6 +14,7 @@ namespace model {
 constexpr std::size_t readable = 160;
 
 constexpr std::uint8_t protocol_icmp = 1, protocol_tcp = 6, protocol_udp = 17, protocol_gre = 47, protocol_icmpv6 = 58;
+constexpr std::uint8_t protocol_dccp = 33, protocol_udp_lite = 136;
 
 /// A well-formed IP header (docs/pipeline.md 2.4). Offsets are into the frame that was parsed.
 struct IpPacket {
@@ -34,6 +35,9 @@ struct IpPacket {
 	/// The IP packet of a frame of this EtherType; nothing when the header is malformed. Of the frame, `visible` bytes are
 	/// looked at for the upper layer.
 	static std::optional<IpPacket> parse(std::uint16_t type, const Bytes &frame, std::size_t at, std::size_t visible = SIZE_MAX);
+	/// The packet that an ICMP error quotes at `at`, of which what is before `limit` can be seen; nothing when its header is
+	/// not all there. Its end may be behind the limit.
+	static std::optional<IpPacket> parse_quoted(unsigned version, const Bytes &frame, std::size_t at, std::size_t limit);
 	bool is_v6() const { return version == 6; }
 	std::size_t payload() const { return at + header_length; }
 	std::size_t end() const { return at + total_length; }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policy.hpp"
 
+#include <algorithm>
+
 namespace model {
 
 // ---- control calls -------------------------------------------------------------------------------------------------
@@ -53,31 +55,53 @@ int Policy::remove_port(std::uint32_t id)
 	return provider_side_changed(0);
 }
 
-static bool has_mapped_address(const RecordKey &key, const Record &record)
+/// What is wrong with a record that is well-formed but for its addresses.
+int Policy::check_record(const RecordKey &key, const Record &record) const
 {
-	return is_mapped(key.second) || is_mapped(record.provider_address);
+	if (is_mapped(key.second) || is_mapped(record.provider_address))
+		return APUS_ERR_ADDRESS;
+	if (record.is_nat() && key.second.family != record.provider_address.family)
+		return APUS_ERR_FAMILY;
+	if ((record.flags & APUS_RECORD_USE_VM_MAC) != 0 && !record.is_nat())
+		return APUS_ERR_CONFLICT;
+	return 0;
+}
+
+/// Another record has the provider address, and one of the two translates.
+static bool is_taken(const Policy &policy, const RecordKey &key, const Record &record)
+{
+	for (const auto &[other_key, other] : policy.records)
+		if (other_key != key && other.provider_address == record.provider_address && (other.is_nat() || record.is_nat()))
+			return true;
+	for (const auto &[other_key, other] : policy.machines)
+		if (other.provider_address == record.provider_address && record.is_nat())
+			return true;
+	return false;
 }
 
 int Policy::add_record(const RecordKey &key, const Record &record)
 {
-	if (has_mapped_address(key, record))
-		return APUS_ERR_ADDRESS;
-	const auto [at, is_new] = records.emplace(key, record);
-	if (!is_new)
+	if (const int error = check_record(key, record))
+		return error;
+	if (records.count(key) != 0)
 		return APUS_ERR_DUPLICATE;
-	at->second.order = ++record_changes_;
+	if (is_taken(*this, key, record))
+		return APUS_ERR_CONFLICT;
+	records.emplace(key, record).first->second.order = ++record_changes_;
 	return 0;
 }
 
 int Policy::set_record(const RecordKey &key, const Record &record)
 {
-	if (has_mapped_address(key, record))
-		return APUS_ERR_ADDRESS;
+	if (const int error = check_record(key, record))
+		return error;
 	const auto found = records.find(key);
 	if (found == records.end())
 		return APUS_ERR_NOT_FOUND;
 	if (found->second.mac != record.mac || found->second.type != record.type)
 		return APUS_ERR_IMMUTABLE;
+	if (is_taken(*this, key, record))
+		return APUS_ERR_CONFLICT;
 	found->second = record;
 	found->second.order = ++record_changes_;
 	return 0;
@@ -135,7 +159,10 @@ int Policy::add_provider_address(Ip ip, const ProviderAddress &address)
 {
 	if (const int error = check_provider_port(address.port))
 		return error;
-	return provider_side_changed(provider_addresses.emplace(ip, address).second ? 0 : APUS_ERR_DUPLICATE);
+	const auto [added, is_new] = provider_addresses.emplace(ip, address);
+	if (is_new)
+		added->second.given = ++addresses_given_;
+	return provider_side_changed(is_new ? 0 : APUS_ERR_DUPLICATE);
 }
 
 int Policy::set_provider_address(Ip ip, const ProviderAddress &address)
@@ -145,8 +172,17 @@ int Policy::set_provider_address(Ip ip, const ProviderAddress &address)
 	const auto found = provider_addresses.find(ip);
 	if (found == provider_addresses.end())
 		return APUS_ERR_NOT_FOUND;
+	const ProviderAddress old = found->second;
 	found->second = address;
+	found->second.continue_from(&old);
+	found->second.given = ++addresses_given_;
 	return provider_side_changed(0);
+}
+
+const ProviderAddress *Policy::usable_address(const Ip &ip) const
+{
+	const auto found = provider_addresses.find(ip);
+	return found != provider_addresses.end() && found->second.is_usable() ? &found->second : nullptr;
 }
 
 int Policy::remove_provider_address(Ip ip) { return provider_side_changed(provider_addresses.erase(ip) != 0 ? 0 : APUS_ERR_NOT_FOUND); }
@@ -174,7 +210,14 @@ int Policy::remove_provider_route(const ProviderRouteKey &key)
 	return provider_side_changed(provider_routes.erase(key) != 0 ? 0 : APUS_ERR_NOT_FOUND);
 }
 
-int Policy::add_neighbour(Ip ip, Mac mac) { return provider_side_changed(static_neighbours.emplace(ip, mac).second ? 0 : APUS_ERR_DUPLICATE); }
+int Policy::neighbour_changed(Ip ip, int result)
+{
+	if (result == 0)
+		neighbour_changes[ip]++;
+	return provider_side_changed(result);
+}
+
+int Policy::add_neighbour(Ip ip, Mac mac) { return neighbour_changed(ip, static_neighbours.emplace(ip, mac).second ? 0 : APUS_ERR_DUPLICATE); }
 
 int Policy::set_neighbour(Ip ip, Mac mac)
 {
@@ -182,10 +225,44 @@ int Policy::set_neighbour(Ip ip, Mac mac)
 	if (found == static_neighbours.end())
 		return APUS_ERR_NOT_FOUND;
 	found->second = mac;
+	return neighbour_changed(ip, 0);
+}
+
+int Policy::remove_neighbour(Ip ip) { return neighbour_changed(ip, static_neighbours.erase(ip) != 0 ? 0 : APUS_ERR_NOT_FOUND); }
+
+static int check_peer(Ip ip, const Peer &peer)
+{
+	if (is_mapped(ip))
+		return APUS_ERR_ADDRESS;
+	if (peer.is_draft00() && peer.is_vxlan())
+		return APUS_ERR_CONFLICT;
+	return peer.dscp != 0 && peer.dscp_mode != APUS_DSCP_PIPE ? APUS_ERR_CONFLICT : 0;
+}
+
+int Policy::add_peer(Ip ip, const Peer &peer)
+{
+	if (const int error = check_peer(ip, peer))
+		return error;
+	return provider_side_changed(peers.emplace(ip, peer).second ? 0 : APUS_ERR_DUPLICATE);
+}
+
+int Policy::set_peer(Ip ip, const Peer &peer)
+{
+	if (const int error = check_peer(ip, peer))
+		return error;
+	const auto found = peers.find(ip);
+	if (found == peers.end())
+		return APUS_ERR_NOT_FOUND;
+	found->second = peer;
 	return provider_side_changed(0);
 }
 
-int Policy::remove_neighbour(Ip ip) { return provider_side_changed(static_neighbours.erase(ip) != 0 ? 0 : APUS_ERR_NOT_FOUND); }
+int Policy::remove_peer(Ip ip)
+{
+	if (is_mapped(ip))
+		return APUS_ERR_ADDRESS;
+	return provider_side_changed(peers.erase(ip) != 0 ? 0 : APUS_ERR_NOT_FOUND);
+}
 
 // ---- questions -----------------------------------------------------------------------------------------------------
 
@@ -193,6 +270,26 @@ const Record *Policy::record(Vsid vsid, Ip ip) const
 {
 	const auto found = records.find({vsid, ip});
 	return found == records.end() ? nullptr : &found->second;
+}
+
+const std::pair<const RecordKey, Record> *Policy::nat_record_at(Ip provider_address) const
+{
+	for (const auto &entry : records)
+		if (entry.second.is_nat() && entry.second.provider_address == provider_address)
+			return &entry;
+	return nullptr;
+}
+
+Peer Policy::peer(Ip provider_address) const
+{
+	const auto found = peers.find(provider_address);
+	return found == peers.end() ? Peer() : found->second;
+}
+
+std::size_t Policy::mtu(std::uint32_t port, Ip provider_address) const
+{
+	const std::size_t of_port = ports.at(port).mtu, of_peer = peer(provider_address).mtu;
+	return of_peer != 0 ? std::min(of_port, of_peer) : of_port;
 }
 
 std::optional<std::uint32_t> Policy::vm_port(Vsid vsid, Mac mac) const
@@ -372,18 +469,19 @@ std::optional<Path> Policy::path_to(Ip provider_address) const
 	path.port = std::get<3>(*best);
 	path.next_hop = std::get<4>(*best).is_unspecified() ? provider_address : std::get<4>(*best);
 
-	// The source: of the same family and on the egress port, one whose prefix contains the next hop, else the lowest.
-	bool contains = false;
+	// The source: of the same family and on the egress port, rather not deprecated, one whose prefix contains the next hop, else the lowest.
+	using SourceRank = std::tuple<bool, bool, Ip>;
+	std::optional<SourceRank> source;
 	for (const auto &[ip, address] : provider_addresses) {
-		if (address.port != path.port || ip.family != provider_address.family)
+		if (address.port != path.port || ip.family != provider_address.family || !address.is_usable())
 			continue;
-		const bool this_contains = address.prefix(ip).contains(path.next_hop);
-		if (!path.has_source || (this_contains && !contains)) {
-			path.has_source = true;
-			path.source = ip;
-			contains = this_contains;
-		}
+		const SourceRank rank{address.state == APUS_ADDRESS_DEPRECATED, !address.prefix(ip).contains(path.next_hop), ip};
+		if (!source || rank < *source)
+			source = rank;
 	}
+	path.has_source = source.has_value();
+	if (source)
+		path.source = std::get<2>(*source);
 	return path;
 }
 

@@ -32,6 +32,7 @@ struct Settings {
 	std::uint64_t icmp_error_rate = 100;
 	bool external_router = false;
 	std::uint64_t learn_rate = 100;
+	std::uint16_t vxlan_port = 4789;
 };
 
 struct Port {
@@ -50,6 +51,7 @@ struct Record {
 	std::uint8_t type = APUS_RECORD_STATIC;
 	Ip provider_address = 0;
 	std::uint32_t flags = 0;  // APUS_RECORD_*
+	bool is_nat() const { return rule == APUS_RULE_NAT; }
 	bool is_unusable() const { return (flags & APUS_RECORD_UNUSABLE) != 0; }
 	std::uint64_t order = 0;  // in which records were added or set; the policy's own
 };
@@ -101,6 +103,26 @@ struct ProviderAddress {
 	unsigned prefix_length = 24;
 	std::uint16_t vlan = 0;
 	Mac mac = 0;
+	std::uint8_t state = APUS_ADDRESS_PREFERRED;  // as given
+	bool detects = false;
+	std::uint64_t given = 0;  // by which add or set; the policy's own
+	/// What duplicate address detection found out (5.4).
+	struct {
+		unsigned probes = 0;
+		std::uint64_t probed = 0;  // when the last one was sent
+		bool passed = false, duplicate = false;
+		std::uint64_t conflict_noted = 0;
+	} found = {};
+	bool is_usable() const { return state != APUS_ADDRESS_INVALID && !found.duplicate; }
+	bool is_watched() const { return detects && state != APUS_ADDRESS_INVALID; }
+	bool is_tentative() const { return is_watched() && !found.passed && !found.duplicate; }
+	std::uint8_t shown_state() const { return static_cast<std::uint8_t>(found.duplicate ? 3 : is_tentative() ? 2 : int{state}); }  // enum apus_address_state
+	/// What was found out about `old`, which is in force, is true of this one, which takes its place.
+	void continue_from(const ProviderAddress *old)
+	{
+		const bool same = old != nullptr && is_watched() && old->is_watched() && !old->found.duplicate && port == old->port && vlan == old->vlan && mac == old->mac;
+		found = same ? old->found : decltype(found){};
+	}
 	/// The prefix of `own`, which has these properties: neighbours are in it.
 	Prefix prefix(const Ip &own) const { return {own.network(prefix_length), prefix_length}; }
 };
@@ -113,6 +135,21 @@ struct ProviderRouteKey {
 	{
 		return std::tie(prefix, port, next_hop) < std::tie(other.prefix, other.port, other.next_hop);
 	}
+};
+
+/// How a tunnel endpoint wants to be talked to; as it is here if nothing is known of it.
+struct Peer {
+	std::uint8_t encapsulation = 0;  // each as in struct apus_provider_peer
+	std::uint8_t key_layout = 0;
+	std::uint8_t flow_id = 0;
+	std::uint8_t dscp_mode = 0;
+	std::uint8_t dscp = 0;
+	std::uint8_t ecn_mode = 0;
+	std::uint8_t df_mode = 0;
+	std::uint8_t ttl = 0;
+	std::uint16_t mtu = 0;
+	bool is_vxlan() const { return encapsulation == APUS_ENCAPSULATION_VXLAN; }
+	bool is_draft00() const { return key_layout == APUS_KEY_DRAFT00; }
 };
 
 /// Where a frame to a provider address goes (docs/pipeline.md section 5).
@@ -134,6 +171,8 @@ public:
 	std::map<Ip, ProviderAddress> provider_addresses;
 	std::map<ProviderRouteKey, std::uint32_t> provider_routes;  // -> metric
 	std::map<Ip, Mac> static_neighbours;
+	std::map<Ip, std::uint64_t> neighbour_changes;  // how many control calls changed the static neighbour
+	std::map<Ip, Peer> peers;
 	/// Changes that were made to ports and to the provider side.
 	std::uint64_t provider_version = 0;
 
@@ -163,11 +202,21 @@ public:
 	int add_neighbour(Ip ip, Mac mac);
 	int set_neighbour(Ip ip, Mac mac);
 	int remove_neighbour(Ip ip);
+	int add_peer(Ip ip, const Peer &peer);
+	int set_peer(Ip ip, const Peer &peer);
+	int remove_peer(Ip ip);
 
 	// What the pipeline asks.
 	const Record *record(Vsid vsid, Ip ip) const;
 	/// The forwarding record of the machine (`vsid`, `mac`) for `ip`.
 	const Record *forwarding_record(Vsid vsid, Mac mac, const Ip &ip) const;
+	/// The record with the rule TranslationMethodNat that has the provider address; no other record has it.
+	const std::pair<const RecordKey, Record> *nat_record_at(Ip provider_address) const;
+	Peer peer(Ip provider_address) const;
+	/// The smaller of the MTU of the port and that of the peer.
+	std::size_t mtu(std::uint32_t port, Ip provider_address) const;
+	/// A usable address of ours; nullptr if it is none.
+	const ProviderAddress *usable_address(const Ip &ip) const;
 	bool is_local(const Record &record) const { return provider_addresses.count(record.provider_address) != 0; }
 	/// Every record of the virtual subnet, of any type.
 	std::vector<const Record *> records_in(Vsid vsid) const;
@@ -213,7 +262,10 @@ public:
 
 private:
 	std::uint64_t record_changes_ = 0;
+	std::uint64_t addresses_given_ = 0;
 	int provider_side_changed(int result);
+	int neighbour_changed(Ip ip, int result);
+	int check_record(const RecordKey &key, const Record &record) const;
 	std::vector<std::pair<Prefix, CustomerRoute>> v6_on_link(Vsid vsid) const;  // in that order
 	int check_provider_port(std::uint32_t id) const;
 };

@@ -2,6 +2,7 @@
 #include "provider_side.hpp"
 
 #include "packet.hpp"
+#include "rewrite.hpp"
 
 namespace model {
 
@@ -23,7 +24,6 @@ OuterEthernet OuterEthernet::parse(const Bytes &frame)
 
 namespace {
 
-constexpr std::uint16_t vxlan_port = 4789;
 constexpr unsigned not_ect = 0, ect1 = 1, ect0 = 2, ce = 3;
 
 /// Step 15, RFC 6040 section 4.2: the outgoing codepoint; nothing = drop.
@@ -75,7 +75,7 @@ std::optional<Reason> check_outer_ipv6(const Bytes &frame, std::size_t at)
 /// What the outer IP header says that matters from step 4 on.
 struct OuterIp {
 	Ip source, destination;
-	unsigned ecn = 0;
+	std::uint8_t tos = 0;       // or the traffic class
 	std::uint8_t protocol = 0;  // or the IPv6 header's next header
 	bool fragment = false;
 	std::size_t payload = 0, end = 0;  // of what it carries, in the frame
@@ -86,7 +86,7 @@ struct OuterIp {
 		if (ethernet.type == type_ipv6) {
 			source = get_ip(frame, at + 8, 6);
 			destination = get_ip(frame, at + 24, 6);
-			ecn = get16(frame, at) >> 4 & 3u;
+			tos = static_cast<std::uint8_t>(get16(frame, at) >> 4);
 			protocol = get8(frame, at + 6);
 			fragment = protocol == 44;
 			payload = at + 40;
@@ -94,7 +94,7 @@ struct OuterIp {
 		} else {
 			source = get_ip(frame, at + 12, 4);
 			destination = get_ip(frame, at + 16, 4);
-			ecn = get8(frame, at + 1) & 3u;
+			tos = get8(frame, at + 1);
 			protocol = get8(frame, at + 9);
 			fragment = (get16(frame, at + 6) & 0x3FFF) != 0;
 			payload = at + (get8(frame, at) & 15) * std::size_t{4};
@@ -110,40 +110,55 @@ std::optional<Reason> check_group(const Policy &policy, std::uint32_t port, cons
 		return APUS_DROP_OUTER_NOT_OURS;
 	bool has_vlan = false;
 	for (const auto &[ip, address] : policy.provider_addresses)
-		has_vlan = has_vlan || (address.port == port && ip.family == group.family && address.vlan == ethernet.vlan);
+		has_vlan = has_vlan || (address.is_usable() && address.port == port && ip.family == group.family && address.vlan == ethernet.vlan);
 	if (!has_vlan)
 		return APUS_DROP_OUTER_VLAN;
 	return mac == mac_of_group(group) ? std::nullopt : std::optional<Reason>(APUS_DROP_OUTER_MAC);
 }
 
-/// Steps 4 and 5: the outer packet is for us and whole.
-std::optional<Reason> check_outer_ip(const Policy &policy, std::uint32_t port, const OuterEthernet &ethernet, const OuterIp &ip,
-				     const Bytes &frame)
+/// Step 4: the outer packet is for us.
+std::optional<Reason> check_destination(const Policy &policy, std::uint32_t port, const OuterEthernet &ethernet, const OuterIp &ip, const Bytes &frame)
 {
-	const auto ours = policy.provider_addresses.find(ip.destination);
-	if (ours == policy.provider_addresses.end() || ours->second.port != port) {
-		if (const auto reason = check_group(policy, port, ethernet, ip.destination, get_mac(frame, 0)))
-			return reason;
-	} else {
-		if (ours->second.vlan != ethernet.vlan)
-			return APUS_DROP_OUTER_VLAN;
-		if (ours->second.mac != get_mac(frame, 0))
-			return APUS_DROP_OUTER_MAC;
-	}
+	const ProviderAddress *ours = policy.usable_address(ip.destination);
+	if (ours == nullptr || ours->port != port)
+		return check_group(policy, port, ethernet, ip.destination, get_mac(frame, 0));
+	if (ours->vlan != ethernet.vlan)
+		return APUS_DROP_OUTER_VLAN;
+	if (ours->mac != get_mac(frame, 0))
+		return APUS_DROP_OUTER_MAC;
+	return std::nullopt;
+}
+
+/// Step 5, before what the packet carries is looked at.
+std::optional<Reason> check_whole(const OuterIp &ip)
+{
 	if (ip.fragment)
 		return APUS_DROP_OUTER_FRAGMENT;
 	const std::set<unsigned> extension_headers{0, 43, 51, 60};
 	if (ip.destination.is_v6() && extension_headers.count(ip.protocol) != 0)
 		return APUS_DROP_OUTER_IP_OPTIONS;
-	// Nothing that the tests send quotes a packet of ours: path MTUs are never learned here.
-	const std::size_t carried = ip.end - ip.payload;
-	const bool about_mtu = ip.destination.is_v6() ? ip.protocol == protocol_icmpv6 && carried >= 8 && get8(frame, ip.payload) == 2
-						      : ip.protocol == protocol_icmp && carried >= 8 && get16(frame, ip.payload) == 0x0304;
-	if (about_mtu)
-		return APUS_DROP_PATH_MTU_UNMATCHED;
-	if (ip.protocol == protocol_udp && carried < 8)
+	return std::nullopt;
+}
+
+/// Step 5: ICMP that says that a packet was too big.
+bool is_too_big(const OuterIp &ip, const Bytes &frame)
+{
+	if (ip.end - ip.payload < 8)
+		return false;
+	return ip.destination.is_v6() ? ip.protocol == protocol_icmpv6 && get8(frame, ip.payload) == 2
+				      : ip.protocol == protocol_icmp && get16(frame, ip.payload) == 0x0304;
+}
+
+/// Step 5, the rest.
+std::optional<Reason> check_protocol(const Settings &settings, const OuterIp &ip, const Bytes &frame)
+{
+	if (ip.protocol == protocol_gre)
+		return std::nullopt;
+	if (ip.protocol != protocol_udp)
+		return APUS_DROP_OUTER_PROTOCOL;
+	if (ip.end - ip.payload < 8)
 		return APUS_DROP_OUTER_TRUNCATED;
-	if (ip.protocol == protocol_udp ? get16(frame, ip.payload + 2) != vxlan_port : ip.protocol != protocol_gre)
+	if (get16(frame, ip.payload + 2) != settings.vxlan_port)
 		return APUS_DROP_OUTER_PROTOCOL;
 	return std::nullopt;
 }
@@ -158,10 +173,9 @@ std::optional<Reason> check_vxlan(const Bytes &payload)
 	return std::nullopt;
 }
 
-/// Step 15 for an inner packet whose codepoint changes.
-void set_ecn(Bytes &inner, const IpPacket &ip, unsigned ecn)
+/// Step 15 for an inner packet whose DSCP or codepoint changes.
+void set_tos(Bytes &inner, const IpPacket &ip, std::uint8_t tos)
 {
-	const auto tos = static_cast<std::uint8_t>((ip.tos & 0xFC) | ecn);
 	const std::uint16_t old_word = get16(inner, ip.at);
 	if (ip.is_v6()) {
 		put16(inner, ip.at, static_cast<std::uint16_t>((old_word & 0xF00F) | tos << 4));
@@ -407,6 +421,66 @@ bool forwards(const Policy &policy, Vsid vsid, Vsid source_vsid, Mac mac, const 
 	return false;
 }
 
+/// Section 5.3, but for what is learned.
+Verdict too_big(const Policy &policy, const Settings &settings, const OuterEthernet &ethernet, const Bytes &frame)
+{
+	const auto message = TooBig::parse(policy, settings, frame, *IpPacket::parse(ethernet.type, frame, ethernet.size, readable));
+	if (!message)
+		return Verdict::drop(APUS_DROP_PATH_MTU_UNMATCHED);
+	Verdict verdict = Verdict::consume();
+	verdict.too_big = message;
+	return verdict;
+}
+
+Bytes without_tag(const OuterEthernet &ethernet, Bytes frame)
+{
+	frame.erase(frame.begin() + 12, frame.begin() + static_cast<std::ptrdiff_t>(ethernet.size - 2));
+	return frame;
+}
+
+/// Section 4.2. `frame` has no tag any more; `receiver`: the record of the destination.
+Verdict rewritten(const Policy &policy, const Bytes &frame, const std::pair<const RecordKey, Record> &receiver)
+{
+	const std::uint16_t type = get16(frame, 12);
+	const IpPacket ip = *IpPacket::parse(type, frame, ethernet_size, readable);
+	if (is_discovery(frame, ip))
+		return Verdict::drop(APUS_DROP_OUTER_PROTOCOL);
+	const auto *sender = policy.nat_record_at(ip.source);
+	if (sender == nullptr)
+		return Verdict::drop(APUS_DROP_SOURCE_PA_UNKNOWN);
+	const auto &[to_key, to] = receiver;
+	const auto &[from_key, from] = *sender;
+	const auto domain = policy.domain_of(to_key.first);
+	if (from_key.first != to_key.first && !(domain && policy.domain_of(from_key.first) == domain))
+		return Verdict::drop(APUS_DROP_VSID_PA_MISMATCH);
+	if (to.is_unusable())
+		return Verdict::drop(APUS_DROP_RECORD_UNUSABLE);
+	const auto port = policy.vm_port(to_key.first, to.mac);
+	if (!port)
+		return Verdict::drop(APUS_DROP_NO_LOCAL_PORT);
+
+	Bytes whole = frame;
+	if (!translate(whole, ip, {from_key.second, to_key.second}))
+		return Verdict::drop(APUS_DROP_TRANSPORT_TRUNCATED);
+	put_mac(whole, 0, to.mac);
+	put_mac(whole, 6, from.mac);
+	whole.resize(ip.end());
+	return Verdict::deliver(std::move(whole), *port, Verdict::Work::rewritten);
+}
+
+/// Section 4.4: a control message of the host `remote`.
+bool is_control(const Policy &policy, Vsid vsid, const Ip &remote, const Bytes &inner, const IpPacket &ip)
+{
+	const bool v6 = ip.is_v6();
+	if (ip.source != remote || ip.upper != ip.payload() || ip.protocol != (v6 ? protocol_icmpv6 : 1) || ip.fragment || !ip.shows(8))
+		return false;
+	const unsigned kind = get16(inner, ip.upper);
+	if (v6 ? kind != 0x8901 && kind != 0x0101 : kind != 0x050A && kind != 0x030A)
+		return false;
+	const Record *machine = policy.record(source_subnet(policy, vsid, ip.source), ip.source);
+	return machine == nullptr || machine->mac != get_mac(inner, 6);
+}
+
 }  // namespace
 
 bool is_provider_discovery(const OuterEthernet &ethernet, const Bytes &frame)
@@ -428,7 +502,15 @@ Verdict from_provider(const Policy &policy, const Settings &settings, std::uint3
 	if (malformed)
 		return Verdict::drop(*malformed);
 	const OuterIp outer(ethernet, frame);
-	if (const auto reason = check_outer_ip(policy, port, ethernet, outer, frame))
+	if (const auto reason = check_destination(policy, port, ethernet, outer, frame))
+		return Verdict::drop(*reason);
+	if (const auto *receiver = policy.nat_record_at(outer.destination))
+		return rewritten(policy, without_tag(ethernet, frame), *receiver);
+	if (const auto reason = check_whole(outer))
+		return Verdict::drop(*reason);
+	if (is_too_big(outer, frame))
+		return too_big(policy, settings, ethernet, frame);
+	if (const auto reason = check_protocol(settings, outer, frame))
 		return Verdict::drop(*reason);
 	const Ip remote = outer.source;
 	const Ip ours = outer.destination;
@@ -447,11 +529,16 @@ Verdict from_provider(const Policy &policy, const Settings &settings, std::uint3
 		return Verdict::drop(APUS_DROP_INNER_VLAN);
 	if (!policy.any_record_at(remote))
 		return Verdict::drop(APUS_DROP_SOURCE_PA_UNKNOWN);
+	const Peer peer = policy.peer(remote);
 	const std::uint32_t key = get32(tunnel, vxlan ? 12 : 4);
-	const Vsid vsid = key >> 8;
+	const bool draft00 = !vxlan && peer.is_draft00();
+	const Vsid vsid = draft00 ? key & 0xFFFFFF : key >> 8;
+	const Vsid other_vsid = draft00 ? key >> 8 : key & 0xFFFFFF;
+	if (draft00 && key >> 24 != 0)
+		return Verdict::drop(APUS_DROP_KEY_LAYOUT);
 	const bool is_reserved = (vsid < APUS_VSID_MIN || vsid > APUS_VSID_MAX) && !settings.accept_reserved_vsids;
 	if (is_reserved || !policy.is_known_vsid(vsid)) {
-		if (!vxlan && policy.vsid_is_at(key & 0xFFFFFF, remote))
+		if (!vxlan && policy.vsid_is_at(other_vsid, remote))
 			return Verdict::drop(APUS_DROP_KEY_LAYOUT);
 		return Verdict::drop(is_reserved ? APUS_DROP_VSID_RESERVED : APUS_DROP_VSID_UNKNOWN);
 	}
@@ -466,6 +553,19 @@ Verdict from_provider(const Policy &policy, const Settings &settings, std::uint3
 	if (type != type_ipv4 && type != type_ipv6)
 		return inner_other(from, ours, std::move(inner));
 	const auto ip = IpPacket::parse(type, inner, ethernet_size, readable - outer.payload - header);
+	if (!vxlan && ip && is_control(policy, vsid, remote, inner, *ip)) {
+		if (!policy.vsid_is_at(vsid, remote))
+			return Verdict::drop(APUS_DROP_CONTROL_UNTRUSTED);
+		if (is_special(ip->destination))
+			return Verdict::drop(APUS_DROP_INNER_NOT_UNICAST);
+		Verdict verdict = Verdict::consume();
+		const bool redirects = get16(inner, ip->upper) == (ip->is_v6() ? 0x8901 : 0x050A);
+		verdict.control = redirects ? APUS_EVENT_NVE_REDIRECT : APUS_EVENT_NVE_UNREACHABLE;
+		verdict.vsid = vsid;
+		verdict.remote = remote;
+		verdict.told = redirects ? ip->destination : Ip(0);
+		return verdict;
+	}
 	if (ip && is_discovery(inner, *ip))
 		return inner_discovery(from, std::move(inner), *ip);
 	if (!ip)
@@ -512,11 +612,13 @@ Verdict from_provider(const Policy &policy, const Settings &settings, std::uint3
 	if (!to)
 		return Verdict::drop(APUS_DROP_NO_LOCAL_PORT);
 
-	const auto ecn = combine_ecn(ip->tos & 3u, outer.ecn);
+	const auto ecn = combine_ecn(ip->tos & 3u, outer.tos & 3u);
 	if (!ecn)
 		return Verdict::drop(APUS_DROP_ECN);
-	if (*ecn != (ip->tos & 3u))
-		set_ecn(inner, *ip, *ecn);
+	const unsigned dscp = peer.dscp_mode == APUS_DSCP_UNIFORM ? outer.tos & 0xFCu : ip->tos & 0xFCu;
+	const auto tos = static_cast<std::uint8_t>(dscp | *ecn);
+	if (tos != ip->tos)
+		set_tos(inner, *ip, tos);
 	return Verdict::deliver(std::move(inner), *to, Verdict::Work::decapsulated);
 }
 

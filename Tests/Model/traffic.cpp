@@ -15,6 +15,8 @@ void Traffic::look_at(const Policy &policy)
 	gateways_of_.clear();
 	domain_peers_.clear();
 	gateway_mac_of_.clear();
+	peers_ = policy.peers;
+	nat_pas_.clear();
 	for (const auto &[id, port] : policy.ports) {
 		if (port.vm)
 			vm_ports_.push_back({id, port});
@@ -25,6 +27,8 @@ void Traffic::look_at(const Policy &policy)
 		const Entry entry{key, record, policy.is_local(record)};
 		records_.push_back(entry);
 		records_of_[key.first].push_back(entry);
+		if (record.is_nat())
+			nat_pas_.insert(record.provider_address);
 	}
 	groups_.clear();
 	for (const auto &[vsid, options] : policy.subnets)
@@ -152,6 +156,86 @@ void Traffic::choose_dhcp(std::uint8_t protocol, Bytes &payload, std::uint16_t p
 		put16(payload, 0, random_.one_in(4) ? static_cast<std::uint16_t>(random_.pick<unsigned>({67, 547, 68, 546})) : port);
 }
 
+void Traffic::choose_checksum(std::uint8_t protocol, Bytes &payload, const Ip &from, const Ip &to)
+{
+	const std::size_t at = protocol == protocol_tcp ? 16 : 6;
+	if (payload.size() < at + 2)
+		return;
+	put16(payload, at, random_.pick<std::uint16_t>({0, 0, 0xFFFF, 1, 0xFFFE, static_cast<std::uint16_t>(random_.next())}));
+	if (!translation_ || translation_->first.family != from.family || random_.chance(30))
+		return;
+	// One that becomes 0 when the addresses change.
+	std::uint16_t checksum = 0;
+	for (const auto &[now, then] : {std::pair(from, translation_->first), std::pair(to, translation_->second)}) {
+		Bytes old_bytes(now.bits() / 8), new_bytes(now.bits() / 8);
+		put_ip(old_bytes, 0, now);
+		put_ip(new_bytes, 0, then);
+		for (std::size_t i = 0; i < old_bytes.size(); i += 2)
+			checksum = updated_checksum(checksum, get16(new_bytes, i), get16(old_bytes, i));
+	}
+	put16(payload, at, checksum);
+}
+
+Bytes Traffic::quoted_packet(const Ip &from, const Ip &to)
+{
+	const auto protocol = random_.pick<std::uint8_t>({6, 17, 17, 17, 33, 136, 1, 58, 47});
+	Bytes payload = build::transport(static_cast<std::uint16_t>(random_.below(4)), 7, random_.one_in(6) ? random_.below(8) : random_.below(40));
+	if (random_.chance(30))
+		choose_checksum(protocol, payload, from, to);
+	Bytes frame;
+	if (from.is_v6()) {
+		build::Ip6 ip;
+		ip.source = from;
+		ip.destination = to;
+		ip.next_header = protocol;
+		if (random_.one_in(5))
+			payload = put_extension_headers(ip.next_header, std::move(payload));
+		frame = build::ipv6({0, 0, 0, type_ipv6}, ip, payload);
+	} else {
+		build::Ip4 ip;
+		ip.source = from;
+		ip.destination = to;
+		ip.protocol = protocol;
+		ip.identification = static_cast<std::uint16_t>(random_.next());
+		if (random_.one_in(8))
+			ip.fragment = random_.pick<std::uint16_t>({0x2000, 0x0001, 0x1FFF, 0});
+		if (random_.one_in(8))
+			ip.options = static_cast<unsigned>(random_.between(1, 10));
+		frame = build::ipv4({0, 0, 0, type_ipv4}, ip, payload);
+	}
+	Bytes packet(frame.begin() + ethernet_size, frame.end());
+	if (random_.one_in(20))
+		put8(packet, 0, static_cast<std::uint8_t>(random_.next()));
+	if (random_.one_in(10))  // total length, payload length
+		put16(packet, from.is_v6() ? 4 : 2, static_cast<std::uint16_t>(random_.one_in(4) ? random_.next() : random_.below(70)));
+	if (random_.one_in(5))
+		packet.resize(random_.below(packet.size() + 1));
+	return packet;
+}
+
+Bytes Traffic::icmp_error(const Ip &from, const Ip &to)
+{
+	const Ip other = world_.some_ca(random_, from.family);
+	const Bytes quoted = quoted_packet(random_.one_in(10) ? other : to, random_.one_in(10) ? other : from);
+	Bytes body(4);
+	put32(body, 0, static_cast<std::uint32_t>(random_.next()));
+	body.insert(body.end(), quoted.begin(), quoted.end());
+	const auto code = static_cast<std::uint8_t>(random_.below(5));
+	Bytes message;
+	if (from.is_v6()) {
+		message = build::icmpv6(static_cast<std::uint8_t>(random_.between(1, 5)), code, body, from, to);
+	} else {
+		message.resize(4);
+		message[0] = random_.pick<std::uint8_t>({3, 3, 3, 4, 5, 11, 12, 13});
+		message[1] = code;
+		message.insert(message.end(), body.begin(), body.end());
+		put16(message, 2, internet_checksum(message, 0, message.size()));
+	}
+	if (random_.one_in(10))
+		put16(message, 2, random_.pick<std::uint16_t>({0, 0xFFFF, 1}));
+	return message;
+}
+
 Bytes Traffic::customer_ipv4(Mac destination, Mac source, const Ip &from, const Ip &to, bool ping)
 {
 	build::Ip4 ip;
@@ -160,7 +244,7 @@ Bytes Traffic::customer_ipv4(Mac destination, Mac source, const Ip &from, const 
 	ip.tos = static_cast<std::uint8_t>(random_.chance(50) ? random_.next() : 0);
 	ip.ttl = some_ttl();
 	ip.identification = static_cast<std::uint16_t>(random_.next());
-	ip.protocol = random_.pick<std::uint8_t>({6, 17, 17, 1, 47, 0, 132});
+	ip.protocol = random_.pick<std::uint8_t>({6, 17, 17, 1, 47, 0, 132, 33, 136, 58});
 	if (ping && random_.chance(60))
 		ip.protocol = 1;
 	if (random_.one_in(20))
@@ -171,7 +255,9 @@ Bytes Traffic::customer_ipv4(Mac destination, Mac source, const Ip &from, const 
 		ip.options = static_cast<unsigned>(random_.between(1, 10));
 	const std::size_t size = some_size();
 	Bytes payload;
-	if (ip.protocol == 1) {
+	if (ip.protocol == 1 && random_.chance(ping ? 5 : 50)) {
+		payload = icmp_error(ip.source, to);
+	} else if (ip.protocol == 1) {
 		payload = build::icmp(random_.one_in(4) ? 0 : 8, random_.one_in(10), static_cast<std::uint16_t>(random_.below(4)),
 				      static_cast<std::uint16_t>(random_.below(4)), random_.one_in(6) ? 0 : size);
 		if (random_.one_in(12))
@@ -182,6 +268,8 @@ Bytes Traffic::customer_ipv4(Mac destination, Mac source, const Ip &from, const 
 		payload.resize(size, 0x11);
 	} else {
 		payload = build::transport(static_cast<std::uint16_t>(random_.below(4)), static_cast<std::uint16_t>(random_.below(4)), size - 4);
+		if (random_.chance(20))
+			choose_checksum(ip.protocol, payload, ip.source, to);
 	}
 	choose_dhcp(ip.protocol, payload, 67);
 	Bytes frame = build::ipv4({destination, source, 0, type_ipv4}, ip, payload);
@@ -204,12 +292,14 @@ Bytes Traffic::customer_ipv6(Mac destination, Mac source, Ip from, const Ip &to,
 	ip.tos = static_cast<std::uint8_t>(random_.chance(50) ? random_.next() : 0);
 	ip.flow_label = static_cast<std::uint32_t>(random_.chance(50) ? random_.next() : 0);
 	ip.hop_limit = some_ttl();
-	ip.next_header = random_.pick<std::uint8_t>({6, 17, 17, 58, 58, 47, 59, 50, 1, 132});
+	ip.next_header = random_.pick<std::uint8_t>({6, 17, 17, 58, 58, 47, 59, 50, 1, 132, 33, 136});
 	if (ping && random_.chance(60))
 		ip.next_header = 58;
 	const std::size_t size = some_size();
 	Bytes payload;
-	if (ip.next_header == 58) {
+	if (ip.next_header == 58 && random_.chance(ping ? 5 : 30)) {
+		payload = icmp_error(from, to);
+	} else if (ip.next_header == 58) {
 		const std::uint8_t type = ping && random_.chance(80)
 						  ? 128
 						  : random_.pick<std::uint8_t>({128, 128, 128, 129, 1, 2, 3, 127, 130, 132, 138, 143, 255});
@@ -225,6 +315,8 @@ Bytes Traffic::customer_ipv6(Mac destination, Mac source, Ip from, const Ip &to,
 		payload.resize(size, 0x11);
 	} else {
 		payload = build::transport(static_cast<std::uint16_t>(random_.below(4)), static_cast<std::uint16_t>(random_.below(4)), size - 4);
+		if (random_.chance(20))
+			choose_checksum(ip.next_header, payload, from, to);
 	}
 	choose_dhcp(ip.next_header, payload, 547);
 	if (random_.one_in(5))
@@ -398,16 +490,27 @@ Bytes Traffic::vm_ip(const Port &port)
 	const auto send = [&](Mac destination, const Ip &to, bool ping = false) {
 		return customer_packet(destination, port.mac, own_ca(port, to.family), to, ping);
 	};
+	// Whose packets are rewritten talk to their like, mostly.
+	const Entry *own = some_record(port.vsid, [&](const Entry &one) { return one.local && one.record.mac == port.mac; });
+	const bool is_nat = own != nullptr && own->record.is_nat();
+	const auto some_target = [&](Vsid vsid) -> const Entry * {
+		if (random_.one_in(8))
+			return some_record(vsid);
+		const Entry *target = some_record(vsid, [&](const Entry &one) { return one.record.is_nat() == is_nat && !(is_nat && one.local); });
+		if (is_nat && target != nullptr)
+			translation_ = std::pair(own->record.provider_address, target->record.provider_address);
+		return target;
+	};
 	const auto gateway_mac = gateway_mac_of_.find(port.vsid);
 	const Mac router = gateway_mac != gateway_mac_of_.end() ? gateway_mac->second : settings_.gateway_mac;
 	const auto peers = domain_peers_.find(port.vsid);
 	const std::uint64_t dice = random_.below(100);
 	if (dice < 40) {
-		if (const Entry *target = some_record(port.vsid))
+		if (const Entry *target = some_target(port.vsid))
 			return send(target->record.mac, target->key.second);
 	} else if (dice < 80) {
 		if (peers != domain_peers_.end())
-			if (const Entry *target = some_record(random_.pick(peers->second)))
+			if (const Entry *target = some_target(random_.pick(peers->second)))
 				return send(router, target->key.second);
 	} else if (dice < 88) {
 		if (peers != domain_peers_.end()) {
@@ -616,18 +719,21 @@ Bytes Traffic::outer_headers(const Pa &pa, const Ip &source, Vsid vsid, const By
 	const auto flow_id = static_cast<std::uint8_t>(random_.next());
 	bool may_spoil = true;
 	Bytes frame;
-	const bool vxlan = random_.one_in(20);
+	const auto peer = peers_.find(source);
+	const bool vxlan = random_.one_in(15) || (peer != peers_.end() && peer->second.is_vxlan() && random_.chance(80));
+	const bool draft00 = random_.one_in(25) != (peer != peers_.end() && peer->second.is_draft00());
+	const std::uint32_t key = !draft00 ? vsid << 8 | flow_id : random_.one_in(12) ? vsid | random_.pick<std::uint32_t>({1, 128}) << 24 : vsid;
 	Bytes datagram(16);
 	put16(datagram, 0, 0xC000);
-	put16(datagram, 2, random_.one_in(12) ? 4790 : 4789);
+	put16(datagram, 2, random_.one_in(12) ? 4789 : settings_.vxlan_port);
 	put16(datagram, 4, static_cast<std::uint16_t>(16 + inner.size() - (random_.one_in(12) ? random_.below(4) : 0)));
 	put8(datagram, 8, random_.one_in(12) ? 0xF7 : static_cast<std::uint8_t>(random_.next() | 8));
 	put32(datagram, 12, vsid << 8);
 	datagram.insert(datagram.end(), inner.begin(), inner.end());
 	if (pa.ip.is_v6()) {
 		build::Ip6 outer{source, pa.ip, tos, static_cast<std::uint32_t>(random_.next()), ttl, 47};
-		outer.next_header = protocol_udp;
-		frame = vxlan ? build::ipv6(ethernet, outer, datagram) : build::nvgre(ethernet, outer, vsid, flow_id, inner);
+		outer.next_header = vxlan ? protocol_udp : protocol_gre;
+		frame = build::ipv6(ethernet, outer, vxlan ? datagram : build::gre(0x2000, type_bridging, key, inner));
 	} else {
 		build::Ip4 outer;
 		outer.source = source;
@@ -638,8 +744,8 @@ Bytes Traffic::outer_headers(const Pa &pa, const Ip &source, Vsid vsid, const By
 		if (random_.one_in(25))
 			outer.options = static_cast<unsigned>(random_.between(1, 10));
 		may_spoil = outer.options == 0;
-		outer.protocol = protocol_udp;
-		frame = vxlan ? build::ipv4(ethernet, outer, datagram) : build::nvgre(ethernet, outer, vsid, flow_id, inner);
+		outer.protocol = vxlan ? protocol_udp : protocol_gre;
+		frame = build::ipv4(ethernet, outer, vxlan ? datagram : build::gre(0x2000, type_bridging, key, inner));
 	}
 	const std::size_t header = ethernet.vlan != 0 ? 18 : 14;
 	if (ethernet.vlan != 0) {
@@ -663,6 +769,8 @@ Bytes Traffic::outer_headers(const Pa &pa, const Ip &source, Vsid vsid, const By
 Bytes Traffic::provider_ip()
 {
 	const Pa &pa = random_.pick(pas_);
+	if (const auto rewritten = random_.one_in(20) ? std::nullopt : provider_rewritten(pa))
+		return *rewritten;
 	const Entry *target = &random_.pick(records_);
 	for (int attempt = 0; attempt < 16 && target->record.provider_address != pa.ip; attempt++)
 		target = &random_.pick(records_);
@@ -687,6 +795,8 @@ Bytes Traffic::provider_ip()
 	const Ip from = source->record.provider_address.family == pa.ip.family
 				? source->record.provider_address
 				: world::World::of_family(random_, world_.remote_pas, pa.ip.family);
+	if (random_.one_in(25))
+		inner = control_message(random_.one_in(6) ? source->key.second : from, *target);
 	std::vector<Ip> groups;
 	for (const Ip &group : groups_)
 		if (group.family == pa.ip.family)
@@ -699,6 +809,162 @@ Bytes Traffic::provider_ip()
 	if (random_.chance(95))
 		group.address.mac = mac_of_group(group.ip);
 	return outer_headers(group, random_.one_in(12) ? pa.ip : from, target->key.first, inner);
+}
+
+/// [MS-NVGREE]; sometimes its type and code are others, which belong to the customer or to nobody.
+Bytes Traffic::control_message(const Ip &teller, const Entry &about)
+{
+	const bool v6 = teller.is_v6();
+	Ip to = random_.one_in(20) ? world_.some_ca(random_, teller.family) : world::World::of_family(random_, world_.remote_pas, teller.family);
+	if (to.family != teller.family || random_.one_in(4))
+		to = about.key.second.family == teller.family ? about.key.second : teller;
+	const bool redirects = random_.one_in(2);
+	const auto type = static_cast<std::uint8_t>(v6 ? (redirects ? 137 : 1) : redirects ? 5 : 3);
+	const auto code = static_cast<std::uint8_t>(random_.one_in(6) ? random_.below(12) : v6 ? 1 : 10);
+	Bytes rest(random_.one_in(8) ? random_.below(6) : 4 + random_.below(80));
+	for (auto &byte : rest)
+		byte = static_cast<std::uint8_t>(random_.next());
+	const build::Ethernet ethernet{about.record.mac, random_.one_in(4) ? about.record.mac : world_.some_mac(random_), 0, v6 ? type_ipv6 : type_ipv4};
+	if (v6) {
+		build::Ip6 ip;
+		ip.source = teller;
+		ip.destination = to;
+		ip.next_header = random_.one_in(20) ? 60 : protocol_icmpv6;
+		return build::ipv6(ethernet, ip, build::icmpv6(type, code, rest, teller, to));
+	}
+	build::Ip4 ip;
+	ip.source = teller;
+	ip.destination = to;
+	ip.protocol = random_.one_in(20) ? 17 : 1;
+	ip.fragment = random_.pick<std::uint16_t>({0x4000, 0x4000, 0x4000, 0, 0, 0x2000, 7});
+	Bytes message(4 + rest.size());
+	put8(message, 0, type);
+	put8(message, 1, code);
+	std::copy(rest.begin(), rest.end(), message.begin() + 4);
+	return build::ipv4(ethernet, ip, message);
+}
+
+std::optional<Bytes> Traffic::provider_rewritten(const Pa &pa)
+{
+	const Entry *target = nullptr, *source = nullptr;
+	for (const Entry &one : records_)
+		if (one.record.is_nat() && one.record.provider_address == pa.ip)
+			target = &one;
+	if (target == nullptr)
+		return std::nullopt;
+	for (int attempt = 0; attempt < 32; attempt++) {
+		source = &random_.pick(records_);
+		const bool fits = source->record.is_nat() && source->key.second.family == target->key.second.family;
+		if (fits && (source->key.first == target->key.first || random_.chance(50)) && (!source->local || random_.one_in(12)))
+			break;
+	}
+	const Ip from = source->record.provider_address.family == pa.ip.family && !random_.one_in(30) ? source->record.provider_address
+												       : world_.some_ca(random_, pa.ip.family);
+	translation_ = std::pair(source->key.second, target->key.second);
+	Bytes frame = customer_packet(pa.address.mac, 0x0A0000000001, from, pa.ip);
+	if (random_.chance(15))
+		spoil_customer(frame);
+	const std::uint16_t vlan = random_.one_in(25) ? random_.pick<std::uint16_t>({0, 1, 100, 4094}) : pa.address.vlan;
+	if (frame.size() >= ethernet_size && (vlan != 0 || random_.one_in(30))) {
+		Bytes tag(4);
+		put16(tag, 0, random_.one_in(4) ? 0x88A8 : 0x8100);
+		put16(tag, 2, static_cast<std::uint16_t>(vlan | random_.below(16) << 12));
+		frame.insert(frame.begin() + 12, tag.begin(), tag.end());
+	}
+	return frame;
+}
+
+bool Traffic::may_teach_mtu(const Frame &frame)
+{
+	const Bytes &bytes = frame.bytes;
+	if (bytes.size() < ethernet_size + 4)
+		return false;
+	const std::size_t at = is_tag(get16(bytes, 12)) ? 18 : 14;
+	if (bytes.size() < at + 41)
+		return bytes.size() >= at + 10 && get8(bytes, at + 9) == protocol_icmp;
+	return get16(bytes, at - 2) == type_ipv6 ? get8(bytes, at + 6) == protocol_icmpv6 && get8(bytes, at + 40) == 2
+						 : get8(bytes, at + 9) == protocol_icmp;
+}
+
+/// A router says that a packet of ours was too big; or somebody else does, or of another packet.
+Bytes Traffic::provider_too_big(std::uint32_t &port)
+{
+	const Pa &pa = random_.pick(pas_);
+	port = pa.address.port;
+	const unsigned family = pa.ip.family;
+	const Entry *to = &random_.pick(records_);
+	for (int attempt = 0; attempt < 16 && (to->local || to->record.provider_address.family != family); attempt++)
+		to = &random_.pick(records_);
+	Ip remote = to->record.provider_address, ours = pa.ip;
+	if (remote.family != family || random_.one_in(15))
+		remote = world::World::of_family(random_, world_.routers, family);
+	if (remote.family != family)
+		remote = ours;
+	if (random_.one_in(15))
+		ours = world::World::of_family(random_, world_.local_pas, family);
+	const Vsid vsid = random_.one_in(12) ? random_.pick(world_.subnets).vsid : to->key.first;
+	const auto found = peers_.find(remote);
+	const Peer peer = found == peers_.end() ? Peer() : found->second;
+
+	// What we sent.
+	const bool vxlan = peer.is_vxlan() != random_.one_in(10);
+	const bool draft00 = peer.is_draft00() != random_.one_in(10);
+	Bytes payload = build::gre(0x2000, type_bridging, draft00 ? vsid : vsid << 8 | static_cast<std::uint32_t>(random_.below(256)), {});
+	if (draft00 && random_.one_in(6))
+		payload[4] = 1;
+	if (vxlan) {
+		put16(payload, 0, 0xC123);
+		put16(payload, 2, random_.one_in(10) ? 4789 : settings_.vxlan_port);
+	} else if (random_.one_in(10)) {
+		spoil_gre(payload, 0);
+	}
+	payload.resize(8 + random_.below(24), 0x33);
+	const std::uint8_t protocol = random_.one_in(15) ? random_.pick<std::uint8_t>({6, 17, 47, 1}) : vxlan ? protocol_udp : protocol_gre;
+	Bytes sent;
+	if (family == 6) {
+		sent = build::ipv6({0, 0, 0, type_ipv6}, {ours, remote, 0, 0, 64, protocol}, payload);
+	} else {
+		build::Ip4 ip;
+		ip.source = ours;
+		ip.destination = remote;
+		ip.protocol = protocol;
+		ip.options = random_.one_in(10) ? static_cast<unsigned>(random_.between(1, 10)) : 0;
+		sent = build::ipv4({0, 0, 0, type_ipv4}, ip, payload);
+	}
+	sent.erase(sent.begin(), sent.begin() + ethernet_size);
+	if (random_.one_in(20))
+		put8(sent, 0, static_cast<std::uint8_t>(random_.next()));
+	if (random_.one_in(10))
+		sent.resize(random_.below(sent.size() + 1));
+
+	const auto mtu = random_.pick<std::uint32_t>({0, 68, 575, 576, 577, 1000, 1279, 1280, 1281, 1400, 1450, 1499, 1500, 9000, 65535, 65536, 0xFFFFFFFF});
+	Bytes body(4);
+	put32(body, 0, family == 6 ? mtu : static_cast<std::uint32_t>(random_.below(65536) << 16 | (mtu & 0xFFFF)));
+	body.insert(body.end(), sent.begin(), sent.end());
+	const Ip router = world::World::of_family(random_, random_.chance(50) ? world_.routers : world_.remote_pas, family);
+	const std::uint16_t vlan = random_.one_in(25) ? 7 : pa.address.vlan;
+	const auto code = static_cast<std::uint8_t>(random_.one_in(20) ? random_.below(6) : 4);
+	Bytes frame;
+	if (family == 6) {
+		const Bytes message = build::icmpv6(2, random_.one_in(5) ? code : 0, body, router, pa.ip);
+		frame = build::ipv6({pa.address.mac, 0x0A0000000002, vlan, type_ipv6}, {router, pa.ip, 0, 0, 64, protocol_icmpv6}, message);
+	} else {
+		Bytes message(4);
+		message[0] = 3;
+		message[1] = code;
+		message.insert(message.end(), body.begin(), body.end());
+		put16(message, 2, random_.one_in(4) ? 0 : internet_checksum(message, 0, message.size()));  // nobody looks at it
+		build::Ip4 ip;
+		ip.source = router;
+		ip.destination = pa.ip;
+		ip.protocol = protocol_icmp;
+		frame = build::ipv4({pa.address.mac, 0x0A0000000002, vlan, type_ipv4}, ip, message);
+	}
+	if (random_.one_in(30))
+		frame.resize(random_.below(frame.size() + 1));
+	if (random_.one_in(8))
+		pad(frame);
+	return frame;
 }
 
 std::optional<Asked> Traffic::take_request(unsigned family)
@@ -745,6 +1011,8 @@ Bytes Traffic::provider_arp(std::uint32_t &port)
 				destination = pa.address.mac;
 				arp.target_mac = pa.address.mac;
 			}
+			if (random_.one_in(15) && !pa.ip.is_v6())  // somebody else has our address, or looks for it
+				arp.sender = random_.one_in(2) ? pa.ip : Ip(0);
 		}
 	}
 	if (arp.target.is_v6())
@@ -773,13 +1041,16 @@ Bytes Traffic::provider_arp(std::uint32_t &port)
 Frame Traffic::frame()
 {
 	Frame frame;
-	frame.headroom = random_.one_in(20) ? random_.pick<std::uint32_t>({0, 41, 42, 45, 46, 61, 62, 65, 66, 200}) : APUS_HEADROOM;
+	translation_.reset();
+	frame.headroom = random_.one_in(20) ? random_.pick<std::uint32_t>({0, 3, 4, 41, 42, 45, 46, 49, 50, 53, 54, 61, 62, 65, 66, 69, 70, 73, 74, 200}) : APUS_HEADROOM;
 	const bool from_provider = !provider_ports_.empty() && !records_.empty() && (vm_ports_.empty() || random_.chance(50));
 	if (from_provider) {
 		frame.port = random_.pick(provider_ports_);
 		if (pas_.empty() || random_.one_in(asked_.empty() ? 14 : 4)) {
 			const bool is_arp = asked_.empty() ? world_.some_family(random_) == 4 : !random_.pick(asked_).neighbour.is_v6();
 			frame.bytes = is_arp ? provider_arp(frame.port) : provider_discovery(frame.port);
+		} else if (random_.one_in(25)) {
+			frame.bytes = provider_too_big(frame.port);
 		} else {
 			frame.bytes = provider_ip();
 			// To the port of the provider address that it is for, mostly.

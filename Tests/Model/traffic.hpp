@@ -29,6 +29,8 @@ public:
 	void look_at(const Policy &policy);
 	Frame frame();
 	void asked(const Asked &request);
+	/// A frame of the provider network from which a path MTU may be learned.
+	static bool may_teach_mtu(const Frame &frame);
 
 private:
 	Random &random_;
@@ -53,6 +55,10 @@ private:
 	std::map<Vsid, std::vector<Vsid>> domain_peers_;  // virtual subnets of the same routing domain
 	std::map<Vsid, Mac> gateway_mac_of_;
 	std::vector<Asked> asked_;
+	std::map<Ip, Peer> peers_;
+	std::set<Ip> nat_pas_;
+	/// The addresses that the packet that is being made is going to get, if it is rewritten.
+	std::optional<std::pair<Ip, Ip>> translation_;
 
 	const Entry *some_record(Vsid vsid);
 	/// One of the virtual subnet's records that fit; nullptr when none does.
@@ -71,10 +77,21 @@ private:
 	std::vector<Ip> groups_;  // of virtual subnets
 	void choose_dhcp(std::uint8_t protocol, Bytes &payload, std::uint16_t port);
 	Bytes put_extension_headers(std::uint8_t &next_header, Bytes payload);
+	/// An ICMP error about a packet that went the other way.
+	Bytes icmp_error(const Ip &from, const Ip &to);
+	/// The start of a packet, without Ethernet header.
+	Bytes quoted_packet(const Ip &from, const Ip &to);
+	/// The transport checksum becomes one of those that need care.
+	void choose_checksum(std::uint8_t protocol, Bytes &payload, const Ip &from, const Ip &to);
 	Bytes vm_ip(const Port &port);
 	Bytes vm_arp(const Port &port);
 	Bytes vm_discovery(const Port &port);
 	Bytes provider_ip();
+	/// To a machine whose packets are rewritten; nothing when there is none at this address.
+	std::optional<Bytes> provider_rewritten(const Pa &pa);
+	Bytes provider_too_big(std::uint32_t &port);
+	/// What the host at `teller` says of a machine.
+	Bytes control_message(const Ip &teller, const Entry &about);
 	/// ARP or neighbour discovery of a machine on another host.
 	Bytes inner_question(const Entry &source, const Entry &target);
 	Bytes outer_headers(const Pa &pa, const Ip &source, Vsid vsid, const Bytes &inner);

@@ -196,6 +196,14 @@ Bytes Traffic::provider_discovery(std::uint32_t &port)
 		}
 		if (!target.is_v6())
 			target = world_.some_ca(random_, 6);
+		if (!pas_.empty() && random_.one_in(15)) {  // somebody else has our address
+			const Pa &pa = random_.pick(pas_);
+			type = nd_neighbour_advertisement;
+			port = pa.address.port;
+			vlan = pa.address.vlan;
+			if (pa.ip.is_v6())
+				target = pa.ip;
+		}
 	}
 	if (random_.one_in(10))
 		flags = static_cast<std::uint8_t>(random_.next());

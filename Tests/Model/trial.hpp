@@ -39,7 +39,8 @@ constexpr Field<Stats> counters[] = {
 	FIELD(received_bytes), FIELD(transmitted_bytes), FIELD(encapsulated), FIELD(decapsulated), FIELD(switched), FIELD(rewritten), FIELD(routed),
 	FIELD(flow_hits), FIELD(flow_misses), FIELD(flow_inserts), FIELD(flow_evictions), FIELD(flow_suppressed), FIELD(flow_entries),
 	FIELD(arp_replies), FIELD(arp_requests), FIELD(echo_replies), FIELD(router_advertisements), FIELD(icmp_errors), FIELD(path_mtu_updates),
-	FIELD(icmp_suppressed), FIELD(fragmented), FIELD(replicated), FIELD(learned), FIELD(learn_throttled), FIELD(events_lost), FIELD(bursts),
+	FIELD(icmp_suppressed), FIELD(fragmented), FIELD(replicated), FIELD(learned), FIELD(learn_throttled), FIELD(events_lost),
+	FIELD(address_probes), FIELD(address_conflicts), FIELD(control_messages), FIELD(unreachable_sent), FIELD(bursts),
 };
 #undef FIELD
 #define FIELD(name) {#name, &PortStats::name}
@@ -229,6 +230,16 @@ public:
 		mark();
 		process({frame(port, bytes)});
 		moved(burst(1, bytes.size(), 0, 0) + Moves{{&Stats::consumed, 1}});
+		step_.clear();
+	}
+
+	/// `frame` is a control message of another host, and reported.
+	void consumes_control(std::uint32_t port, const Bytes &bytes)
+	{
+		step_ = "corrected twin";
+		mark();
+		process({frame(port, bytes)});
+		moved(burst(1, bytes.size(), 0, 0) + Moves{{&Stats::consumed, 1}, {&Stats::control_messages, 1}}, 0, flow_counters);
 		step_.clear();
 	}
 

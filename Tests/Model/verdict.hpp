@@ -2,7 +2,7 @@
 // What a side of the pipeline decides about one frame, before anything is counted or sent.
 #pragma once
 
-#include "policy.hpp"
+#include "path_mtu.hpp"
 
 namespace model {
 
@@ -20,13 +20,14 @@ struct Verdict {
 	enum class Kind {
 		drop,         ///< with `reason`
 		deliver,      ///< `bytes` to the vm port `port`
+		rewrite,      ///< `bytes` to the provider address `remote`, which and `source_pa` replace the addresses
 		encapsulate,  ///< `bytes` to the provider address `remote` with VSID `vsid`
 		answer,       ///< `bytes` back to where the frame came from, in its buffer
 		reply,        ///< the same in a buffer of its own
 		consume,      ///< did its work here
 		flood         ///< `bytes` to every other vm port of the virtual subnet; `work` is counted for each
 	};
-	enum class Work { none, switched, routed, decapsulated, arp_reply, echo_reply, router_advertisement };
+	enum class Work { none, switched, routed, decapsulated, rewritten, arp_reply, echo_reply, router_advertisement };
 
 	Kind kind = Kind::drop;
 	Reason reason = APUS_DROP_FRAME_INVALID;
@@ -34,8 +35,11 @@ struct Verdict {
 	std::uint32_t port = 0;
 	Ip remote = 0;
 	Vsid vsid = 0;
+	Ip source_pa = 0;
+	std::optional<Mac> source_mac;  ///< of a rewritten frame, if it is not that of the provider address
 	std::uint8_t flow_id = 0;
 	Work work = Work::none;
+	std::optional<TooBig> too_big;  ///< what is learned from it
 	std::size_t outer = 0;  ///< bytes of outer headers that were before `bytes`
 	std::vector<Ip> hosts;             ///< to flood: provider addresses that get `copy`, in order
 	Bytes copy;                        ///< what goes there
@@ -43,6 +47,8 @@ struct Verdict {
 	std::uint64_t copy_rate = 10'000;  ///< copies to other hosts in a second
 	bool whole = false;                ///< to flood: only if the frame is contiguous; consumed where nobody is there
 	std::vector<Seen> seen;            ///< what is learned from the frame
+	std::uint32_t control = 0;  ///< the event of a control message of another host
+	Ip told = 0;                ///< where its machine is now
 	bool routed = false;  ///< the distributed router forwarded it
 	bool is_ip = true;    ///< to encapsulate: else ARP or neighbour discovery, of which nothing is known outside
 

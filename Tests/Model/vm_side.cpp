@@ -87,6 +87,28 @@ Verdict encapsulate(Bytes frame, const IpPacket &ip, Ip remote, Vsid vsid, bool 
 	return verdict;
 }
 
+/// Sections 2.3 and 2.5: over the provider network to the machine that `target` is about.
+Verdict send_to_host(Bytes frame, const IpPacket &ip, const Record *source, const Record &target, Vsid vsid, bool routed)
+{
+	if (!target.is_nat())
+		return encapsulate(std::move(frame), ip, target.provider_address, vsid, routed);
+	Verdict verdict;
+	verdict.kind = Verdict::Kind::rewrite;
+	verdict.bytes = std::move(frame);
+	verdict.remote = target.provider_address;
+	verdict.source_pa = source->provider_address;
+	if ((source->flags & APUS_RECORD_USE_VM_MAC) != 0)
+		verdict.source_mac = source->mac;
+	verdict.routed = routed;
+	return verdict;
+}
+
+/// One of the two has the rule TranslationMethodNat, the other has not, or the packet is not for the target itself.
+bool is_translation_mismatch(const Record *source, const Record &target, bool is_own)
+{
+	return target.is_nat() != (source != nullptr && source->is_nat()) || (target.is_nat() && !is_own);
+}
+
 /// Section 2.1.
 Verdict switched(const Sender &from, Bytes frame, const IpPacket &ip, const Record *source)
 {
@@ -112,7 +134,9 @@ Verdict switched(const Sender &from, Bytes frame, const IpPacket &ip, const Reco
 		return Verdict::drop(APUS_DROP_NO_LOCAL_PORT);
 	if (target->rule == APUS_RULE_NONE)
 		return Verdict::drop(APUS_DROP_RULE_NONE);
-	return encapsulate(std::move(frame), ip, target->provider_address, vsid, false);
+	if (is_translation_mismatch(source, *target, target == from.policy.record(vsid, ip.destination)))
+		return Verdict::drop(APUS_DROP_TRANSLATION_MISMATCH);
+	return send_to_host(std::move(frame), ip, source, *target, vsid, false);
 }
 
 /// Section 2.2.
@@ -151,6 +175,8 @@ Verdict routed(const Sender &from, Bytes frame, const IpPacket &ip, const Record
 		return Verdict::drop(APUS_DROP_HAIRPIN);
 	if (ip.ttl <= 1)
 		return Verdict::drop(APUS_DROP_TTL_EXPIRED);
+	if (!local && is_translation_mismatch(source, *target, target == policy.record(route->vsid, ip.destination)))
+		return Verdict::drop(APUS_DROP_TRANSLATION_MISMATCH);
 
 	put_mac(frame, 0, target->mac);
 	if (ip.is_v6()) {
@@ -162,7 +188,7 @@ Verdict routed(const Sender &from, Bytes frame, const IpPacket &ip, const Record
 	}
 
 	if (!local)
-		return encapsulate(std::move(frame), ip, target->provider_address, route->vsid, true);
+		return send_to_host(std::move(frame), ip, source, *target, route->vsid, true);
 	Verdict verdict = Verdict::deliver(std::move(frame), *port, Verdict::Work::none);
 	verdict.routed = true;
 	return verdict;

@@ -6,6 +6,7 @@ namespace world {
 constexpr Ip net(unsigned a, unsigned b, unsigned c, unsigned d) { return Ip(a << 24 | b << 16 | c << 8 | d); }
 
 constexpr unsigned hosts_of_a_subnet = 6;  // .2 to .7
+constexpr unsigned nat_machines = 6;       // on this host, and as many on others
 
 constexpr Ip net6(std::uint64_t high, std::uint64_t low) { return Ip::v6(high, low); }
 constexpr std::uint64_t documentation = 0x20010DB800000000;  // 2001:db8::/32
@@ -52,6 +53,12 @@ World::World(Random &random, const Settings &settings, Families its_families) : 
 		some_of(routers, {net(192, 168, 0, 254), net(192, 168, 1, 254)}, true);
 		groups.push_back(net(239, 1, 2, 3));
 		groups.push_back(net(239, 129, 2, 4));
+	}
+	for (unsigned i = 0; i < nat_machines; i++) {
+		if (families.v4)
+			local_nat_pas.push_back(net(192, 168, 0, 100 + i)), remote_nat_pas.push_back(net(192, 168, i % 2, 120 + i));
+		if (families.v6)
+			local_nat_pas.push_back(net6(site, 0x100 + i)), remote_nat_pas.push_back(net6(site + i % 2, 0x120 + i));
 	}
 	if (families.v6) {
 		some_of(local_pas, {net6(site, 0x22), net6(site + 1, 0x22), net6(site, 0x23), net6(link_local, 0x22)}, false);
@@ -181,6 +188,19 @@ Record World::record(Random &random, const RecordKey &key) const
 		record.flags |= APUS_RECORD_UNSYNCHRONIZED;
 	if (families.v6 && random.one_in(80))
 		record.provider_address = net6(0, 0xFFFFC0A80021);  // IPv4-mapped: refused
+	if (random.one_in(30))
+		record.flags |= APUS_RECORD_UNUSABLE;
+	if (random.one_in(40))
+		record.flags |= APUS_RECORD_UNSYNCHRONIZED;
+	if (random.one_in(80))
+		record.flags |= APUS_RECORD_USE_VM_MAC;  // mostly without rewriting: refused
+	// Often the provider address is taken, or of the wrong family: refused.
+	if (random.one_in(6)) {
+		record.rule = APUS_RULE_NAT;
+		record.flags |= random.one_in(2) ? APUS_RECORD_USE_VM_MAC : 0;
+	}
+	if (random.one_in(record.is_nat() ? 1 : 40))
+		record.provider_address = of_family(random, random.chance(50) ? local_nat_pas : remote_nat_pas, random.one_in(20) ? 4 : key.second.family);
 	return record;
 }
 
@@ -260,6 +280,40 @@ std::uint32_t World::customer_route_flags(Random &random, const CustomerRouteKey
 	return families.v6 && random.one_in(30) ? advertise : 0;  // not on this kind of route: refused
 }
 
+Ip World::some_peer(Random &random) const
+{
+	switch (random.below(20)) {
+	case 0:
+		return random.pick(local_pas);
+	case 1:
+		return random.pick(routers);
+	case 2:
+		return families.v6 ? net6(0, 0xFFFFC0A80021) : random.pick(remote_pas);  // IPv4-mapped: refused
+	case 3:
+	case 4:
+		return random.pick(remote_nat_pas);
+	default:
+		return random.pick(remote_pas);
+	}
+}
+
+Peer World::peer(Random &random) const
+{
+	Peer peer;
+	peer.encapsulation = random.pick<std::uint8_t>({0, APUS_ENCAPSULATION_NVGRE, APUS_ENCAPSULATION_VXLAN, APUS_ENCAPSULATION_VXLAN});
+	if (!peer.is_vxlan() || random.one_in(10))  // with VXLAN: draft-00 is refused
+		peer.key_layout = random.pick<std::uint8_t>({0, APUS_KEY_RFC7637, APUS_KEY_DRAFT00, APUS_KEY_DRAFT00});
+	peer.flow_id = random.pick<std::uint8_t>({0, APUS_FLOW_ID_HASH, APUS_FLOW_ID_ZERO});
+	peer.dscp_mode = random.pick<std::uint8_t>({0, APUS_DSCP_COPY, APUS_DSCP_UNIFORM, APUS_DSCP_UNIFORM, APUS_DSCP_PIPE, APUS_DSCP_PIPE});
+	if (peer.dscp_mode == APUS_DSCP_PIPE || random.one_in(20))  // without pipe: refused
+		peer.dscp = static_cast<std::uint8_t>(random.below(64));
+	peer.ecn_mode = random.pick<std::uint8_t>({0, APUS_ECN_NORMAL, APUS_ECN_COMPATIBILITY});
+	peer.df_mode = random.pick<std::uint8_t>({0, APUS_DF_ALWAYS, APUS_DF_COPY});
+	peer.ttl = random.pick<std::uint8_t>({0, 0, 1, 64, 255});
+	peer.mtu = random.pick<std::uint16_t>({0, 0, 0, 128, 576, 600, 1280, 1450, 1500, 9000, 65535});
+	return peer;
+}
+
 ProviderAddress World::provider_address(Random &random, const Ip &ip, const std::vector<std::uint32_t> &provider_ports) const
 {
 	ProviderAddress address;
@@ -268,6 +322,9 @@ ProviderAddress World::provider_address(Random &random, const Ip &ip, const std:
 					   : random.pick<unsigned>({24, 24, 24, 25, 16, 32, 1});
 	address.vlan = random.pick<std::uint16_t>({0, 0, 0, 1, 100, 4094});
 	address.mac = uplink_mac(static_cast<unsigned>(random.below(4)));
+	address.state = random.one_in(6) ? random.pick<std::uint8_t>({APUS_ADDRESS_DEPRECATED, APUS_ADDRESS_DEPRECATED, APUS_ADDRESS_INVALID})
+					 : static_cast<std::uint8_t>(APUS_ADDRESS_PREFERRED);
+	address.detects = random.one_in(3);
 	return address;
 }
 

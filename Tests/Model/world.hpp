@@ -32,6 +32,9 @@ public:
 	std::vector<Ip> remote_pas;
 	std::vector<Ip> routers;
 	std::vector<Ip> groups;  // multicast addresses of the provider network
+	// Of machines whose packets are rewritten: each has one of its own.
+	std::vector<Ip> local_nat_pas;
+	std::vector<Ip> remote_nat_pas;
 
 	Mac vm_mac(unsigned host) const { return 0x600060000100 + host; }
 	Mac uplink_mac(unsigned i) const { return 0x324455667700 + i; }
@@ -50,6 +53,8 @@ public:
 	Record machine(Random &random, const MachineKey &key) const;
 	CustomerRouteKey customer_route(Random &random) const;
 	std::uint32_t customer_route_flags(Random &random, const CustomerRouteKey &key) const;
+	Ip some_peer(Random &random) const;
+	Peer peer(Random &random) const;
 	ProviderAddress provider_address(Random &random, const Ip &ip, const std::vector<std::uint32_t> &provider_ports) const;
 	ProviderRouteKey provider_route(Random &random, const std::vector<std::uint32_t> &provider_ports) const;
 	std::uint32_t metric(Random &random) const { return random.pick<std::uint32_t>({0, 0, 0, 1, 5, 0xFFFFFFFF}); }

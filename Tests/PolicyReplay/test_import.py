@@ -202,8 +202,37 @@ class Cmdlets(Case):
         self.assertNotIn("provider_routes:", self.good(ADDRESS + route + "Remove-NetVirtualizationProviderRoute"))
 
     def test_global(self):
-        self.good(ADDRESS + "Set-NetVirtualizationGlobal -UseExternalRouter $false")
-        self.refused("Set-NetVirtualizationGlobal -UseExternalRouter $true", (1, "-UseExternalRouter has no counterpart"))
+        self.assertNotIn("settings:", self.good(ADDRESS + "Set-NetVirtualizationGlobal -UseExternalRouter $false"))
+        self.assertEqual(self.good(ADDRESS + "Set-NetVirtualizationGlobal -UseExternalRouter $true")[:3],
+                         ["apus: 1", "settings:", "  use_external_router: true"])
+        self.assertNotIn("settings:", self.good("Set-NetVirtualizationGlobal -UseExternalRouter $true\n" + ADDRESS
+                                                + "Set-NetVirtualizationGlobal -UseExternalRouter $false"))
+        self.refused("Set-NetVirtualizationGlobal -UseExternalRouter 1\nSet-NetVirtualizationGlobal",
+                     (1, "-UseExternalRouter: 1 is neither $true nor $false"), (2, "it changes nothing"))
+
+    def test_records_of_machines(self):
+        """GatewayWildcard and L2Only: the machine is the key, and there is no customer address."""
+        def machine(mac, type, ca="0.0.0.0"):
+            return record(ca, mac, "192.168.0.33", "-Type " + type)
+        lines = self.good(ADDRESS + ROUTE + machine("600060000201", "GatewayWildcard") + machine("600060000202", "l2only")
+                          + machine("600060000203", "GatewayWildcard", "::")
+                          + "Remove-NetVirtualizationLookupRecord -MACAddress 600060000201\n" + machine("600060000201", "L2Only")
+                          + "Set-NetVirtualizationLookupRecord -MACAddress 600060000203 -ProviderAddress 192.168.0.44\n")
+        self.assertEqual(
+            [re.search("address: (.*), virtual_subnet_id.*(:..)\", .*(0.[34][34]), rule.*type: (.*)}", line).groups() for line in lines[-3:]],
+            [("0.0.0.0", ":02", "0.33", "L2Only"), ('"::"', ":03", "0.44", "GatewayWildcard"), ("0.0.0.0", ":01", "0.33", "L2Only")])
+        self.refused(machine("600060000201", "L2Only") + machine("600060000201", "L2Only")
+                     + machine("600060000202", "GatewayWildcard", "10.0.1.5") + machine("600060000202", "Static"),
+                     (2, "already made at a.ps1:1"), (3, "10.0.1.5 cannot be with -Type GatewayWildcard; 0.0.0.0 or :: can"),
+                     (4, "0.0.0.0 needs -Type GatewayWildcard or L2Only"))
+
+    def test_rewriting(self):
+        nat = record("10.0.1.7", "600060000107", "192.168.0.77", "-UseVmMACAddress $true").replace("Encap", "Nat")
+        self.assertEqual(self.good(ADDRESS + ROUTE + nat)[-1],
+                         '  - {customer_address: 10.0.1.7, virtual_subnet_id: 6000, mac: "60:00:60:00:01:07", '
+                         "provider_address: 192.168.0.77, rule: TranslationMethodNat, use_vm_mac_address: true}")
+        self.assertNotIn("use_vm", self.good(ADDRESS + ROUTE + nat + "Set-NetVirtualizationLookupRecord -MACAddress "
+                                             "600060000107 -UseVmMACAddress $false")[-1])
 
     def test_pipelines_of_get(self):
         for pipeline in ("Get-NetVirtualizationLookupRecord -VMName Contoso2 | Remove-NetVirtualizationLookupRecord",
@@ -273,8 +302,22 @@ class Machines(Case):
         self.assertIn("not certain (60:00:60:00:01:01, 60:00:60:00:09:99?)", self.stderr)
 
     def test_settings_without_a_counterpart_are_named(self):
-        self.ports("Set-VMNetworkAdapter -VMName X -DhcpGuard On -MacAddressSpoofing Off")
-        self.assertIn("a.ps1:3: note: no counterpart in a policy file, left out: -MacAddressSpoofing, -DhcpGuard", self.stderr)
+        self.ports("Set-VMNetworkAdapter -VMName X -RouterGuard On -MacAddressSpoofing Off")
+        self.assertIn("a.ps1:3: note: no counterpart in a policy file, left out: -MacAddressSpoofing, -RouterGuard", self.stderr)
+
+    def test_guards_and_limits(self):
+        script = RECORD + "Set-VMNetworkAdapter Contoso1 -VirtualSubnetId 6000\n"
+        port = '  - {name: contoso1, kind: vm, virtual_subnet_id: 6000, mac: "60:00:60:00:01:01"'
+        both = script + "Set-VMNetworkAdapter Contoso1 -DhcpGuard on -DynamicIPAddressLimit 5\n"
+        self.assertEqual(self.ports(both), [port + ", dhcp_guard: true, dynamic_address_limit: 5}"])
+        self.good(ADDRESS + ROUTE + both)
+        self.assertEqual(self.ports(both + "Set-VMNetworkAdapter Contoso1 -DhcpGuard Off"), [port + ", dynamic_address_limit: 5}"])
+        self.assertEqual(self.ports("Set-VMNetworkAdapter Contoso1 -DhcpGuard On\nSet-VMNetworkAdapter Contoso1 -Name A -Virt 6000\n"
+                                    + RECORD), [port + ", dhcp_guard: true}"])
+        self.assertEqual(self.ports("Set-VMNetworkAdapter X -DhcpGuard On"), [])
+        self.refused("Set-VMNetworkAdapter X -DhcpGuard yes\nSet-VMNetworkAdapter X -DynamicIPAddressLimit 65537\n"
+                     "Set-VMNetworkAdapter X -DhcpGuard $guard",
+                     (1, '-DhcpGuard: "yes" is neither On nor Off'), (2, '"65537" is not a number in 1-65536'), (3, "$guard is not set"))
 
     def test_routing_domain_mapping(self):
         script = (RECORD + "Set-VMNetworkAdapter Contoso1 -VirtualSubnetId 6000\n" + ADDRESS + ROUTE
@@ -410,7 +453,8 @@ class NotUnderstood(Case):
                 (RECORD.replace("600060000101", "60006000010"), "is not a MAC address"),
                 (RECORD.replace("600060000101", "$nic.MACAddress"), "is known only when the script runs"),
                 (RECORD.replace("-CustomerAddress 10.0.1.101", "-CustomerAddress"), "-CustomerAddress has no value"),
-                (RECORD.strip() + " -UseVmMACAddress $true", "no counterpart in a policy file"),
+                (RECORD.strip() + " -UseVmMACAddress $true", "-UseVmMACAddress $true needs -Rule TranslationMethodNat"),
+                (RECORD.strip() + " -UseVmMACAddress yes", "-UseVmMACAddress: yes is neither $true nor $false"),
                 (ROUTE.replace(RDID, "{1234}"), '"{1234}" is not a GUID'),
                 (ROUTE.replace("10.0.1.0/24", "10.0.1.1/24"), "without bits after its length"),
                 (ADDRESS.replace("24", "129", 1), '"129" is not a number in 1-128'),

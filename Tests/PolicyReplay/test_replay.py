@@ -9,6 +9,7 @@ tested against itself.
 """
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -285,10 +286,132 @@ class ReplayTests(unittest.TestCase):
         result = self.apusctl(
             "replay", "--policy", "policy.yaml", "--in", "uplink=a.pcap", "--out-dir", "out", "--json", "-")
         counters = json.loads(result.stdout)
-        self.assertEqual(list(counters), ["ports", "drops", "totals", "balanced"])
+        self.assertEqual(list(counters), ["ports", "drops", "events", "totals", "balanced"])
         self.assertEqual(list(counters["ports"]), ["uplink", "contoso1", "contoso2"])
         self.assertIn("port", result.stderr)
         self.assertEqual(sorted(os.listdir(self.path("out"))), ["contoso1.pcap", "contoso2.pcap", "uplink.pcap"])
+
+    def test_every_counter_is_there(self):
+        """The counters of struct apus_stats, in its order: in the document, and but for the bytes and the drops in the table."""
+        with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../include/apus/stats.h")) as file:
+            fields = re.search(r"struct apus_stats \{(.*?)\n\};", file.read(), re.S).group(1)
+        names = re.findall(r"uint64_t (\w+);", fields)
+        self.assertGreater(len(names), 30)
+        self.write("a.pcap", pcap([]))
+        result = self.replay("contoso1=a.pcap")
+        self.assertEqual(list(self.counters()["totals"]), names)
+        for name in names:
+            self.assertIn(name.replace("_", " ") + " 0", result.stdout)
+
+    # Peers, machines without addresses, broadcast
+
+    def variant(self, *changes):
+        policy = POLICY
+        for old, new in changes:
+            self.assertIn(old, policy)
+            policy = policy.replace(old, new)
+        self.write("variant.yaml", policy.encode())
+        return "variant.yaml"
+
+    def test_a_vxlan_peer(self):
+        peer = ("provider_peers:\n  - {provider_address: 192.168.0.33, encapsulation: vxlan, dscp_mode: pipe, dscp: 46, ttl: 9, "
+                "df_mode: copy}\n")
+        policy = self.variant(("customer_routes:", peer + "customer_routes:"), ("flow_id_zero: true", "vxlan_port: 8472"))
+        inner = customer(M1, M3, "10.0.1.101", "10.0.1.103")
+        self.write("a.pcap", pcap([(T0, inner)]))
+        self.replay("contoso1=a.pcap", policy=policy)
+        [(_, sent)] = read(self.path("out/uplink.pcap"))
+        self.assertEqual((sent[15], sent[20:24]), (46 << 2, b"\0\0\x09\x11"))
+        self.assertEqual(sent[36:38], struct.pack(">H", 8472))
+        self.assertEqual(sent[42:50], struct.pack(">II", 1 << 27, 6000 << 8))
+        self.assertEqual(sent[50:], inner)
+
+    def l2_only(self):
+        return self.variant(("  - {customer_address: 10.0.1.104, virtual_subnet_id: 6000, mac: 60:00:60:00:02:04, provider_address: "
+                             "192.168.0.44}", "  - {virtual_subnet_id: 6000, mac: 60:00:60:00:02:04, provider_address: 192.168.0.33, "
+                             "type: L2Only}"))
+
+    def test_an_address_is_learned(self):
+        """The machine behind an L2Only record asks for another; from then on packets to it find their way."""
+        question = struct.pack(">HHBBH", 1, 0x0800, 6, 4, 1) + M4 + address("10.0.1.104") + bytes(6) + address("10.0.1.101")
+        gre = struct.pack(">HHI", 0x2000, 0x6558, 6000 << 8)
+        asked = frame(HOST, PEER, ipv4("192.168.0.33", "192.168.0.22", 47,
+                                       gre + frame(b"\xff" * 6, M4, question, 0x0806), ttl=128, flags=0x4000))
+        packet = customer(M1, M4, "10.0.1.101", "10.0.1.104")
+        self.write("a.pcap", pcap([(T0, packet), (T0 + 2_000_000, packet)]))
+        self.write("b.pcap", pcap([(T0 + 1_000_000, asked)]))
+        result = self.replay("contoso1=a.pcap", "uplink=b.pcap", policy=self.l2_only())
+        self.assertEqual(result.stderr, "apusctl: learned 10.0.1.104: 60:00:60:00:02:04 in virtual subnet 6000, on the host "
+                         "192.168.0.33 (1 of 256)\n")
+        self.assertIn("events: RECORD_LEARNED 1\n", result.stdout)
+        counters = self.counters()
+        self.assertEqual(counters["events"], {"RECORD_LEARNED": 1, "RECORD_MOVED": 0, "RECORD_CONFLICT": 0, "LEARN_LIMIT": 0,
+                                              "LEARN_THRESHOLD": 0, "LEARN_THROTTLED": 0, "LOST": 0})
+        self.assertEqual(counters["totals"]["learned"], 1)
+        self.assertEqual(counters["drops"], {"DESTINATION_RECORD_MISSING": 1})
+        self.assertIn((T0 + 2_000_000, nvgre(packet)), read(self.path("out/uplink.pcap")))
+
+    def test_every_event_is_told(self):
+        def announcement(mac, ca):
+            return frame(b"\xff" * 6, mac, struct.pack(">HHBBH", 1, 0x0800, 6, 4, 1) + mac + address(ca) + bytes(6) + address(ca), 0x0806)
+        def l2_only(number):
+            old = (f"  - {{customer_address: 10.0.1.10{number}, virtual_subnet_id: 6000, mac: 60:00:60:00:01:0{number}, "
+                   "provider_address: 192.168.0.22}\n")
+            return old, old.replace(f"customer_address: 10.0.1.10{number}", "type: L2Only")
+        policy = self.variant(l2_only(1), l2_only(2), ("mac: 60:00:60:00:01:01}\n", "mac: 60:00:60:00:01:01, dynamic_address_limit: 2}\n"))
+        first = [(T0 + n, announcement(M1, ca)) for n, ca in enumerate(("10.0.1.201", "10.0.1.202", "10.0.1.203", "10.0.1.103"))]
+        self.write("a.pcap", pcap(first, nanoseconds=True))
+        self.write("b.pcap", pcap([(T0 + 10, announcement(M2, "10.0.1.201"))], nanoseconds=True))
+        result = self.replay("contoso1=a.pcap", "contoso2=b.pcap", policy=policy)
+        machine = "60:00:60:00:01:0%d in virtual subnet 6000, on the host 192.168.0.22"
+        self.assertEqual(result.stderr.splitlines(), ["apusctl: " + text for text in (
+            f"learned 10.0.1.201: {machine % 1} (1 of 2)", f"learned 10.0.1.202: {machine % 1} (2 of 2)",
+            f"limit near: {machine % 1} has 80 % of the addresses that it may have (2 of 2)",
+            f"limit 10.0.1.203 was not learned: {machine % 1} has as many addresses as it may (2 of 2)",
+            f"conflict 10.0.1.103: claimed by {machine % 1}, but its record says 60:00:60:00:02:03 on the host 192.168.0.33",
+            f"moved 10.0.1.201: now {machine % 2}, before 60:00:60:00:01:01 on the host 192.168.0.22 (1 of 16)")])
+        self.assertEqual(self.counters()["events"], {"RECORD_LEARNED": 2, "RECORD_MOVED": 1, "RECORD_CONFLICT": 1, "LEARN_LIMIT": 1,
+                                                     "LEARN_THRESHOLD": 1, "LEARN_THROTTLED": 0, "LOST": 0})
+        policy = self.variant(l2_only(1), ("{flow_id_zero: true}", "{learn_rate: 1}"))
+        self.write("a.pcap", pcap([(T0 + n, announcement(M1, f"10.0.1.{200 + n}")) for n in range(15)], nanoseconds=True))
+        result = self.replay("contoso1=a.pcap", policy=policy)
+        self.assertIn(f"throttled: addresses were not learned, because there were too many in a second: {machine % 1}\n", result.stderr)
+        self.assertEqual(self.counters()["events"]["LEARN_THROTTLED"], 1)
+        self.assertGreaterEqual(self.counters()["totals"]["learn_throttled"], 3)
+
+    def test_a_question_for_an_unknown_address_reaches_the_machine_without_one(self):
+        question = frame(b"\xff" * 6, M1, struct.pack(">HHBBH", 1, 0x0800, 6, 4, 1) + M1 + address("10.0.1.101") + bytes(6)
+                         + address("10.0.1.104"), 0x0806)
+        self.write("a.pcap", pcap([(T0, question)]))
+        self.replay("contoso1=a.pcap", policy=self.l2_only())
+        [(_, sent)] = read(self.path("out/uplink.pcap"))
+        self.assertEqual(sent[42:], question)
+
+    def test_a_gateway_for_all_other_addresses(self):
+        policy = self.variant(
+            ("  - {customer_address: 10.0.1.104, virtual_subnet_id: 6000, mac: 60:00:60:00:02:04, provider_address: 192.168.0.44}",
+             "  - {virtual_subnet_id: 6000, mac: 60:00:60:00:02:04, provider_address: 192.168.0.33, type: GatewayWildcard}"),
+            ("lookup_records:", "  - {routing_domain_id: 12345678-1000-2000-3000-123456780001, virtual_subnet_id: 6000, "
+             "destination_prefix: 0.0.0.0/0}\nlookup_records:"))
+        self.write("a.pcap", pcap([(T0, customer(M1, GATEWAY, "10.0.1.101", "203.0.113.9"))]))
+        self.replay("contoso1=a.pcap", policy=policy)
+        [(_, sent)] = read(self.path("out/uplink.pcap"))
+        self.assertEqual(sent[42:48], M4)
+
+    def test_broadcast(self):
+        policy = self.variant(("customer_routes:", "virtual_subnets: [{virtual_subnet_id: 6000, broadcast: true}]\ncustomer_routes:"))
+        sent = frame(b"\xff" * 6, M1, customer(M1, M3, "10.0.1.101", "255.255.255.255")[14:])
+        self.write("a.pcap", pcap([(T0, sent)]))
+        self.replay("contoso1=a.pcap", policy=policy)
+        self.assertEqual(read(self.path("out/contoso2.pcap")), [(T0, sent)])
+        self.assertIn((T0, nvgre(sent)), read(self.path("out/uplink.pcap")))
+        self.assertGreaterEqual(self.counters()["totals"]["replicated"], 1)
+
+    def test_an_unusable_record(self):
+        policy = self.variant(("02:03, provider_address: 192.168.0.33", "02:03, provider_address: 192.168.0.33, unusable: true"))
+        self.write("a.pcap", pcap([(T0, customer(M1, M3, "10.0.1.101", "10.0.1.103"))]))
+        self.replay("contoso1=a.pcap", policy=policy)
+        self.assertEqual(self.counters()["drops"], {"RECORD_UNUSABLE": 1})
 
     # What is odd, but not refused
 
@@ -357,6 +480,7 @@ class ReplayTests(unittest.TestCase):
         result = self.apusctl("check", "--policy", "policy.yaml")
         self.assertEqual((result.returncode, result.stdout), (0, (
             "policy.yaml: good: 3 ports, 1 provider address, 0 provider routes, 1 provider neighbour, "
+            "0 provider peers, 0 virtual subnets, "
             "1 customer route, 4 lookup records\n")))
 
     def test_check_finds_what_only_the_dataplane_can_judge(self):
@@ -398,6 +522,29 @@ class ReplayTests(unittest.TestCase):
         self.assertIn("an ICMP error goes back through port 4097", lines[-1])
         frame = customer(M2, M2, "10.0.1.101", "10.0.1.102")
         self.assertIn("DROP SOURCE_MAC", self.explain("--port", "contoso1", "--frame", frame.hex(), status=2)[-1])
+
+    def test_explain_with_a_gateway_machine(self):
+        """The wildcard record of the port's own machine is no address, and a default route no prefix of it."""
+        policy = self.variant(
+            ("lookup_records:\n", "  - {routing_domain_id: 12345678-1000-2000-3000-123456780001, virtual_subnet_id: 6000, "
+             "destination_prefix: 0.0.0.0/0}\nlookup_records:\n  - {virtual_subnet_id: 6000, mac: 60:00:60:00:01:01, provider_address: "
+             "192.168.0.22, type: GatewayWildcard}\n"))
+        result = self.apusctl("explain", "--policy", self.path(policy), "--port", "contoso2", "--to", "203.0.113.9")
+        self.assertIn("who has 10.0.1.1?", result.stdout)
+        self.assertTrue(result.stdout.endswith("verdict: DELIVER through port 4097\n"), result.stdout + result.stderr)
+        result = self.apusctl("explain", "--policy", self.path(policy), "--port", "contoso1", "--to", "10.0.1.102")
+        self.assertTrue(result.stdout.endswith("verdict: DELIVER through port 4098\n"), result.stdout + result.stderr)
+
+    def test_explain_with_an_external_router(self):
+        policy = self.variant(("{flow_id_zero: true}", "{use_external_router: true}"))
+        arguments = ("explain", "--policy", self.path(policy), "--port", "contoso1", "--to", "203.0.113.9")
+        result = self.apusctl(*arguments)
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("no lookup record for 10.0.1.1: nothing is sent", result.stdout)
+        self.variant(("{flow_id_zero: true}", "{use_external_router: true}"), ("10.0.1.104", "10.0.1.1"))
+        result = self.apusctl(*arguments)
+        self.assertIn("the packet, to 60:00:60:00:02:04:", result.stdout)
+        self.assertIn("verdict: ENCAPSULATE to 192.168.0.44", result.stdout)
 
     def test_explain_agrees_with_replay(self):
         """The same frames, one by one: what is explained is what comes out."""

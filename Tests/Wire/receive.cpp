@@ -208,6 +208,12 @@ void flow_ids(Probe &probe)
 
 // ---- EtherTypes, VLANs, protocols --------------------------------------------------------------------------------------
 
+/// Each EtherType leads to the parser of its protocol, which an IPv4 packet does not please, or to nobody.
+std::uint32_t refusal(std::uint16_t type, std::uint32_t arp, std::uint32_t ipv6, std::uint32_t other)
+{
+	return type == 0x0800 ? 0 : type == 0x0806 ? arp : type == 0x86DD ? ipv6 : other;
+}
+
 void all_ethertypes(Probe &probe)
 {
 	for (unsigned value = 0; value <= 0xFFFF; value++) {
@@ -218,14 +224,15 @@ void all_ethertypes(Probe &probe)
 		Nvgre outer;
 		outer.ethernet.type = type;
 		probe.expect(probe.host.uplink, outer.frame(),
-			     unless(type == 0x0800 ? 0 : type == 0x0806 ? APUS_DROP_PROVIDER_ARP_MALFORMED : APUS_DROP_OUTER_ETHERTYPE,
+			     unless(refusal(type, APUS_DROP_PROVIDER_ARP_MALFORMED, APUS_DROP_OUTER_IP_VERSION, APUS_DROP_OUTER_ETHERTYPE),
 				    to_vm1(probe, outer.customer())),
 			     text("outer EtherType %04x", value));
 
 		Nvgre inner;
 		inner.inner_ethernet.type = type;
 		probe.expect(probe.host.uplink, inner.frame(),
-			     unless(type == 0x0800 ? 0 : tag ? APUS_DROP_INNER_VLAN : APUS_DROP_INNER_ETHERTYPE,
+			     unless(refusal(type, APUS_DROP_INNER_ARP_MALFORMED, APUS_DROP_INNER_IP_MALFORMED,
+					    tag ? APUS_DROP_INNER_VLAN : APUS_DROP_INNER_ETHERTYPE),
 				    to_vm1(probe, inner.customer())),
 			     text("inner EtherType %04x", value));
 
@@ -233,7 +240,7 @@ void all_ethertypes(Probe &probe)
 		const Bytes right = encapsulated(customer, subnet1);
 		model::put16(customer, 12, type);
 		probe.expect(probe.host.vm1, customer,
-			     unless(type == 0x0800 ? 0 : type == 0x0806 ? APUS_DROP_ARP_MALFORMED : APUS_DROP_ETHERTYPE,
+			     unless(refusal(type, APUS_DROP_ARP_MALFORMED, APUS_DROP_IP_MALFORMED, APUS_DROP_ETHERTYPE),
 				    Expected::out(probe.host.uplink, right)),
 			     text("customer's EtherType %04x", value));
 	}

@@ -14,34 +14,58 @@
  *
  *     apus: 1                          # the version of this format
  *     settings:                        # struct apus_dataplane_opts
- *       [accept_reserved_vsids, flow_id_zero, accept_ip_options: true or false]   # default: false
+ *       [accept_reserved_vsids, flow_id_zero, accept_ip_options, send_unreachable: true or false]   # default: false
  *       [source_validation, icmp_errors: true or false]                           # default: true
+ *       [use_external_router, one_customer_family: true or false]                 # default: false
  *       [gateway_mac, outer_ttl, neighbour_reachable_ms, neighbour_retry_ms, neighbour_retries, icmp_error_rate]
+ *       [vxlan_port, learn_rate]
  *     ports:                           # struct apus_port_params
  *       - name                         # unique; letters, digits, '-', '_', '.'; 31 at most
  *         kind                         # vm, provider or external
  *         [device, mtu]                # device: what the host connects the port to
- *         virtual_subnet_id, mac, [trusted]                        # vm only
+ *         virtual_subnet_id, mac, [trusted, dhcp_guard]            # vm only; trusted, dhcp_guard: true or false
+ *         [dynamic_address_limit]                                  # vm only; 1-65536
  *         routing_domain_id                                        # external only
  *     provider_addresses:              # struct apus_provider_address; port: the name of a provider port
  *       - provider_address, prefix_length, port, mac, [vlan]
+ *         [state]                      # Preferred (default), Deprecated, Invalid
+ *         [detect_duplicates]          # true or false (default)
  *     provider_routes:                 # struct apus_provider_route; without next_hop: on-link
  *       - destination_prefix, port, [next_hop, metric]
  *     provider_neighbours:             # struct apus_provider_neighbor: static ones; others are resolved
  *       - address, mac
+ *     provider_peers:                  # struct apus_provider_peer: how to talk to another host's tunnel endpoint
+ *       - provider_address
+ *         [encapsulation]              # nvgre (default), vxlan: what is sent; both are received
+ *         [key_layout]                 # rfc7637 (default), draft00
+ *         [flow_id]                    # hash, zero; default: as the setting flow_id_zero says
+ *         [dscp_mode, dscp]            # copy (default), uniform, pipe; dscp: 0-63, with pipe only
+ *         [ecn_mode]                   # normal (default), compatibility
+ *         [df_mode]                    # always (default), copy
+ *         [ttl, mtu]                   # 1-255; 128-65535
+ *     virtual_subnets:                 # struct apus_virtual_subnet: what is carried beside unicast IP
+ *       - virtual_subnet_id
+ *         [broadcast, allow_non_ip: true or false]                 # default: false
+ *         [multicast_group]            # of the provider network, with broadcast only
+ *         [replication_rate]           # 1-10000000
  *     customer_routes:                 # struct apus_customer_route; without next_hop: on-link
  *       - routing_domain_id, virtual_subnet_id, destination_prefix, [next_hop, metric]
  *         [advertise, autoconfigure: true or false]                # default: false; on-link IPv6 prefixes only
  *     lookup_records:                  # struct apus_lookup_record
- *       - customer_address, virtual_subnet_id, mac, provider_address
+ *       - customer_address, virtual_subnet_id, mac, provider_address  # customer_address: see below
  *         [rule]                       # TranslationMethodEncap (default), TranslationMethodNat, TranslationMethodNone
  *         [type]                       # Static (default), Dynamic, GatewayWildcard, L2Only
+ *         [unusable: true or false]    # default: false; packets to it are dropped
+ *         [use_vm_mac_address: true or false]                      # default: false; TranslationMethodNat only
  *         [vm_name, customer_id, context]
  *
  * Addresses and prefixes are IPv4 or IPv6: 10.0.1.5, 2001:db8::5, 10.0.1.0/24, 2001:db8::/64; no zone, and no
  * IPv4-mapped ::ffff:10.0.1.5. A next hop is of the family of its prefix; 0.0.0.0 and :: are the same as none. `advertise`
  * and `autoconfigure` are APUS_CUSTOMER_ROUTE_ADVERTISE and APUS_CUSTOMER_ROUTE_AUTOCONFIGURE: routers are announced to
  * the machines of the virtual subnet, and they may make their own addresses in a prefix of length 64.
+ *
+ * Records of type GatewayWildcard and L2Only have no customer address: it is left out, or 0.0.0.0, or `"::"`, which makes a
+ * GatewayWildcard record one for IPv6. The machine is known by its MAC address.
  *
  * It is YAML without anchors, aliases and tags. A GUID in braces needs quotes, and so does an address that begins or ends
  * with a colon (`"::"`); others and numbers do without:

@@ -43,6 +43,12 @@ struct apus_allocator {
 #define APUS_DATAPLANE_ACCEPT_IP_OPTIONS 0x8u
 /** A customer's packet that expires or does not fit the tunnel is dropped without telling its sender. */
 #define APUS_DATAPLANE_NO_ICMP_ERRORS 0x10u
+/**
+ * Tell another host with an UNREACHABLE message of [MS-NVGREE] that its packet was dropped because there is no policy here for its
+ * virtual subnet or destination, at most `icmp_error_rate` for one provider port. What such messages say is never acted upon;
+ * see APUS_EVENT_NVE_REDIRECT and APUS_EVENT_NVE_UNREACHABLE.
+ */
+#define APUS_DATAPLANE_SEND_UNREACHABLE 0x20u
 
 /**
  * There is no distributed router: nobody answers for the gateway addresses, packets between virtual subnets go to the machine
@@ -67,7 +73,8 @@ struct apus_dataplane_opts {
 	uint32_t neighbor_retry_ms;     /**< between two requests for one neighbour; 0 = 1000; 10-60000 */
 	uint32_t neighbor_retries;      /**< unanswered requests until a neighbour is declared failed; 0 = 3; 1-16 */
 	/**
-	 * ICMP errors (time exceeded, fragmentation needed) per second to the machine behind one vm port, on each worker,
+	 * ICMP errors (time exceeded, fragmentation needed) per second to the machine behind one vm port, and UNREACHABLE messages
+	 * through one provider port, on each worker,
 	 * after a burst of ten; 0 = 100; 1-1000000. See APUS_DATAPLANE_NO_ICMP_ERRORS.
 	 */
 	uint32_t icmp_error_rate;

@@ -29,7 +29,23 @@ enum apus_event_kind {
 	/** More than `learn_rate` addresses: some were not learned. Told once, until one is learned again. [port, mac, provider_address] */
 	APUS_EVENT_LEARN_THROTTLED = 6,
 	/** Events were lost, because a worker's ring was full or the worker was destroyed. [count] */
-	APUS_EVENT_LOST = 7
+	APUS_EVENT_LOST = 7,
+	/** A provider address passed duplicate address detection and has the state that it was given. [port, provider_address, mac: its own] */
+	APUS_EVENT_ADDRESS_PREFERRED = 8,
+	/** Another machine has a provider address of ours: it is APUS_ADDRESS_DUPLICATE now, and not used. [port, provider_address, mac: of that machine] */
+	APUS_EVENT_ADDRESS_DUPLICATE = 9,
+	/** The same, but after duplicate address detection: nothing changed. At most once a second for one address. [as before] */
+	APUS_EVENT_ADDRESS_CONFLICT = 10,
+	/**
+	 * The host `previous_provider_address` says that a machine that packets were sent to is now at `provider_address` (REDIRECT of
+	 * [MS-NVGREE]). Nothing changed: the message is not authenticated. Whoever trusts it, or has asked who knows, changes the lookup record of
+	 * `customer_address`, which is that of the packet that caused it, or zero with `mac` if the message does not tell.
+	 * [port, provider_address, previous_provider_address, customer_address, mac]
+	 */
+	APUS_EVENT_NVE_REDIRECT = 11,
+	/** The host `previous_provider_address` has no policy for a packet that was sent to it (UNREACHABLE): policies differ. [port, previous_provider_address, customer_address and mac as before] */
+	APUS_EVENT_NVE_UNREACHABLE = 12,
+	APUS_EVENT_KIND_COUNT = 32 /**< size of arrays that are indexed by kind; unused values have no name */
 };
 
 /** What a worker's ring holds; further events are lost, and counted. */
@@ -41,7 +57,7 @@ struct apus_event {
 	size_t size;
 	uint32_t kind;              /**< enum apus_event_kind */
 	uint32_t port;              /**< where it was seen: the machine's vm port, or a provider port */
-	uint32_t virtual_subnet_id; /**< 0 for APUS_EVENT_LOST */
+	uint32_t virtual_subnet_id; /**< 0 for APUS_EVENT_LOST and APUS_EVENT_ADDRESS_* */
 	uint32_t count;             /**< Dynamic records of the machine; for APUS_EVENT_LOST the number of lost events */
 	uint32_t limit;             /**< Dynamic records that the machine may have */
 	struct apus_address customer_address;

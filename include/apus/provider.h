@@ -12,14 +12,20 @@
 
 APUS_BEGIN_DECLS
 
-/** States of a provider address. */
+/** States of a provider address. The operator gives some; others are what duplicate address detection found. */
 enum apus_address_state {
-	APUS_ADDRESS_PREFERRED = 1, /**< in use */
-	APUS_ADDRESS_TENTATIVE = 2,
-	APUS_ADDRESS_DUPLICATE = 3,
-	APUS_ADDRESS_INVALID = 4,
-	APUS_ADDRESS_DEPRECATED = 5
+	APUS_ADDRESS_PREFERRED = 1,  /**< in use; 0 on input is the same */
+	APUS_ADDRESS_TENTATIVE = 2,  /**< read-only: in use, and being looked for on the network */
+	APUS_ADDRESS_DUPLICATE = 3,  /**< read-only: another machine has it; not used until it is set or added again */
+	APUS_ADDRESS_INVALID = 4,    /**< not used: neither for sending nor for receiving, and not answered for. Records with it are local all the same. */
+	APUS_ADDRESS_DEPRECATED = 5  /**< as PREFERRED, but packets come from another address of its family on the port if there is one */
 };
+
+/**
+ * apus_provider_address.flags: look for other machines with this address (RFC 5227, RFC 4862), when it is added and when its port,
+ * VLAN or MAC is changed; see event.h for what is found. It is used meanwhile (RFC 4429).
+ */
+#define APUS_PROVIDER_ADDRESS_DETECT_DUPLICATES 0x1u
 
 /**
  * A provider address of this host. Key: provider_address. It must not be an address of the host's own
@@ -30,14 +36,14 @@ struct apus_provider_address {
 	struct apus_address provider_address; /**< key; unicast */
 	uint32_t port;                        /**< id of a provider port */
 	uint8_t prefix_length;                /**< 1-32, IPv6 1-128: neighbours within it are reached without a route */
-	uint8_t state;                        /**< enum apus_address_state; read-only, 0 on input */
+	uint8_t state;                        /**< enum apus_address_state; input: 0, PREFERRED, DEPRECATED or INVALID */
 	uint16_t vlan;                        /**< 802.1Q tag of outer frames, 1-4094; 0 = untagged */
 	struct apus_mac mac;                  /**< unicast, not zero: source of outer frames and answer to ARP */
 	uint16_t reserved;
-	uint32_t flags;                       /**< zero */
+	uint32_t flags;                       /**< APUS_PROVIDER_ADDRESS_* */
 };
 
-/** @return 0; APUS_ERR_FAMILY, APUS_ERR_ADDRESS, APUS_ERR_PREFIX (length), APUS_ERR_MAC (a group address is refused: its low bit of the first byte is set), APUS_ERR_RANGE (vlan), APUS_ERR_STALE (port), APUS_ERR_PORT_KIND, APUS_ERR_DUPLICATE, APUS_ERR_LIMIT */
+/** @return 0; APUS_ERR_FAMILY, APUS_ERR_ADDRESS, APUS_ERR_PREFIX (length), APUS_ERR_MAC (a group address is refused: its low bit of the first byte is set), APUS_ERR_RANGE (vlan, state), APUS_ERR_STALE (port), APUS_ERR_PORT_KIND, APUS_ERR_DUPLICATE, APUS_ERR_LIMIT */
 int apus_provider_address_add(struct apus_dataplane *dataplane, const struct apus_provider_address *address);
 /** @return 0; APUS_ERR_NOT_FOUND */
 int apus_provider_address_get(struct apus_dataplane *dataplane, struct apus_provider_address *address);

@@ -103,7 +103,8 @@ APUS_BEGIN_DECLS
 	X(VXLAN_FLAGS, 97, 5, "VXLAN header without a valid VNI (I flag)") \
 	X(KEY_LAYOUT, 98, 2, "GRE key in the other layout: RFC 7637 and the first draft of it meet (KB2779768); see apus_provider_peer.key_layout") \
 	X(INNER_ARP_MALFORMED, 99, 5, "malformed inner ARP packet") \
-	X(PATH_MTU_UNMATCHED, 100, 0, "ICMP from the provider network about a packet that is not ours")
+	X(PATH_MTU_UNMATCHED, 100, 0, "ICMP from the provider network about a packet that is not ours") \
+	X(CONTROL_UNTRUSTED, 101, 105, "control message of a host that has nothing of the virtual subnet ([MS-NVGREE] REDIRECT, UNREACHABLE)")
 
 enum apus_drop_reason {
 #define APUS_DROP_ENUM_(name, value, windows, text) APUS_DROP_##name = (value),
@@ -150,12 +151,16 @@ struct apus_stats {
 	uint64_t router_advertisements; /**< router solicitations answered */
 	uint64_t icmp_errors;      /**< ICMP errors sent to customers: time exceeded, fragmentation needed */
 	uint64_t path_mtu_updates; /**< times that a smaller path MTU to a provider address was learned */
-	uint64_t icmp_suppressed;  /**< ICMP errors not sent because of `icmp_error_rate` */
+	uint64_t icmp_suppressed;  /**< ICMP errors and UNREACHABLE messages not sent because of `icmp_error_rate` */
 	uint64_t fragmented;       /**< customers' packets that were too big for the tunnel and left as fragments */
 	uint64_t replicated;       /**< copies of one customer's frame that were encapsulated to several hosts */
 	uint64_t learned;          /**< customer addresses that apus_event_poll() made records of, or moved; 0 in apus_worker_stats_get() */
 	uint64_t learn_throttled;  /**< customer addresses not learned because of `learn_rate` */
 	uint64_t events_lost;      /**< events that found no room: apus_event_poll() is called too rarely */
+	uint64_t address_probes;    /**< sent for duplicate address detection: probes, and announcements of what it let pass */
+	uint64_t address_conflicts; /**< frames by which another machine claims a provider address that is being watched */
+	uint64_t control_messages;  /**< REDIRECT and UNREACHABLE messages of other hosts ([MS-NVGREE]) that were reported */
+	uint64_t unreachable_sent;  /**< UNREACHABLE messages sent, with APUS_DATAPLANE_SEND_UNREACHABLE */
 	uint64_t bursts;           /**< calls of apus_worker_process() */
 	uint64_t drops[APUS_DROP_REASON_COUNT];
 };

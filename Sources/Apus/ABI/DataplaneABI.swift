@@ -39,7 +39,7 @@ private func checkOptions(_ opts: apus_dataplane_opts) -> Failure? {
     let known =
         APUS_DATAPLANE_ACCEPT_RESERVED_VSIDS | APUS_DATAPLANE_FLOW_ID_ZERO | APUS_DATAPLANE_NO_ICMP_ERRORS
         | APUS_DATAPLANE_NO_SOURCE_VALIDATION | APUS_DATAPLANE_ACCEPT_IP_OPTIONS
-        | APUS_DATAPLANE_USE_EXTERNAL_ROUTER | APUS_DATAPLANE_ONE_CUSTOMER_FAMILY
+        | APUS_DATAPLANE_SEND_UNREACHABLE | APUS_DATAPLANE_USE_EXTERNAL_ROUTER | APUS_DATAPLANE_ONE_CUSTOMER_FAMILY
     if let failure = unsafe checkFlags(opts.flags, known, object) { return failure }
     if let failure = unsafe checkZero(opts.reserved0.u64, object, "reserved0") { return failure }
     if let failure = unsafe checkZero(opts.reserved1.u64, object, "reserved1") { return failure }

@@ -19,6 +19,11 @@ private func name(_ kind: UInt32) -> Words {
     case APUS_EVENT_LEARN_THRESHOLD.rawValue: "LEARN_THRESHOLD"
     case APUS_EVENT_LEARN_THROTTLED.rawValue: "LEARN_THROTTLED"
     case APUS_EVENT_LOST.rawValue: "LOST"
+    case APUS_EVENT_ADDRESS_PREFERRED.rawValue: "ADDRESS_PREFERRED"
+    case APUS_EVENT_ADDRESS_DUPLICATE.rawValue: "ADDRESS_DUPLICATE"
+    case APUS_EVENT_ADDRESS_CONFLICT.rawValue: "ADDRESS_CONFLICT"
+    case APUS_EVENT_NVE_REDIRECT.rawValue: "NVE_REDIRECT"
+    case APUS_EVENT_NVE_UNREACHABLE.rawValue: "NVE_UNREACHABLE"
     default: ""
     }
 }
@@ -100,9 +105,12 @@ private func take(_ note: Note, _ dataplane: Ref<Dataplane>, to sink: inout Even
     event.virtual_subnet_id = note.vsid
     event.mac = note.mac.c
     event.provider_address = note.pa.c
-    if note.kind == .throttled {
-        event.kind = APUS_EVENT_LEARN_THROTTLED.rawValue
-        sink.put(event)
+    if note.kind != .seen {
+        if let kind = kind(of: note, dataplane) {
+            event.kind = kind.rawValue
+            if note.kind == .redirect || note.kind == .unreachable { name(note, in: &event) }
+            sink.put(event)
+        }
         return nil
     }
     let tables = dataplane.value.store.tables
@@ -133,4 +141,28 @@ private func take(_ note: Note, _ dataplane: Ref<Dataplane>, to sink: inout Even
         if sink.isFull { dataplane.value.pendingEvent = event } else { sink.put(event) }
     }
     return nil
+}
+
+/// What a note that nothing is learned from tells. nil: nothing any more.
+private func kind(of note: Note, _ dataplane: Ref<Dataplane>) -> apus_event_kind? {
+    switch note.kind {
+    case .seen: return nil
+    case .throttled: return APUS_EVENT_LEARN_THROTTLED
+    // Several workers may have found the same at once; and the operator may have changed the address since.
+    case .addressPassed:
+        return dataplane.value.store.tellResult(of: note.pa, isDuplicate: false) ? APUS_EVENT_ADDRESS_PREFERRED : nil
+    case .addressDuplicate:
+        return dataplane.value.store.tellResult(of: note.pa, isDuplicate: true) ? APUS_EVENT_ADDRESS_DUPLICATE : nil
+    case .addressConflict: return APUS_EVENT_ADDRESS_CONFLICT
+    case .redirect: return APUS_EVENT_NVE_REDIRECT
+    case .unreachable: return APUS_EVENT_NVE_UNREACHABLE
+    }
+}
+
+/// The addresses of a control message of another host.
+private func name(_ note: Note, in event: inout apus_event) {
+    event.previous_provider_address = note.teller.c
+    if note.kind == .unreachable { event.provider_address = apus_address() }
+    // The unspecified address stands for none.
+    if !note.ca.isUnspecified { event.customer_address = note.ca.c }
 }

@@ -18,25 +18,38 @@ private func readAddress(_ pointer: UnsafePointer<apus_provider_address>?) -> (F
     let (lengthFailure, length) = readLength(
         copy.prefix_length, minimum: 1, of: address, addressObject, "prefix_length")
     let value = ProviderAddress(
-        address: address, mac: MACAddress(copy.mac), port: copy.port, vlan: copy.vlan, length: length)
+        address: address, mac: MACAddress(copy.mac), port: copy.port, vlan: copy.vlan, length: length,
+        state: copy.state == 0 ? APUS_ADDRESS_PREFERRED.rawValue.u8 : copy.state, flags: copy.flags)
     if let failure = sizeFailure ?? addressFailure ?? lengthFailure { return (failure, value) }
     if copy.vlan > 4094 {
         return (Failure(APUS_ERR_RANGE, addressObject, "vlan", .number(copy.vlan.u64), "is outside 0-4094"), value)
     }
+    switch value.state.u32 {
+    case APUS_ADDRESS_PREFERRED.rawValue, APUS_ADDRESS_DEPRECATED.rawValue, APUS_ADDRESS_INVALID.rawValue: break
+    default:
+        return (
+            Failure(
+                APUS_ERR_RANGE, addressObject, "state", .number(copy.state.u64),
+                "is not a state that can be given: 0, PREFERRED 1, INVALID 4 or DEPRECATED 5"), value
+        )
+    }
     let failure =
-        checkMAC(value.mac, addressObject) ?? checkZero(copy.state.u64, addressObject, "state")
-        ?? checkZero(copy.reserved.u64, addressObject, "reserved") ?? checkFlags(copy.flags, 0, addressObject)
+        checkMAC(value.mac, addressObject) ?? checkZero(copy.reserved.u64, addressObject, "reserved")
+        ?? checkFlags(copy.flags, APUS_PROVIDER_ADDRESS_DETECT_DUPLICATES, addressObject)
     return (failure, value)
 }
 
-private func fill(_ address: ProviderAddress, _ out: UnsafeMutablePointer<apus_provider_address>, size: Int) {
+private func fill(
+    _ address: ProviderAddress, state: UInt8, _ out: UnsafeMutablePointer<apus_provider_address>, size: Int
+) {
     var c = apus_provider_address()
     c.provider_address = address.address.c
     c.port = address.port
     c.prefix_length = address.address.isV4 ? address.length &- IPAddress.v4PrefixOffset : address.length
-    c.state = APUS_ADDRESS_PREFERRED.rawValue.u8
+    c.state = state
     c.vlan = address.vlan
     c.mac = address.mac.c
+    c.flags = address.flags
     unsafe writeStruct(c, to: out, size: size)
 }
 
@@ -70,7 +83,8 @@ public func apus_provider_address_get(
         let (failure, key) = unsafe readUnicast(address.pointee.provider_address, addressObject, "provider_address")
         if let failure { return failure }
         guard let number = dataplane.value.store.address(key) else { return Store.addressMissing(key) }
-        unsafe fill(dataplane.value.store.tables.addresses[number], address, size: size)
+        let found = dataplane.value.store.tables.addresses[number]
+        unsafe fill(found, state: found.shownState(dataplane.value.store.tables), address, size: size)
         return nil
     }
 }
@@ -96,7 +110,7 @@ public func apus_provider_address_iterate(
 ) -> Int32 {
     unsafe iterate(dataplane, cursor, out, addressMinimum, addressObject, { $0.addresses }) {
         tables, number, out, size in
-        unsafe fill(tables.addresses[number], out, size: size)
+        unsafe fill(tables.addresses[number], state: tables.addresses[number].shownState(tables), out, size: size)
     }
 }
 

@@ -86,6 +86,7 @@ struct DropReason: BitwiseCopyable, Equatable {
     static var vxlanFlags: Self { .init(APUS_DROP_VXLAN_FLAGS) }
     static var keyLayout: Self { .init(APUS_DROP_KEY_LAYOUT) }
     static var pathMTUUnmatched: Self { .init(APUS_DROP_PATH_MTU_UNMATCHED) }
+    static var controlUntrusted: Self { .init(APUS_DROP_CONTROL_UNTRUSTED) }
     static var translationMismatch: Self { .init(APUS_DROP_TRANSLATION_MISMATCH) }
     static var transportTruncated: Self { .init(APUS_DROP_TRANSPORT_TRUNCATED) }
     static var dhcpGuard: Self { .init(APUS_DROP_DHCP_GUARD) }

@@ -30,6 +30,8 @@ struct IPPacket: BitwiseCopyable {
     var destination: IPAddress { isIPv6 ? v6.destination : IPAddress(v4: v4.destination) }
     var hasUnicastSource: Bool { isIPv6 ? v6.source.isUnicastIPv6 : v4.source.isUnicastIPv4 }
     var hasUnicastDestination: Bool { isIPv6 ? v6.destination.isUnicastIPv6 : v4.destination.isUnicastIPv4 }
+    /// Of IPv6 without extension headers.
+    var headerLength: Int { isIPv6 ? IPv6Header.length : v4.headerLength }
     var totalLength: Int { isIPv6 ? v6.totalLength : v4.totalLength }
     var ttl: UInt8 { isIPv6 ? v6.hopLimit : v4.ttl }
 

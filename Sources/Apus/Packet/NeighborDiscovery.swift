@@ -14,6 +14,10 @@ struct NeighborDiscovery: BitwiseCopyable {
     static var hopLimit: UInt8 { 255 }
     /// Solicitation or advertisement with one link-layer option: IPv6 header and all.
     static var length: Int { IPv6Header.length &+ 32 }
+    /// Solicitation without.
+    static var probeLength: Int { IPv6Header.length &+ 24 }
+    /// Flag of advertisements.
+    static var override: UInt8 { 0x20 }
 
     @inline(__always)
     static func isType(_ type: UInt8) -> Bool { type >= routerSolicitation && type <= redirect }
@@ -109,6 +113,20 @@ struct NeighborDiscovery: BitwiseCopyable {
         let option = type == solicitation ? LinkLayer.source : LinkLayer.target
         message.bytes.store(option.rawValue.u16 &<< 8 | 1, at: 24)
         message.bytes.store(mac, at: 26)
+        message.writeChecksum()
+    }
+}
+
+extension NeighborDiscovery {
+    /// A solicitation of `probeLength` bytes at `ip` that looks for others with this address (RFC 4862 section 5.4.2).
+    static func writeProbe(_ ip: IPv6Header, for address: IPAddress) {
+        ip.write(
+            payload: probeLength &- IPv6Header.length, nextHeader: ICMPv6Message.proto, hopLimit: hopLimit,
+            from: IPAddress(high: 0, low: 0), to: address.solicitedNode)
+        let message = ICMPv6Message(ip)
+        message.bytes.store(solicitation.u32 &<< 24, at: 0)
+        message.bytes.store(UInt32(0), at: 4)
+        message.bytes.store(ipv6: address, at: 8)
         message.writeChecksum()
     }
 }

@@ -49,6 +49,9 @@ struct Transport {
         }
     }
 
+    /// It ends, or what may be read of it does, before the upper layer is found: whether there is a checksum nobody knows.
+    var isHidden: Bool { isIPv6 && !isLaterFragment && IPv6Header.isExtension(proto) }
+
     func contains(_ offset: Int, _ count: Int) -> Bool { offset &+ count <= readableEnd }
 
     /// Offset of the checksum of an ICMP error message; nil: it is none.
@@ -66,8 +69,11 @@ struct Transport {
     /// The addresses changed by `delta` (a folded sum of the words that came, and of the complements of those that went).
     func correct(_ checksum: Int, by delta: UInt16) {
         let old = ip.u16(checksum)
-        if proto == Self.udp, old == 0, !isIPv6 { return }
+        // None: in IPv6 that of tunnels (RFC 6935).
+        if proto == Self.udp, old == 0 { return }
         let new = ~Checksum.fold((~old).u32 &+ delta.u32)
-        ip.store(proto == Self.udp && new == 0 ? 0xFFFF : new, at: checksum)
+        // The two for which 0 would say so (RFC 768, RFC 3828 section 3.1).
+        let isNeverZero = proto == Self.udp || proto == Self.udpLite
+        ip.store(isNeverZero && new == 0 ? 0xFFFF : new, at: checksum)
     }
 }

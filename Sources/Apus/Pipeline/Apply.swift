@@ -247,7 +247,6 @@ extension Worker {
 
     /// Decapsulate a packet whose outer header has options; the decision is in `scratch`.
     mutating func applyDecapsulation(_ frame: Frame, _ outer: OuterPacket) {
-        if scratch.value.kind == .drop { return drop(frame, scratch.refusal(of: frame)) }
         var sent = frame
         let reason = scratch.decapsulate(
             &sent, IPv4Header(frame.bytes.advanced(by: outer.linkLength)).typeOfService, offset: outer.innerOffset,

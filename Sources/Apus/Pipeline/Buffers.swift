@@ -10,6 +10,7 @@ struct Buffers {
     init(_ callbacks: apus_buffers) { unsafe self.callbacks = callbacks }
 
     /// A buffer for a frame of `length` bytes, at its start; nil when the host has none.
+    @inline(never)
     func allocate(_ length: Int) -> Frame? {
         guard let allocate = unsafe callbacks.allocate else { return nil }
         var frame: apus_frame = unsafe apus_frame()

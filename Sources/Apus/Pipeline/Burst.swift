@@ -34,6 +34,8 @@ extension Worker {
         self.now = max(self.now, now)
         counters.add(.received, count.u64)
         let shared = tables.shared
+        // Before the version: whoever sees that there are new addresses sees them.
+        let epoch = shared.value.neighborEpoch.load(ordering: .acquiring)
         let published = shared.value.version.load(ordering: .acquiring)
         let isNewEra = published &>> 32 != version &>> 32
         if isNewEra { forgetAllFlows() }
@@ -41,18 +43,22 @@ extension Worker {
         floor = shared.value.floor.load(ordering: .relaxed)
         hasRewrites = shared.value.rewrites.load(ordering: .relaxed) != 0
         hasDraftPeers = shared.value.draftPeers.load(ordering: .relaxed) != 0
-        let epoch = shared.value.neighborEpoch.load(ordering: .acquiring)
-        if epoch != seenNeighborEpoch || self.now >= nextRefresh {
-            seenNeighborEpoch = epoch
-            nextRefresh = self.now &+ settings.retry
-            neighborEpoch &+= 1
-        }
+        if epoch != seenNeighborEpoch || self.now >= nextRefresh { lookAround(epoch) }
         let isNews = floor != heldFloor || isNewEra
         // The floor of a version that is not published yet: again when it is.
         if floor <= version.u32 { heldFloor = floor }
         if held.waitingCount != 0 {
             if isNews { reconsiderHeld() } else { serveHeld() }
         }
+    }
+
+    /// Headers and our own addresses are looked at again.
+    @inline(never)
+    private mutating func lookAround(_ epoch: UInt32) {
+        seenNeighborEpoch = epoch
+        nextRefresh = now &+ settings.retry
+        neighborEpoch &+= 1
+        if tables.shared.value.watchedAddresses.load(ordering: .relaxed) != 0 { watchAddresses() }
     }
 
     private mutating func chunk(_ frames: Ref<Frame>, _ count: Int) {
@@ -103,6 +109,7 @@ extension Worker {
 
     /// Give a frame to the host. A frame of this burst always has room; another one only while it takes none from those:
     /// false when it was dropped. `ingress`: where it was received, `none` for a frame that was made here.
+    @inline(never)
     mutating func emit(_ frame: Frame, to port: UInt32, from ingress: UInt32) -> Bool {
         if isExtra, outputCount &+ remaining >= outputCapacity {
             drop(frame, .outputFull, ingress: ingress)
@@ -120,6 +127,7 @@ extension Worker {
     }
 
     /// Send a frame that was made here: it has no place of its own in the output.
+    @inline(never)
     mutating func emitMade(_ frame: Frame, to port: UInt32) -> Bool {
         let wasExtra = isExtra
         isExtra = true
@@ -130,6 +138,7 @@ extension Worker {
     @inline(__always)
     mutating func drop(_ frame: Frame, _ reason: DropReason) { drop(frame, reason, ingress: frame.port) }
 
+    @inline(never)
     mutating func drop(_ frame: Frame, _ reason: DropReason, ingress: UInt32) {
         counters.addDrop(reason)
         if tables.portSlots.kind(of: ingress) != 0 { portCounters.add(ingress, .dropped, 1) }
@@ -137,6 +146,7 @@ extension Worker {
     }
 
     /// The frame has done its work here.
+    @inline(never)
     mutating func consume(_ frame: Frame) {
         counters.add(.consumed)
         giveBack(frame)

@@ -10,6 +10,8 @@ enum Decision {
     case packet
     /// `scratch` holds the result but for the MAC of this next hop (number of its ``Neighbor``), which is unknown.
     case unresolved(UInt32)
+    /// The packet is a control message of another host.
+    case control
 }
 
 extension Worker {
@@ -50,6 +52,8 @@ extension Worker {
             } else {
                 hold(frame, for: neighbor)
             }
+        case .control:
+            processControlMessage(frame)
         }
     }
 

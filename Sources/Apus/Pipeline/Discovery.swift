@@ -50,7 +50,9 @@ extension Worker {
 
     /// Answer the solicitation behind a link header of `link` bytes, which may hold a tag. The request may be shorter than
     /// the answer, which has a buffer of its own.
-    mutating func advertise(_ mac: MACAddress, isRouter: Bool, to frame: Frame, link: Int) {
+    mutating func advertise(
+        _ mac: MACAddress, isRouter: Bool, isOverride: Bool = true, to frame: Frame, link: Int
+    ) {
         let request = NeighborDiscovery(IPv6Header(frame.bytes.advanced(by: link)))
         counters.add(.generated)
         if var answer = buffers.allocate(link &+ NeighborDiscovery.length) {
@@ -59,7 +61,8 @@ extension Worker {
             answer.bytes.store(frame.bytes.mac(Ethernet.source), at: Ethernet.destination)
             answer.bytes.store(mac, at: Ethernet.source)
             // Router, solicited, override (RFC 4861 section 4.4): what the policy says is the truth.
-            let flags: UInt8 = (isRouter ? 0x80 : 0) | (asker.isUnspecified ? 0 : 0x40) | 0x20
+            let override = isOverride ? NeighborDiscovery.override : 0
+            let flags: UInt8 = (isRouter ? 0x80 : 0) | (asker.isUnspecified ? 0 : 0x40) | override
             NeighborDiscovery.write(
                 IPv6Header(answer.bytes.advanced(by: link)), NeighborDiscovery.advertisement, flags: flags,
                 target: request.target, mac, from: request.target, to: asker.isUnspecified ? .allNodes : asker)

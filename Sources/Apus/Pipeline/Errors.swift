@@ -10,16 +10,36 @@ extension Worker {
             sendError(to: frame, .timeExceeded, mtu: 0)
         } else if reason == .mtuExceeded {
             sendError(to: frame, .tooBig, mtu: maximum)
+        } else if settings.sendsUnreachable, reason.isMissingPolicy {
+            sendUnreachable(about: frame)
         }
         drop(frame, reason)
     }
 
-    private enum ICMPError {
+    enum ICMPError {
         case timeExceeded
         case tooBig
+        /// To another host: section 4.4.
+        case unreachable
+
+        /// Type and code, as the upper half of a word.
+        fileprivate var wordIPv4: UInt32 {
+            switch self {
+            case .timeExceeded: 0x0B00_0000  // in transit
+            case .tooBig: 0x0304_0000  // with the next hop's MTU (RFC 1191 section 4)
+            case .unreachable: 0x030A_0000
+            }
+        }
+        fileprivate var wordIPv6: UInt32 {
+            switch self {
+            case .timeExceeded: ICMPv6Message.timeExceeded.u32 &<< 24
+            case .tooBig: ICMPv6Message.packetTooBig.u32 &<< 24
+            case .unreachable: 0x0101_0000
+            }
+        }
     }
 
-    /// RFC 792, RFC 4443; when not to: RFC 1812 section 4.3.2.7, RFC 4443 section 2.4.
+    /// RFC 792, RFC 4443; when not to: RFC 1812 section 4.4.2.7, RFC 4443 section 2.4.
     private mutating func sendError(to frame: Frame, _ error: ICMPError, mtu: UInt16) {
         let packet = IPPacket(in: frame.bytes)
         let sender = frame.bytes.mac(Ethernet.source)
@@ -50,10 +70,10 @@ extension Worker {
         if emitMade(made, to: frame.port) { counters.add(.icmpErrors) }
     }
 
-    private func writeIPv4(
+    func writeIPv4(
         _ error: ICMPError, _ mtu: UInt16, _ quoted: Int, _ ip: Bytes, from source: UInt32, to destination: UInt32
     ) {
-        ip.store(UInt32(0x45C0_0000) | (28 &+ quoted).u32, at: 0)  // precedence 6: RFC 1812 section 4.3.2.5
+        ip.store(UInt32(0x45C0_0000) | (28 &+ quoted).u32, at: 0)  // precedence 6: RFC 1812 section 4.4.2.5
         ip.store(UInt32(0x0000_4000), at: 4)
         ip.store(UInt32(0x8001_0000), at: 8)
         ip.store(source, at: 12)
@@ -61,31 +81,29 @@ extension Worker {
         ip.store(~Checksum.fold(Checksum.sum(ip, 20)), at: 10)
 
         let icmp = ip.advanced(by: 20)
-        // Time exceeded in transit; fragmentation needed, with the next hop's MTU (RFC 1191 section 4).
-        icmp.store(error == .timeExceeded ? UInt32(0x0B00_0000) : 0x0304_0000, at: 0)
+        icmp.store(error.wordIPv4, at: 0)
         icmp.store(mtu.u32, at: 4)
         icmp.store(~Checksum.fold(Checksum.sum(icmp, 8 &+ quoted)), at: 2)
     }
 
-    private func writeIPv6(
+    func writeIPv6(
         _ error: ICMPError, _ mtu: UInt16, _ quoted: Int, _ ip: IPv6Header, from source: IPAddress,
         to destination: IPAddress
     ) {
         ip.write(payload: 8 &+ quoted, nextHeader: ICMPv6Message.proto, hopLimit: 128, from: source, to: destination)
         let message = ICMPv6Message(ip)
-        let type = error == .timeExceeded ? ICMPv6Message.timeExceeded : ICMPv6Message.packetTooBig
-        message.bytes.store(type.u32 &<< 24, at: 0)
+        message.bytes.store(error.wordIPv6, at: 0)
         message.bytes.store(mtu.u32, at: 4)
         message.writeChecksum()
     }
 
     /// IP and ICMP.
-    private static var headersIPv4: Int { 28 }
-    private static var headersIPv6: Int { 48 }
-    /// Of the packet that could not be delivered: the error has 576 bytes then (RFC 1812 section 4.3.2.3), or 1280 (RFC 4443
+    static var headersIPv4: Int { 28 }
+    static var headersIPv6: Int { 48 }
+    /// Of the packet that could not be delivered: the error has 576 bytes then (RFC 1812 section 4.4.2.3), or 1280 (RFC 4443
     /// section 2.4 c).
-    private static var quotedMaximumIPv4: Int { 548 }
-    private static var quotedMaximumIPv6: Int { 1232 }
+    static var quotedMaximumIPv4: Int { 548 }
+    static var quotedMaximumIPv6: Int { 1232 }
     /// Errors that may follow each other at once.
     private static var errorBurst: UInt64 { 10 }
 
@@ -111,7 +129,7 @@ extension Worker {
     }
 
     /// A token bucket, kept as the time at which it would be full again.
-    private func mayTell(_ port: UInt32) -> Bool {
+    func mayTell(_ port: UInt32) -> Bool {
         let slot = PortSlots.slot(of: port)
         let due = max(errorTimes[slot], now)
         if due &- now > (Self.errorBurst &- 1) &* settings.errorInterval { return false }
@@ -138,5 +156,12 @@ extension Worker {
             return false
         }
         return best.map { ($0.gateway, gatewayMAC($0.gateway, vsid: vsid)) }
+    }
+}
+
+extension DropReason {
+    /// Another host believes that there is something here that is not.
+    fileprivate var isMissingPolicy: Bool {
+        self == .vsidUnknown || self == .innerDestinationMissing || self == .innerDestinationCAPA
     }
 }

@@ -62,7 +62,17 @@ extension Worker {
         put(note)
     }
 
-    private func put(_ note: Note) {
+    /// What a host says of a virtual subnet counts as what is learned of its machines does, but nothing is told of what is too much.
+    func note(control note: Note) {
+        if trace != nil || events.endsWith(note) { return }
+        let bucket = PortSlots.count &+ (note.vsid.int & (PortSlots.count &- 1))
+        let due = max(learnTimes[bucket] & ~1, now)
+        if due &- now > (Self.learnBurst &- 1) &* settings.learnInterval { return counters.add(.eventsLost) }
+        learnTimes[bucket] = (due &+ settings.learnInterval) & ~1
+        put(note)
+    }
+
+    func put(_ note: Note) {
         if !events.put(note) { counters.add(.eventsLost) }
     }
 }

@@ -32,7 +32,7 @@ extension Worker {
         }
     }
 
-    /// Is this provider address one of ours: does a record that has it describe a local machine?
+    /// Is this provider address one of ours, usable or not: does a record that has it describe a local machine?
     func isLocal(_ pa: IPAddress) -> Bool { providerAddress(pa) != nil }
 
     func hosts(_ pa: IPAddress, vsid: UInt32) -> Bool {
@@ -147,16 +147,15 @@ extension Worker {
     /// The provider address that packets through `port` to `nextHop` come from, of its family.
     func sourceAddress(port: UInt32, nextHop: IPAddress) -> UInt32? {
         var best: UInt32?
-        var bestContains = false
+        var bestRank = 0
         _ = tables.addresses.findSecondary(ProviderAddress.hash(tables.key, port: port), at: version) {
             let candidate = tables.addresses[$0]
-            guard candidate.port == port, candidate.address.isV4 == nextHop.isV4 else { return false }
+            guard candidate.port == port, candidate.address.isV4 == nextHop.isV4, isUsable($0) else { return false }
             let contains = nextHop.isIn(candidate.address.masked(candidate.length), candidate.length)
+            let rank = (candidate.isDeprecated ? 0 : 2) &+ (contains ? 1 : 0)
             let isBetter =
-                best.map {
-                    contains != bestContains ? contains : candidate.address < tables.addresses[$0].address
-                } ?? true
-            if isBetter { (best, bestContains) = ($0, contains) }
+                best.map { rank != bestRank ? rank > bestRank : candidate.address < tables.addresses[$0].address } ?? true
+            if isBetter { (best, bestRank) = ($0, rank) }
             return false
         }
         if let trace { note(trace, source: best, port: port) }

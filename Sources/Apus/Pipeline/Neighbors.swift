@@ -178,7 +178,9 @@ extension Worker {
         guard var frame = buffers.allocate(link &+ length) else { return counters.addDrop(.noBuffer) }
         let bytes = frame.bytes
         template.copyLink(to: bytes)
-        let sender = bytes.mac(Ethernet.source)
+        // Rewritten frames may have the machine's MAC; who answers needs ours (APUS_RECORD_USE_VM_MAC).
+        let sender = providerAddress(template.source).map { tables.addresses[$0].mac } ?? bytes.mac(Ethernet.source)
+        bytes.store(sender, at: Ethernet.source)
         if address.isV4 {
             bytes.store(mac, at: Ethernet.destination)
             bytes.store(Ethernet.arp, at: link &- 2)
@@ -210,10 +212,13 @@ extension Worker {
         let isReplyToUs =
             arp.operation == ARPPacket.reply && isOurs(bytes.mac(Ethernet.destination), on: frame.port, vlan)
 
-        let target = providerAddress(IPAddress(v4: arp.targetIP))
-        if arp.operation == ARPPacket.request, let target, tables.addresses[target].port == frame.port,
-            tables.addresses[target].vlan == vlan
-        {
+        let targetIP = IPAddress(v4: arp.targetIP)
+        if arp.senderIP != 0 {
+            noticeClaim(sender, senderMAC, on: frame.port, vlan, isProbe: false)
+        } else if arp.operation == ARPPacket.request {
+            noticeClaim(targetIP, senderMAC, on: frame.port, vlan, isProbe: true)
+        }
+        if arp.operation == ARPPacket.request, let target = usableAddress(targetIP, on: frame.port, vlan) {
             answerARP(frame, link, with: tables.addresses[target].mac)
         } else {
             consume(frame)
@@ -234,14 +239,18 @@ extension Worker {
         if packet.type == NeighborDiscovery.advertisement {
             let isReplyToUs = packet.isSolicited && isOurs(frame.bytes.mac(Ethernet.destination), on: frame.port, vlan)
             let target = packet.target
+            noticeClaim(target, sender, on: frame.port, vlan, isProbe: false)
             consume(frame)
             if isReplyToUs || packet.isSolicited || packet.isOverride { learn(target, sender, on: place, isReplyToUs) }
             return
         }
         let asker = packet.linkLayer(.source) == nil ? nil : packet.ip.source
-        let target = providerAddress(packet.target)
-        if let target, tables.addresses[target].port == frame.port, tables.addresses[target].vlan == vlan {
-            advertise(tables.addresses[target].mac, isRouter: false, to: frame, link: link)
+        if packet.ip.source.isUnspecified {
+            noticeClaim(packet.target, sender, on: frame.port, vlan, isProbe: true)
+        }
+        if let target = usableAddress(packet.target, on: frame.port, vlan) {
+            let mac = tables.addresses[target].mac
+            advertise(mac, isRouter: false, isOverride: !isTentative(target), to: frame, link: link)
         } else {
             consume(frame)
         }
@@ -251,7 +260,7 @@ extension Worker {
     private func isOurs(_ mac: MACAddress, on port: UInt32, _ vlan: UInt16) -> Bool {
         tables.addresses.findSecondary(ProviderAddress.hash(tables.key, port: port), at: version) {
             tables.addresses[$0].port == port && tables.addresses[$0].mac == mac
-                && tables.addresses[$0].vlan == vlan
+                && tables.addresses[$0].vlan == vlan && isUsable($0)
         } != nil
     }
 

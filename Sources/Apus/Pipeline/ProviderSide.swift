@@ -297,13 +297,15 @@ extension Worker {
             let isIP = etherType == Ethernet.ipv4 || etherType == Ethernet.ipv6
             if etherType == Ethernet.arp { return processTunnelledARP(frame, outer, from: header.source) }
             if isIP, IPPacket.isWellFormed(in: inner, available: outer.innerLength &- Ethernet.headerLength) {
+                if isControlMessage(frame, outer, from: header.source) { return processControlMessage(frame) }
                 return processTunnelledDiscovery(frame, outer, from: header.source)
             }
             if isIP { return drop(frame, .innerIPMalformed) }
             return processTunnelledOther(frame, outer, from: header.source, to: header.destination)
         }
         let decision = decideProvider(frame, outer)
-        if header.length > IPv4Header.minimumLength, !header.isIPv6, case .flow = decision {
+        if case .control = decision { return processControlMessage(frame) }
+        if header.length > IPv4Header.minimumLength, !header.isIPv6, scratch.value.kind == .decapsulate {
             // The flow's result counts on an outer header without options: it is not remembered.
             applyDecapsulation(frame, outer)
         } else {
@@ -317,12 +319,14 @@ extension Worker {
         if hasDraftPeers {
             let ip = frame.bytes.advanced(by: outer.linkLength)
             readKey(&outer, from: outer.isIPv6 ? IPv6Header(ip).source : IPAddress(v4: IPv4Header(ip).source))
+            // The key of the flow has only the VSID: what is wrong with the other byte would not be seen in it.
+            if outer.hasDraftKey, outer.key &>> 24 != 0 { return nil }
         }
         return outer
     }
 
     /// The layout of a GRE key cannot be seen: who sent it decides (docs/pipeline.md 4, step 9).
-    private func readKey(_ outer: inout OuterPacket, from source: IPAddress) {
+    func readKey(_ outer: inout OuterPacket, from source: IPAddress) {
         guard hasDraftPeers, !outer.isVXLAN, let peer = peer(source), peer.hasDraftKeys else { return }
         outer.vsid = outer.key & 0xFF_FFFF
         outer.hasDraftKey = true
@@ -335,7 +339,7 @@ extension Worker {
 
     /// Step 4.
     private func outerRefusal(_ frame: Frame, _ destination: IPAddress, _ vlan: UInt16) -> DropReason? {
-        guard let number = providerAddress(destination), tables.addresses[number].port == frame.port else {
+        guard let number = usableAddress(destination), tables.addresses[number].port == frame.port else {
             return isGroup(destination) ? groupRefusal(frame, destination, vlan) : .outerNotOurs
         }
         if tables.addresses[number].vlan != vlan { return .outerVLAN }
@@ -346,7 +350,7 @@ extension Worker {
     private func groupRefusal(_ frame: Frame, _ group: IPAddress, _ vlan: UInt16) -> DropReason? {
         let number = tables.addresses.findSecondary(ProviderAddress.hash(tables.key, port: frame.port), at: version) {
             let address = tables.addresses[$0]
-            return address.port == frame.port && address.vlan == vlan && address.address.isV4 == group.isV4
+            return address.port == frame.port && address.vlan == vlan && address.address.isV4 == group.isV4 && isUsable($0)
         }
         if number == nil { return .outerVLAN }
         return group.multicastMAC == frame.bytes.mac(Ethernet.destination) ? nil : .outerMAC
@@ -395,6 +399,7 @@ extension Worker {
         let scope = Scopes.of(vsid: outer.vsid, domain: domain)
         let (pa, ourPA) = (header.source, header.destination)
         if let reason = tunnelRefusal(header, outer) { return dropPacket(reason) }
+        if isControlMessage(frame, outer, from: pa) { return .control }
 
         let bytes = frame.bytes.advanced(by: outer.innerOffset)
         let destinationMAC = bytes.mac(Ethernet.destination)
@@ -434,7 +439,7 @@ extension Worker {
         scratch.value.headerLength = outer.innerOffset.u8
         let isUniform = peer(pa).map { $0.dscpMode.u32 == APUS_DSCP_UNIFORM.rawValue } ?? false
         scratch.value.variant.set(Transposition.Variant.uniform, isUniform)
-        return .flow
+        return mayBeControlled(frame, outer, packet, from: pa) ? .packet : .flow
     }
 
     /// Step 13.
@@ -453,7 +458,7 @@ extension Worker {
     }
 
     /// Step 11: the wire carries the destination's VSID; the sender's follows from its address.
-    private func sourceSubnet(of source: IPAddress, arrivedIn vsid: UInt32, domain: UInt32) -> UInt32 {
+    func sourceSubnet(of source: IPAddress, arrivedIn vsid: UInt32, domain: UInt32) -> UInt32 {
         if domain == none { return vsid }
         return customerRoute(source, domain: domain, onLinkOnly: true).map { tables.routes[$0].vsid } ?? vsid
     }

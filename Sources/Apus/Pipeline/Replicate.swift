@@ -8,6 +8,8 @@ import CApus
 struct CopyTarget: BitwiseCopyable {
     var pa: IPAddress
     var vsid: UInt32
+    /// It is no copy but a message of ours.
+    var isControl = false
 
     static var nowhere: CopyTarget { CopyTarget(pa: IPAddress(high: 0, low: 0), vsid: 0) }
 }
@@ -63,7 +65,7 @@ extension Worker {
     }
 
     /// Encapsulate a copy, or let it wait.
-    private mutating func sendCopy(_ copy: Frame, _ target: CopyTarget) {
+    mutating func sendCopy(_ copy: Frame, _ target: CopyTarget) {
         var sent = copy
         sent.port = none
         switch decideTunnel(to: target) {
@@ -72,20 +74,22 @@ extension Worker {
             if let reason = scratch.encapsulateWhole(&sent) { return drop(sent, reason, ingress: none) }
             guard emitMade(sent, to: scratch.value.egress) else { return }
             counters.add(.encapsulated)
-            counters.add(.replicated)
+            counters.add(target.isControl ? .unreachableSent : .replicated)
         case .unresolved(let neighbor):
             hold(sent, for: neighbor, target)
+        case .control:
+            break
         }
     }
 
     /// A copy has waited long enough.
     mutating func sendCopyAnew(_ copy: Frame, _ target: CopyTarget) {
-        if !hosts(target.pa, vsid: target.vsid) { return drop(copy, .destinationRecordMissing, ingress: none) }
+        if !target.isControl, !hosts(target.pa, vsid: target.vsid) { return drop(copy, .destinationRecordMissing, ingress: none) }
         sendCopy(copy, target)
     }
 
     /// How to get there, in `scratch`.
-    private mutating func decideTunnel(to target: CopyTarget) -> Decision {
+    mutating func decideTunnel(to target: CopyTarget) -> Decision {
         scratch.value = Transposition(.encapsulate, scope: 0)
         let decision = decideEncapsulation(to: target.pa, vsid: target.vsid)
         if case .flow = decision, scratch.value.neighbor != none, keepAlive(scratch.value.neighbor, scratch) == nil {
@@ -107,6 +111,8 @@ extension Worker {
             if emit(sent, to: scratch.value.egress, from: frame.port) { counters.add(.encapsulated) }
         case .unresolved(let neighbor):
             hold(frame, for: neighbor)
+        case .control:
+            break
         }
     }
 

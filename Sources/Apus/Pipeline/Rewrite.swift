@@ -11,7 +11,7 @@ extension Worker {
     func decideRewrite(_ packet: IPPacket, from source: LookupRecord, to target: LookupRecord) -> Decision {
         let (reason, found) = way(to: target.pa)
         guard let way = found else { return failEncapsulation(reason) }
-        guard let number = providerAddress(source.pa), tables.addresses[number].port == way.route.port else {
+        guard let number = usableAddress(source.pa), tables.addresses[number].port == way.route.port else {
             return failEncapsulation(.providerAddressMissing)
         }
         let own = tables.addresses[number]
@@ -153,6 +153,7 @@ extension Ref where Value == Transposition {
         let transport = Transport(ip, isIPv6: isIPv6, readable: frame.readable &- Ethernet.headerLength)
         let checksum = transport.checksum
         if let checksum, !transport.contains(checksum, 2) { return .transportTruncated }
+        if transport.isHidden { return .transportTruncated }
 
         let rewrite = AddressRewrite(self)
         let delta = value.headerSum.u16
@@ -199,6 +200,8 @@ extension Ref where Value == Transposition {
         let was = (source: address(quoted, isIPv6, isSource: true), destination: address(quoted, isIPv6, isSource: false))
         let source = was.source == old.destination ? new.destination : was.source
         let destination = was.destination == old.source ? new.source : was.destination
+        // Nothing of it changes, not even the zero of a checksum.
+        if source == was.source, destination == was.destination { return }
         let delta = (AddressDelta(was.source, source) + AddressDelta(was.destination, destination)).folded
         let offset = isIPv6 ? IPv6Header.addressesOffset : IPv4Header.addressesOffset
         let size = isIPv6 ? 16 : 4

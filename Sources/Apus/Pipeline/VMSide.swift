@@ -120,6 +120,8 @@ extension Worker {
         if target.isRewritten || hasRewrites {
             let source = record(port.vsid, packet.source).map { tables.records[$0] }
             if target.isRewritten != source?.isRewritten ?? false { return failEncapsulation(.translationMismatch) }
+            // The address of somebody behind a gateway would be lost.
+            if target.isRewritten, target.ca != packet.destination { return failEncapsulation(.translationMismatch) }
             if target.isRewritten, let source { return decideRewrite(packet, from: source, to: target) }
         }
         return decideEncapsulation(to: target.pa, vsid: target.vsid)

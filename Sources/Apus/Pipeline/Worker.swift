@@ -21,6 +21,7 @@ struct Settings {
     var acceptsReservedVSIDs: Bool { flags & APUS_DATAPLANE_ACCEPT_RESERVED_VSIDS != 0 }
     var sendsFlowID: Bool { flags & APUS_DATAPLANE_FLOW_ID_ZERO == 0 }
     var validatesSource: Bool { flags & APUS_DATAPLANE_NO_SOURCE_VALIDATION == 0 }
+    var sendsUnreachable: Bool { flags & APUS_DATAPLANE_SEND_UNREACHABLE != 0 }
     var sendsErrors: Bool { flags & APUS_DATAPLANE_NO_ICMP_ERRORS == 0 }
     var usesExternalRouter: Bool { flags & APUS_DATAPLANE_USE_EXTERNAL_ROUTER != 0 }
     var acceptsIPOptions: Bool { flags & APUS_DATAPLANE_ACCEPT_IP_OPTIONS != 0 }
@@ -102,6 +103,8 @@ struct Worker: ~Copyable {
     /// The same for the packets that wait.
     var heldNeighborEpoch: UInt32 = 0
     var nextRefresh: UInt64 = 0
+    /// Provider addresses of ours that had turned out to be somebody else's when it was last looked.
+    var duplicateAddresses: UInt32 = 0
 
     /// Where a packet is staged that is looked at by itself.
     var single: Ref<Staged> { staged.advanced(by: Self.chunk) }

@@ -41,6 +41,7 @@ struct Journal {
     static var stepsPerChange: Int { 64 }
 
     /// Make room for `additional` entries. Returns false when there is no memory; nothing changed then.
+    @inline(never)
     mutating func reserve(_ memory: Ref<Memory>, _ additional: Int) -> Bool {
         if count &+ additional <= capacity { return true }
         let larger = max(256, (count &+ additional).roundedUpToPowerOfTwo)
@@ -58,6 +59,7 @@ struct Journal {
         return true
     }
 
+    @inline(never)
     mutating func append(_ entry: JournalEntry) {
         guard let entries, count < capacity else { return }
         entries[count] = entry

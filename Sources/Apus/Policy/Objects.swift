@@ -308,7 +308,8 @@ struct RemoteAddress: Versionable {
     }
 }
 
-/// A provider address of this host (provider.h). Primary index: the address. Secondary: its port.
+/// A provider address of this host (provider.h). Primary index: the address. Secondary: its port. Chain: those that are being watched for
+/// duplicates, in the order of addresses.
 struct ProviderAddress: Versionable {
     var address: IPAddress
     var mac: MACAddress
@@ -316,6 +317,25 @@ struct ProviderAddress: Versionable {
     var vlan: UInt16
     /// In bits of the 128-bit form.
     var length: UInt8
+    /// As given: `enum apus_address_state`.
+    var state = APUS_ADDRESS_PREFERRED.rawValue.u8
+    var flags: UInt32 = 0
+    /// Number of the ``AddressCell`` that says what was found, which versions of the entry may share, or `none`.
+    var cell = none
+
+    var isInvalid: Bool { state.u32 == APUS_ADDRESS_INVALID.rawValue }
+    var isDeprecated: Bool { state.u32 == APUS_ADDRESS_DEPRECATED.rawValue }
+    var isWatched: Bool { flags & APUS_PROVIDER_ADDRESS_DETECT_DUPLICATES != 0 && !isInvalid }
+    /// Is it on the same network in the same way? What was found out about it stays true then.
+    func hasPlace(of other: ProviderAddress) -> Bool { port == other.port && vlan == other.vlan && mac == other.mac }
+
+    static var hasChain: Bool { true }
+    /// The others need no order: each is a chain by itself.
+    func chainHash(_ key: Ref<apus_hash_key>) -> UInt64 { isWatched ? Self.watchedHash(key) : primaryHash(key) }
+    func isInChain(of other: ProviderAddress) -> Bool {
+        isWatched == other.isWatched && (isWatched || address == other.address)
+    }
+    func precedes(_ newcomer: ProviderAddress) -> Bool { address < newcomer.address }
 
     static var hasSecondaryIndex: Bool { true }
     func primaryHash(_ key: Ref<apus_hash_key>) -> UInt64 { Self.hash(key, address) }
@@ -328,6 +348,9 @@ struct ProviderAddress: Versionable {
     @inline(__always)
     static func hash(_ key: Ref<apus_hash_key>, port: UInt32) -> UInt64 {
         unsafe apus_hash_words(port.u64, 0, 12, 0, key.pointer)
+    }
+    static func watchedHash(_ key: Ref<apus_hash_key>) -> UInt64 {
+        unsafe apus_hash_words(0, 0, 22, 0, key.pointer)
     }
 }
 

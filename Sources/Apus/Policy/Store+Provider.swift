@@ -23,7 +23,7 @@ extension Store {
                     "exists already")
             }
             if let failure = store.checkProviderPort(address.port, Self.addressName) { return failure }
-            guard store.insert(address, .addresses, store.tables.addresses) != nil, store.addConnected(address) else {
+            guard store.insertAddress(address), store.addConnected(address) else {
                 return .memory(Self.addressName)
             }
             store.invalidateEverything()
@@ -36,9 +36,9 @@ extension Store {
             guard let number = store.address(address.address) else { return Self.addressMissing(address.address) }
             if let failure = store.checkProviderPort(address.port, Self.addressName) { return failure }
             store.removeConnected(store.tables.addresses[number])
-            guard store.replace(number, with: address, .addresses, store.tables.addresses) != nil,
-                store.addConnected(address)
-            else { return .memory(Self.addressName) }
+            guard store.insertAddress(address) else { return .memory(Self.addressName) }
+            store.kill(number, .addresses, store.tables.addresses)
+            guard store.addConnected(address) else { return .memory(Self.addressName) }
             store.invalidateEverything()
             return nil
         }
@@ -57,6 +57,77 @@ extension Store {
     static func addressMissing(_ address: IPAddress) -> Failure {
         Failure(APUS_ERR_NOT_FOUND, addressName, "provider_address", .address(address), "does not exist")
     }
+
+    // MARK: - What duplicate address detection finds
+
+    /// Remember that the result of this address is told. False: it was, or it has another result now than the one `isDuplicate` says.
+    func tellResult(of address: IPAddress, isDuplicate: Bool) -> Bool {
+        guard let number = self.address(address), tables.addresses[number].cell != none else { return false }
+        let cell = tables.addressCells[tables.addresses[number].cell]
+        if cell.value.isTold || cell.value.isDuplicate != isDuplicate || cell.value.isTentative { return false }
+        cell.value.isTold = true
+        return true
+    }
+
+    private mutating func insertAddress(_ address: ProviderAddress) -> Bool {
+        var copy = address
+        if address.isWatched {
+            guard let cell = takeAddressCell(for: address) else { return false }
+            copy.cell = cell
+        }
+        if insert(copy, .addresses, tables.addresses) != nil {
+            countWatched(copy, 1)
+            return true
+        }
+        giveBackAddressCell(copy.cell)
+        return false
+    }
+
+    /// What was found stays true in a transaction that removes an address and adds it, and when something else of it is changed; it is looked for
+    /// again if it was not in use, or not of use.
+    private mutating func takeAddressCell(for address: ProviderAddress) -> UInt32? {
+        let published = tables.addresses.find(ProviderAddress.hash(tables.key, address.address), at: next &- 1) {
+            let old = tables.addresses[$0]
+            return old.address == address.address && old.cell != none && old.hasPlace(of: address)
+                && !tables.addressCells[old.cell].value.isDuplicate
+        }
+        if let published {
+            let number = tables.addresses[published].cell
+            tables.addressCells[number].value.addUser(1)
+            return number
+        }
+        let number: UInt32
+        if firstFreeAddressCell == 0 {
+            guard let new = tables.addressCells.append(memory) else { return nil }
+            number = new
+        } else {
+            number = firstFreeAddressCell &- 1
+            firstFreeAddressCell = tables.addressCells[number].value.nextFree
+        }
+        tables.addressCells[number].initialize(to: AddressCell())
+        return number
+    }
+
+    private mutating func giveBackAddressCell(_ number: UInt32) {
+        if number == none || tables.addressCells[number].value.addUser(-1) != 0 { return }
+        tables.addressCells[number].value.nextFree = firstFreeAddressCell
+        firstFreeAddressCell = number &+ 1
+    }
+
+    /// An address counts from its first version to the recycling of its last.
+    private func countWatched(_ address: ProviderAddress, _ by: Int32) {
+        guard address.isWatched else { return }
+        let count = tables.shared.value.watchedAddresses.load(ordering: .relaxed)
+        tables.shared.value.watchedAddresses.store(count &+ UInt32(bitPattern: by), ordering: .relaxed)
+    }
+
+    mutating func recycleAddress(_ number: UInt32) {
+        countWatched(tables.addresses[number], -1)
+        giveBackAddressCell(tables.addresses[number].cell)
+        tables.addresses.recycle(number)
+    }
+
+    // MARK: - Its prefix
 
     // The prefix of a provider address is a route whose destinations are neighbours. Two addresses of one prefix and
     // port are two equal entries.
@@ -145,5 +216,15 @@ extension Store {
     mutating func recycleProviderRoute(_ number: UInt32) {
         tables.shared.value.providerLengths.remove(tables.providerRoutes[number].length)
         tables.providerRoutes.recycle(number)
+    }
+}
+
+extension ProviderAddress {
+    /// The state as the operator sees it.
+    func shownState(_ tables: Tables) -> UInt8 {
+        if cell == none { return state }
+        let found = tables.addressCells[cell]
+        if found.value.isDuplicate { return APUS_ADDRESS_DUPLICATE.rawValue.u8 }
+        return found.value.isTentative ? APUS_ADDRESS_TENTATIVE.rawValue.u8 : state
     }
 }

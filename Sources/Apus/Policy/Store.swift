@@ -19,9 +19,10 @@ struct Store: ~Copyable {
     /// Entries that are out of the indexes: a worker may still hold their numbers.
     private var limbo = Journal()
     private var isOpen = false
-    /// Free ``RecordTexts`` and ``NeighborCell``s: number + 1.
+    /// Free ``RecordTexts``, ``NeighborCell``s and ``AddressCell``s: number + 1.
     var firstFreeTexts: UInt32 = 0
     var firstFreeCell: UInt32 = 0
+    var firstFreeAddressCell: UInt32 = 0
     /// Published, but a worker was still in an old burst when we stopped waiting.
     private var isUnsettled = false
     /// The low half of the version has started over, and workers may be in the old era.
@@ -107,17 +108,27 @@ struct Store: ~Copyable {
         // The low half starts over: workers empty their caches. Until all have, the words of the old era stay, in which
         // every stamp of the new one is stale.
         if version.u32 == 0 { isNewEra = true }
+        var hasNewAddresses = false
         var i = 0
         while i < journal.count {
             let entry = journal[i]
             if entry.kind == .touched, !isNewEra { touch(entry.number, version) }
             if entry.kind == .killed { retired.append(entry) }
+            if entry.kind == .inserted, entry.table == .addresses { hasNewAddresses = true }
             i &+= 1
         }
         journal.truncate(to: 0)
         tables.shared.value.version.store(version, ordering: .releasing)
+        if hasNewAddresses { announceAddresses() }
         isUnsettled = true
         return settle()
+    }
+
+    /// Workers look at our addresses with their next burst.
+    private func announceAddresses() {
+        if tables.shared.value.watchedAddresses.load(ordering: .relaxed) == 0 { return }
+        let epoch = tables.shared.value.neighborEpoch.load(ordering: .relaxed)
+        tables.shared.value.neighborEpoch.store(epoch &+ 1, ordering: .releasing)
     }
 
     /// Wait for the workers, then finish what was published: old entries leave the indexes, and those that left before
@@ -183,6 +194,7 @@ struct Store: ~Copyable {
 
     // MARK: - Steps
 
+    @inline(never)
     mutating func log(_ kind: JournalEntry.Kind, _ table: JournalEntry.Table, _ number: UInt32) {
         journal.append(JournalEntry(kind: kind, table: table, number: number))
     }
@@ -292,7 +304,7 @@ struct Store: ~Copyable {
         case .gateways: tables.gateways.recycle(number)
         case .subnets: tables.subnets.recycle(number)
         case .remotes: tables.remotes.recycle(number)
-        case .addresses: tables.addresses.recycle(number)
+        case .addresses: recycleAddress(number)
         case .providerRoutes: recycleProviderRoute(number)
         case .neighbors: recycleNeighbor(number)
         case .peers: recyclePeer(number)

@@ -20,6 +20,7 @@ struct Tables {
     let subnetOptions: VersionedTable<SubnetOptions>
     let domains: Domains
     let cells: Slab<NeighborCell>
+    let addressCells: Slab<AddressCell>
     let texts: Slab<RecordTexts>
     let portSlots: PortSlots
     let scopes: Scopes
@@ -38,7 +39,9 @@ struct Tables {
         let draftPeers = Atomic<UInt32>(0)
         /// Entries of `rewrites` of any version: while there are none, nobody looks for them.
         let rewrites = Atomic<UInt32>(0)
-        /// Grows when a neighbour's MAC changed or was lost.
+        /// Provider addresses of any version that are watched for duplicates: while there are none, nobody looks for them.
+        let watchedAddresses = Atomic<UInt32>(0)
+        /// Grows when a neighbour's MAC changed or was lost, and when a provider address turned out to be somebody else's.
         let neighborEpoch = Atomic<UInt32>(0)
     }
 }
@@ -63,12 +66,13 @@ extension Tables {
         let subnetOptions = VersionedTable<SubnetOptions>(memory, key: key)
         let domains = Domains(memory, key: key)
         let cells = Slab<NeighborCell>(memory)
+        let addressCells = Slab<AddressCell>(memory)
         let texts = Slab<RecordTexts>(memory)
         let portSlots = PortSlots(memory)
         let scopes = Scopes(memory)
         guard let ports, let members, let records, let routes, let gateways, let subnets, let remotes, let addresses,
             let providerRoutes, let neighbors, let peers, let rewrites, let subnetOptions, let domains, let cells,
-            let texts, let portSlots, let scopes
+            let addressCells, let texts, let portSlots, let scopes
         else {
             ports?.destroy(memory)
             members?.destroy(memory)
@@ -85,6 +89,7 @@ extension Tables {
             subnetOptions?.destroy(memory)
             domains?.destroy(memory)
             cells?.destroy(memory)
+            addressCells?.destroy(memory)
             texts?.destroy(memory)
             portSlots?.destroy(memory)
             scopes?.destroy(memory)
@@ -106,6 +111,7 @@ extension Tables {
         self.subnetOptions = subnetOptions
         self.domains = domains
         self.cells = cells
+        self.addressCells = addressCells
         self.texts = texts
         self.portSlots = portSlots
         self.scopes = scopes
@@ -129,6 +135,7 @@ extension Tables {
         subnetOptions.destroy(memory)
         domains.destroy(memory)
         cells.destroy(memory)
+        addressCells.destroy(memory)
         texts.destroy(memory)
         portSlots.destroy(memory)
         scopes.destroy(memory)

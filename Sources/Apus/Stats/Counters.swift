@@ -10,7 +10,8 @@ enum Counter: Int {
     case encapsulated, decapsulated, switched, rewritten, routed
     case flowHits, flowMisses, flowInserts, flowEvictions, flowSuppressed, flowEntries
     case arpReplies, arpRequests, echoReplies, routerAdvertisements, icmpErrors, pathMTUUpdates, icmpSuppressed, fragmented
-    case replicated, learned, learnThrottled, eventsLost, bursts
+    case replicated, learned, learnThrottled, eventsLost
+    case addressProbes, addressConflicts, controlMessages, unreachableSent, bursts
 }
 
 /// The counters of one worker. One writer; anybody may read at any time. An addition is a load and a store, not a

@@ -10,6 +10,13 @@ struct Note: BitwiseCopyable {
         case seen
         /// It says so too often.
         case throttled
+        /// A provider address of ours is nobody else's, or is, or turned out to be later.
+        case addressPassed
+        case addressDuplicate
+        case addressConflict
+        /// A host says that a machine is elsewhere, or that it knows nothing of it.
+        case redirect
+        case unreachable
     }
 
     var kind: Kind
@@ -19,10 +26,13 @@ struct Note: BitwiseCopyable {
     var ca: IPAddress
     var mac: MACAddress
     var pa: IPAddress
+    /// Who says it, of `redirect` and `unreachable`.
+    var teller = IPAddress(high: 0, low: 0)
 
     @inline(__always)
     static func == (a: Note, b: Note) -> Bool {
         a.kind == b.kind && a.port == b.port && a.vsid == b.vsid && a.ca == b.ca && a.mac == b.mac && a.pa == b.pa
+            && a.teller == b.teller
     }
 }
 

@@ -34,15 +34,20 @@ struct Memory {
     }
 
     mutating func release<Value: ~Copyable>(_ ref: Ref<Value>, count: Int) {
-        let size = MemoryLayout<Value>.stride &* count
+        unsafe rawRelease(ref.raw, MemoryLayout<Value>.stride &* count)
+    }
+
+    @inline(never)
+    private mutating func rawRelease(_ raw: UnsafeMutableRawPointer, _ size: Int) {
         held &-= size.u64
         if let release = unsafe allocator.release {
-            unsafe release(allocator.context, ref.raw, size)
+            unsafe release(allocator.context, raw, size)
         } else {
-            unsafe apus_libc_release(ref.raw)
+            unsafe apus_libc_release(raw)
         }
     }
 
+    @inline(never)
     private func rawAllocate(_ size: Int, _ alignment: Int) -> UnsafeMutableRawPointer? {
         if let allocate = unsafe allocator.allocate {
             return unsafe allocate(allocator.context, size, alignment)

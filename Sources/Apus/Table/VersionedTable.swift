@@ -167,16 +167,19 @@ struct VersionedTable<Value: Versionable>: BitwiseCopyable {
     }
 
     /// The entry does not exist any more from `version` on.
+    @inline(never)
     func kill(_ number: UInt32, at version: UInt64) {
         nodes[number].value.death.store(version, ordering: .relaxed)
     }
 
     /// Undo `kill`.
+    @inline(never)
     func revive(_ number: UInt32) {
         nodes[number].value.death.store(.max, ordering: .relaxed)
     }
 
     /// Take an entry that no worker can need any more out of the indexes.
+    @inline(never)
     func unlink(_ number: UInt32) {
         let value = self[number]
         nodes[number].value.death.store(0, ordering: .relaxed)
@@ -186,6 +189,7 @@ struct VersionedTable<Value: Versionable>: BitwiseCopyable {
     }
 
     /// Make the number of an unlinked entry, which no worker can be looking at any more, available again.
+    @inline(never)
     func recycle(_ number: UInt32) {
         nodes[number].value.birth.store(state.value.firstFree.u64, ordering: .relaxed)
         state.value.firstFree = number &+ 1

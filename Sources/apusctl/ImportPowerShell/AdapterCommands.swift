@@ -6,13 +6,17 @@ extension ScriptInterpreter {
     mutating func setAdapter(_ command: Command) throws {
         let subnet = try virtualSubnet(command)
         let mac = try staticMAC(command)
+        let guardsDHCP = try onOrOff("DhcpGuard", command)
+        let limit = try addressLimit(command)
         let selected = try selectedAdapters(command)
         let settings = Cmdlet.adapterSettings.map(\.name).filter { command.arguments[$0] != nil }
         if !settings.isEmpty {
             let names = settings.map { "-\($0)" }.joined(separator: ", ")
             findings.note(command.place, "no counterpart in a policy file, left out: \(names)")
         }
-        if subnet == nil && mac == nil && command.arguments["DynamicMacAddress"] == nil {
+        if subnet == nil && mac == nil && guardsDHCP == nil && limit == nil
+            && command.arguments["DynamicMacAddress"] == nil
+        {
             if settings.isEmpty { throw Refused(reason: "it changes nothing") }
             return
         }
@@ -20,6 +24,8 @@ extension ScriptInterpreter {
             machines.change(machine, command.place) { machine in
                 machine.change(selected.adapter, command.place) { adapter in
                     if let known = selected.mac { adapter.macs = [known] }
+                    if let guardsDHCP { adapter.hasDHCPGuard = guardsDHCP }
+                    if let limit { adapter.dynamicAddressLimit = limit }
                     if let subnet {
                         adapter.subnet = subnet
                         adapter.place = command.place
@@ -113,6 +119,22 @@ extension ScriptInterpreter {
     private func staticMAC(_ command: Command) throws -> String? {
         guard let value = command.arguments["StaticMacAddress"] else { return nil }
         return try PolicyNoun.canonical(value, .init("StaticMacAddress", .mac, .required, set: nil))
+    }
+
+    private func onOrOff(_ name: String, _ command: Command) throws -> Bool? {
+        guard let value = command.arguments[name] else { return nil }
+        switch value.text?.lowercased() {
+        case "on": return true
+        case "off": return false
+        case nil: throw Refused(reason: "-\(name): \(PolicyNoun.unknown(value))")
+        case .some: throw Refused(reason: "-\(name): \"\(oneLine(value.source))\" is neither On nor Off")
+        }
+    }
+
+    private func addressLimit(_ command: Command) throws -> String? {
+        guard let value = command.arguments["DynamicIPAddressLimit"] else { return nil }
+        return try PolicyNoun.canonical(
+            value, .init("DynamicIPAddressLimit", .number(1...65536), .required, set: nil))
     }
 
     private func optionalText(_ name: String, _ command: Command) throws -> String? {

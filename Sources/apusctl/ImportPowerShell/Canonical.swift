@@ -54,6 +54,9 @@ enum Canonical {
     /// Is an address in canonical form, or a prefix, IPv4?
     static func isIPv4(_ text: String) -> Bool { !text.contains(":") }
 
+    /// Is an address in canonical form 0.0.0.0 or ::?
+    static func isUnspecified(_ text: String) -> Bool { text == "0.0.0.0" || text == "::" }
+
     /// Does a prefix hold an address, and is this the first of it, the gateway?
     static func isFirstAddress(_ address: String, of prefix: String) -> Bool {
         var parsedAddress = apus_address()

@@ -50,14 +50,17 @@ struct Cmdlet {
         .init("VMName"), .init("ComputerName"), .init("CimSession"), .init("Credential"),
     ]
 
+    /// Settings of an adapter that a port has too.
+    static let portSettings: [Parameter] = [.init("DhcpGuard"), .init("DynamicIPAddressLimit")]
+
     /// Settings of an adapter that have nothing to do with network virtualization.
     static let adapterSettings: [Parameter] = [
-        .init("MacAddressSpoofing"), .init("DhcpGuard"), .init("RouterGuard"), .init("PortMirroring"),
+        .init("MacAddressSpoofing"), .init("RouterGuard"), .init("PortMirroring"),
         .init("IeeePriorityTag"), .init("VmqWeight"), .init("IovQueuePairsRequested"), .init("IovInterruptModeration"),
         .init("IovWeight"), .init("IPsecOffloadMaximumSecurityAssociation"), .init("MaximumBandwidth"),
         .init("MinimumBandwidthAbsolute"), .init("MinimumBandwidthWeight"), .init("MandatoryFeatureId"),
         .init("ResourcePoolName"), .init("TestReplicaPoolName"), .init("TestReplicaSwitchName"), .init("AllowTeaming"),
-        .init("NotMonitoredInCluster"), .init("StormLimit"), .init("DynamicIPAddressLimit"), .init("DeviceNaming"),
+        .init("NotMonitoredInCluster"), .init("StormLimit"), .init("DeviceNaming"),
         .init("FixSpeed10G"), .init("PacketDirectNumProcs"), .init("PacketDirectModerationCount"),
         .init("PacketDirectModerationInterval"), .init("VrssEnabled"), .init("VmmqEnabled"), .init("VmmqQueuePairs"),
     ]
@@ -99,7 +102,7 @@ struct Cmdlet {
                 [.init("UseExternalRouter"), .init("InputObject")] + remote + passThru),
             Cmdlet(
                 "Set-VMNetworkAdapter", .setAdapter,
-                virtualMachine + adapter + settings + adapterSettings + passThru + shouldProcess, positional: ["VMName"]
+                virtualMachine + adapter + settings + portSettings + adapterSettings + passThru + shouldProcess, positional: ["VMName"]
             ),
             Cmdlet(
                 "Get-VMNetworkAdapter", .getAdapter, virtualMachine + adapter + [.init("All", isSwitch: true)],

@@ -24,6 +24,8 @@ struct ImportedPolicy {
         var mac: String?
         /// What to choose the address from.
         var candidates: [String] = []
+        var hasDHCPGuard = false
+        var dynamicAddressLimit: String?
     }
 
     struct Address {
@@ -37,6 +39,7 @@ struct ImportedPolicy {
         let vlan: String?
     }
 
+    let usesExternalRouter: Bool
     private(set) var ports: [Port] = []
     private(set) var addresses: [Address] = []
     private(set) var providerRoutes: [(route: PolicyObject, port: String)] = []
@@ -59,6 +62,7 @@ struct ImportedPolicy {
 
     init(_ script: ScriptInterpreter, _ facts: HostFacts) throws {
         findings = script.findings
+        usesExternalRouter = script.usesExternalRouter
         self.facts = facts
         names = [facts.uplink]
         customerRoutes = script.objects["CustomerRoute"]?.all ?? []
@@ -184,12 +188,17 @@ struct ImportedPolicy {
         let meaning = machine.name + (adapter.name.map { ", adapter \($0)" } ?? "")
         for mac in chosen {
             ports.append(
-                Port(name: portName(machine.name), isProvider: false, meaning: meaning, subnet: subnet, mac: mac))
+                Port(
+                    name: portName(machine.name), isProvider: false, meaning: meaning, subnet: subnet, mac: mac,
+                    hasDHCPGuard: adapter.hasDHCPGuard, dynamicAddressLimit: adapter.dynamicAddressLimit))
         }
         if chosen.isEmpty {
             let candidates = unique(recorded + fixed + (recorded.isEmpty && fixed.isEmpty ? localMACs.sorted() : []))
             let name = portName(machine.name)
-            ports.append(Port(name: name, isProvider: false, meaning: meaning, subnet: subnet, candidates: candidates))
+            ports.append(
+                Port(
+                    name: name, isProvider: false, meaning: meaning, subnet: subnet, candidates: candidates,
+                    hasDHCPGuard: adapter.hasDHCPGuard, dynamicAddressLimit: adapter.dynamicAddressLimit))
             findings.gap(
                 "\(adapter.place.text): port \(name): the MAC address of \(meaning) is not certain"
                     + (candidates.isEmpty ? "" : " (\(candidates.prefix(8).joined(separator: ", "))?)")

@@ -14,6 +14,7 @@ extension ScriptInterpreter {
             if case .interface = field.kind { object.interfaceSource = value.source }
         }
         try checkFamilies(of: object)
+        if noun.name == PolicyNoun.lookupRecord.name { try checkRecord(object) }
         if let other = objects[noun.name, default: PolicyObjects()].add(object, noun) {
             throw Refused(reason: "Windows would refuse it: this \(noun.words) was already made at \(other.text)")
         }
@@ -33,6 +34,21 @@ extension ScriptInterpreter {
             Canonical.isIPv4(address), length > 32
         {
             throw Refused(reason: "-PrefixLength: \(length) is not a number in 1-32, as \(address) needs")
+        }
+    }
+
+    /// Records of two types are about a machine and not about an address.
+    private func checkRecord(_ record: PolicyObject) throws {
+        let address = record["CustomerAddress"] ?? "", type = record["Type"] ?? "Static"
+        let isOfMachine = type == "GatewayWildcard" || type == "L2Only"
+        if isOfMachine && !Canonical.isUnspecified(address) {
+            throw Refused(reason: "-CustomerAddress: \(address) cannot be with -Type \(type); 0.0.0.0 or :: can")
+        }
+        if !isOfMachine && Canonical.isUnspecified(address) {
+            throw Refused(reason: "-CustomerAddress: \(address) needs -Type GatewayWildcard or L2Only")
+        }
+        if record["UseVmMACAddress"] == "true", record["Rule"] != "TranslationMethodNat" {
+            throw Refused(reason: "-UseVmMACAddress $true needs -Rule TranslationMethodNat")
         }
     }
 
@@ -65,11 +81,12 @@ extension ScriptInterpreter {
     }
 
     /// Set-NetVirtualizationGlobal
-    func setGlobal(_ command: Command) throws {
+    mutating func setGlobal(_ command: Command) throws {
         switch command.arguments["UseExternalRouter"] {
-        case .flag(false): break
+        case .flag(let flag): usesExternalRouter = flag
         case nil: throw Refused(reason: "it changes nothing")
-        case .some: throw Refused(reason: "-UseExternalRouter has no counterpart in a policy file")
+        case .some(let value):
+            throw Refused(reason: "-UseExternalRouter: \(oneLine(value.source)) is neither $true nor $false")
         }
     }
 

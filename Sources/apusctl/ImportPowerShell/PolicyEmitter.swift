@@ -29,6 +29,7 @@ struct PolicyEmitter {
         }
         lines.removeLast()
         lines += ["apus: 1"]
+        if policy.usesExternalRouter { lines += ["", "settings:", "  use_external_router: true"] }
         lines += section("ports", policy.ports.map(port))
         lines += section("provider_addresses", policy.addresses.map(address))
         lines += section("provider_routes", policy.providerRoutes.map(providerRoute))
@@ -58,6 +59,8 @@ struct PolicyEmitter {
             if !port.candidates.isEmpty {
                 comment += "; mac is one of \(port.candidates.prefix(8).joined(separator: ", "))"
             }
+            if port.hasDHCPGuard { text += ", dhcp_guard: true" }
+            if let limit = port.dynamicAddressLimit { text += ", dynamic_address_limit: \(limit)" }
         }
         return (text, comment)
     }
@@ -94,6 +97,7 @@ struct PolicyEmitter {
         text += ", mac: \(Self.quoted(record["MACAddress"] ?? "")), "
         text += Self.fields(record, [("provider_address", "ProviderAddress"), ("rule", "Rule")])
         if let type = record["Type"] { text += ", type: \(type)" }
+        if record["UseVmMACAddress"] == "true" { text += ", use_vm_mac_address: true" }
         for (key, name) in [("vm_name", "VMName"), ("customer_id", "CustomerID"), ("context", "Context")] {
             if let value = record[name], !value.isEmpty { text += ", \(key): \(Self.quoted(value))" }
         }

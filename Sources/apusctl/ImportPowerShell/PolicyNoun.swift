@@ -128,8 +128,8 @@ struct PolicyNoun {
                 word(text, ["Static", "Dynamic", "GatewayWildcard", "L2Only"]),
                 "one of Static, Dynamic, GatewayWildcard, L2Only")
         case .flag:
-            if case .flag(false) = value { return "" }
-            throw Refused(reason: "-\(field.name) \(oneLine(value.source)) has no counterpart in a policy file")
+            if case .flag(let flag) = value { return flag ? "true" : "" }
+            throw Refused(reason: "-\(field.name): \(oneLine(value.source)) is neither $true nor $false")
         }
     }
 

@@ -26,7 +26,10 @@ struct PolicyObjects {
     private var places: [[String]: ScriptPlace] = [:]
 
     private static func key(_ object: PolicyObject, _ noun: PolicyNoun) -> [String] {
-        noun.fields.filter(\.isKey).map { object.values[$0.name] ?? "" }
+        let key = noun.fields.filter(\.isKey).map { object.values[$0.name] ?? "" }
+        // Of records without an address the machine is the key.
+        let isOfMachine = object["CustomerAddress"].map(Canonical.isUnspecified) == true
+        return isOfMachine ? key + [object["MACAddress"] ?? ""] : key
     }
 
     /// Add an object.

@@ -15,6 +15,8 @@ struct ScriptInterpreter {
     /// The objects of each noun.
     var objects: [String: PolicyObjects] = [:]
     var machines = VirtualMachines()
+    /// Set-NetVirtualizationGlobal -UseExternalRouter
+    var usesExternalRouter = false
     /// -IsolationId and -RoutingDomainID of each Add-VMNetworkAdapterRoutingDomainMapping, judged when all is known.
     var mappings: [(machine: String, subnet: String, domain: String, place: ScriptPlace, source: String)] = []
 

@@ -9,6 +9,9 @@ struct VirtualMachines {
         var subnet: String?
         /// The static addresses that it was given, in the order of the script, each once.
         var macs: [String] = []
+        var hasDHCPGuard = false
+        /// Nil when the script does not say.
+        var dynamicAddressLimit: String?
         var place: ScriptPlace
     }
 
@@ -35,7 +38,11 @@ struct VirtualMachines {
             var index = adapters.firstIndex { $0.name?.lowercased() == wanted }
             if index == nil {
                 // What was said of all holds for this one too.
-                adapters.append(Adapter(name: name, subnet: adapters[0].subnet, macs: adapters[0].macs, place: place))
+                let all = adapters[0]
+                adapters.append(
+                    Adapter(
+                        name: name, subnet: all.subnet, macs: all.macs, hasDHCPGuard: all.hasDHCPGuard,
+                        dynamicAddressLimit: all.dynamicAddressLimit, place: place))
                 index = adapters.count - 1
             }
             if let index { body(&adapters[index]) }
