@@ -177,6 +177,12 @@ class ReplayTests(unittest.TestCase):
         self.assertEqual(result.returncode, status, result.stderr)
         return result
 
+    def events(self):
+        """What happened, and how often. Every kind is in the file, also if it did not happen."""
+        events = self.counters()["events"]
+        self.assertIn("NVE_UNREACHABLE", events)
+        return {kind: count for kind, count in events.items() if count}
+
     def counters(self, out="out"):
         with open(self.path(f"{out}/counters.json")) as file:
             return json.load(file)
@@ -345,8 +351,7 @@ class ReplayTests(unittest.TestCase):
                          "192.168.0.33 (1 of 256)\n")
         self.assertIn("events: RECORD_LEARNED 1\n", result.stdout)
         counters = self.counters()
-        self.assertEqual(counters["events"], {"RECORD_LEARNED": 1, "RECORD_MOVED": 0, "RECORD_CONFLICT": 0, "LEARN_LIMIT": 0,
-                                              "LEARN_THRESHOLD": 0, "LEARN_THROTTLED": 0, "LOST": 0})
+        self.assertEqual(self.events(), {"RECORD_LEARNED": 1})
         self.assertEqual(counters["totals"]["learned"], 1)
         self.assertEqual(counters["drops"], {"DESTINATION_RECORD_MISSING": 1})
         self.assertIn((T0 + 2_000_000, nvgre(packet)), read(self.path("out/uplink.pcap")))
@@ -370,8 +375,8 @@ class ReplayTests(unittest.TestCase):
             f"limit 10.0.1.203 was not learned: {machine % 1} has as many addresses as it may (2 of 2)",
             f"conflict 10.0.1.103: claimed by {machine % 1}, but its record says 60:00:60:00:02:03 on the host 192.168.0.33",
             f"moved 10.0.1.201: now {machine % 2}, before 60:00:60:00:01:01 on the host 192.168.0.22 (1 of 16)")])
-        self.assertEqual(self.counters()["events"], {"RECORD_LEARNED": 2, "RECORD_MOVED": 1, "RECORD_CONFLICT": 1, "LEARN_LIMIT": 1,
-                                                     "LEARN_THRESHOLD": 1, "LEARN_THROTTLED": 0, "LOST": 0})
+        self.assertEqual(self.events(), {"RECORD_LEARNED": 2, "RECORD_MOVED": 1, "RECORD_CONFLICT": 1, "LEARN_LIMIT": 1,
+                                         "LEARN_THRESHOLD": 1})
         policy = self.variant(l2_only(1), ("{flow_id_zero: true}", "{learn_rate: 1}"))
         self.write("a.pcap", pcap([(T0 + n, announcement(M1, f"10.0.1.{200 + n}")) for n in range(15)], nanoseconds=True))
         result = self.replay("contoso1=a.pcap", policy=policy)

@@ -26,7 +26,7 @@ struct apus_worker;
 #define APUS_FRAME_IP_CHECKSUM_BAD 0x2u
 /** apus_frame.flags, out: the library put an outer header before the frame that came in. */
 #define APUS_FRAME_ENCAPSULATED 0x100u
-/** apus_frame.flags, out: the library made this frame (an ARP or ICMP answer, a request, a copy). */
+/** apus_frame.flags, out: the library made this frame (an ARP, ND or ICMP answer, a request, a copy for this host). A copy for another host has APUS_FRAME_ENCAPSULATED alone. */
 #define APUS_FRAME_GENERATED 0x200u
 
 /**

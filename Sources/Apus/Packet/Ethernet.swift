@@ -15,6 +15,22 @@ enum Ethernet {
     static var ipv6: UInt16 { 0x86DD }
     static var arp: UInt16 { 0x0806 }
 
+    /// Length of a header with this VLAN; 0: without a tag.
+    static func headerLength(vlan: UInt16) -> Int { headerLength &+ (vlan == 0 ? 0 : tagLength) }
+
+    /// A header of that length.
+    static func write(
+        _ start: Bytes, to destination: MACAddress, from source: MACAddress, vlan: UInt16, _ type: UInt16
+    ) {
+        start.store(destination, at: Self.destination)
+        start.store(source, at: Self.source)
+        if vlan != 0 {
+            start.store(UInt16(0x8100), at: etherType)
+            start.store(vlan, at: etherType &+ 2)
+        }
+        start.store(type, at: headerLength(vlan: vlan) &- 2)
+    }
+
     /// A customer or service tag. RFC 7637 section 3.3 says "802.1Q tag"; IEEE 802.1Q defines both.
     @inline(__always)
     static func isTag(_ etherType: UInt16) -> Bool { etherType == 0x8100 || etherType == 0x88A8 }

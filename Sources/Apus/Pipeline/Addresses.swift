@@ -83,18 +83,14 @@ extension Worker {
     private mutating func sendProbe(_ address: ProviderAddress, isAnnouncement: Bool) {
         counters.add(.generated)
         let isIPv4 = address.address.isV4
-        let link = Ethernet.headerLength &+ (address.vlan == 0 ? 0 : Ethernet.tagLength)
+        let link = Ethernet.headerLength(vlan: address.vlan)
         let length =
             isIPv4 ? ARPPacket.length : isAnnouncement ? NeighborDiscovery.length : NeighborDiscovery.probeLength
         guard var frame = buffers.allocate(link &+ length) else { return counters.addDrop(.noBuffer) }
         let group = isAnnouncement ? IPAddress.allNodes : address.address.solicitedNode
-        frame.bytes.store(isIPv4 ? .broadcast : group.multicastMAC, at: Ethernet.destination)
-        frame.bytes.store(address.mac, at: Ethernet.source)
-        if address.vlan != 0 {
-            frame.bytes.store(UInt16(0x8100), at: 12)
-            frame.bytes.store(address.vlan, at: 14)
-        }
-        frame.bytes.store(isIPv4 ? Ethernet.arp : Ethernet.ipv6, at: link &- 2)
+        Ethernet.write(
+            frame.bytes, to: isIPv4 ? .broadcast : group.multicastMAC, from: address.mac, vlan: address.vlan,
+            isIPv4 ? Ethernet.arp : Ethernet.ipv6)
         let start = frame.bytes.advanced(by: link)
         if isIPv4 {
             ARPPacket(start).write(

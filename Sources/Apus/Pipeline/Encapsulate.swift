@@ -76,8 +76,7 @@ extension Worker {
         let peer = peer(pa)
         let source = way.source
         let isVXLAN = peer?.isVXLAN ?? false
-        let isTagged = source.vlan != 0
-        let link = Ethernet.headerLength &+ (isTagged ? Ethernet.tagLength : 0)
+        let link = Ethernet.headerLength(vlan: source.vlan)
         let ipLength = pa.isV4 ? IPv4Header.minimumLength : IPv6Header.length
         let tunnelLength = isVXLAN ? VXLANHeader.length : GREHeader.length
         let length = link &+ ipLength &+ tunnelLength
@@ -88,13 +87,9 @@ extension Worker {
         setVariant(peer, isIPv6: !pa.isV4)
 
         let start = scratchHeader.advanced(by: Transposition.headerRoom &- length)
-        start.store(way.mac ?? .broadcast, at: Ethernet.destination)
-        start.store(source.mac, at: Ethernet.source)
-        if isTagged {
-            start.store(UInt16(0x8100), at: 12)
-            start.store(source.vlan, at: 14)
-        }
-        start.store(pa.isV4 ? Ethernet.ipv4 : Ethernet.ipv6, at: link &- 2)
+        Ethernet.write(
+            start, to: way.mac ?? .broadcast, from: source.mac, vlan: source.vlan,
+            pa.isV4 ? Ethernet.ipv4 : Ethernet.ipv6)
 
         let ip = start.advanced(by: link)
         let ttl = peer.map { $0.ttl == 0 ? settings.outerTTL : $0.ttl } ?? settings.outerTTL

@@ -100,7 +100,7 @@ extension Worker {
     /// IP and ICMP.
     static var headersIPv4: Int { 28 }
     static var headersIPv6: Int { 48 }
-    /// Of the packet that could not be delivered: the error has 576 bytes then (RFC 1812 section 4.4.2.3), or 1280 (RFC 4443
+    /// Of the packet that could not be delivered: the error has 576 bytes then (RFC 1812 section 4.3.2.3), or 1280 (RFC 4443
     /// section 2.4 c).
     static var quotedMaximumIPv4: Int { 548 }
     static var quotedMaximumIPv6: Int { 1232 }

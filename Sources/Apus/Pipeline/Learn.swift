@@ -35,8 +35,7 @@ extension Worker {
         if let known, tables.records[known].mac == mac, tables.records[known].pa == pa { return nil }
         if l2Only(vsid, mac, at: pa) != nil {
             // Many machines share a provider port; those of one virtual subnet share its rate.
-            let bucket = PortSlots.count &+ (vsid.int & (PortSlots.count &- 1))
-            note(Note(kind: .seen, port: port, vsid: vsid, ca: sender, mac: mac, pa: pa), bucket)
+            note(Note(kind: .seen, port: port, vsid: vsid, ca: sender, mac: mac, pa: pa), Self.learnBucket(vsid))
             if let known, tables.records[known].isDynamic { return nil }
         }
         guard isChecked, let known else { return nil }
@@ -45,12 +44,20 @@ extension Worker {
 
     static var learnBuckets: Int { 2 &* PortSlots.count }
     private static var learnBurst: UInt64 { 10 }
+    /// Of what is seen or said of a virtual subnet on other hosts.
+    private static func learnBucket(_ vsid: UInt32) -> Int { PortSlots.count &+ (vsid.int & (PortSlots.count &- 1)) }
+
+    /// A token bucket, as in ``mayTell``. The lowest bit of a time says that it was told that this is too fast.
+    private func mayNote(_ bucket: Int) -> Bool {
+        let due = max(learnTimes[bucket] & ~1, now)
+        if due &- now > (Self.learnBurst &- 1) &* settings.learnInterval { return false }
+        learnTimes[bucket] = (due &+ settings.learnInterval) & ~1
+        return true
+    }
 
     private func note(_ note: Note, _ bucket: Int) {
         if trace != nil || events.endsWith(note) { return }
-        // The lowest bit says that it was told that this is too fast.
-        let due = max(learnTimes[bucket] & ~1, now)
-        if due &- now > (Self.learnBurst &- 1) &* settings.learnInterval {
+        if !mayNote(bucket) {
             counters.add(.learnThrottled)
             if learnTimes[bucket] & 1 != 0 { return }
             learnTimes[bucket] |= 1
@@ -58,18 +65,13 @@ extension Worker {
             throttled.kind = .throttled
             return put(throttled)
         }
-        learnTimes[bucket] = (due &+ settings.learnInterval) & ~1
         put(note)
     }
 
     /// What a host says of a virtual subnet counts as what is learned of its machines does, but nothing is told of what is too much.
     func note(control note: Note) {
         if trace != nil || events.endsWith(note) { return }
-        let bucket = PortSlots.count &+ (note.vsid.int & (PortSlots.count &- 1))
-        let due = max(learnTimes[bucket] & ~1, now)
-        if due &- now > (Self.learnBurst &- 1) &* settings.learnInterval { return counters.add(.eventsLost) }
-        learnTimes[bucket] = (due &+ settings.learnInterval) & ~1
-        put(note)
+        if mayNote(Self.learnBucket(note.vsid)) { put(note) } else { counters.add(.eventsLost) }
     }
 
     func put(_ note: Note) {

@@ -19,16 +19,12 @@ extension Worker {
         take(way, mtu: min(tables.ports[way.port].mtu, peer(target.pa)?.limit ?? .max), overhead: 0, pa: target.pa)
         setRewrite(packet, from: source.pa, to: target.pa)
 
-        let length = Ethernet.headerLength &+ (own.vlan == 0 ? 0 : Ethernet.tagLength)
+        let length = Ethernet.headerLength(vlan: own.vlan)
         scratch.value.headerLength = length.u8
-        let link = AddressRewrite(scratch).link(length)
-        link.store(way.mac ?? .broadcast, at: Ethernet.destination)
-        link.store(source.usesVMMAC ? source.mac : own.mac, at: Ethernet.source)
-        if own.vlan != 0 {
-            link.store(UInt16(0x8100), at: 12)
-            link.store(own.vlan, at: 14)
-        }
-        link.store(packet.isIPv6 ? Ethernet.ipv6 : Ethernet.ipv4, at: length &- 2)
+        Ethernet.write(
+            AddressRewrite(scratch).link(length), to: way.mac ?? .broadcast,
+            from: source.usesVMMAC ? source.mac : own.mac, vlan: own.vlan,
+            packet.isIPv6 ? Ethernet.ipv6 : Ethernet.ipv4)
         return way.mac == nil ? .unresolved(way.neighbor) : .flow
     }
 
