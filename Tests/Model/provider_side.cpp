@@ -330,7 +330,7 @@ Verdict inner_discovery(const Tunnelled &from, Bytes inner, const IpPacket &ip)
 	if (!message->names_only(mac))
 		return Verdict::drop(APUS_DROP_INNER_SOURCE_CA_MAC);
 	std::vector<Ip> senders{ip.source};
-	if (is_reply)
+	if (is_reply && message->target != ip.source)
 		senders.push_back(message->target);
 	std::vector<Seen> seen;
 	if (const auto reason = check_senders(from, mac, senders, seen))
