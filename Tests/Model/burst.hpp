@@ -12,6 +12,7 @@ struct Model::Burst {
 	Result result;
 	Neighbours::Send send_request;
 	Ip waited_for = 0;  // the next hop for which the packet that is decided again has waited until now
+	bool explains = false;  // nothing that workers share is noticed
 	struct apus_stats &stats() { return worker.stats_; }
 };
 

@@ -33,7 +33,6 @@ void Model::flood(Burst &burst, const Frame &frame, const Verdict &verdict)
 		return drop(burst, frame, APUS_DROP_REPLICATION_LIMIT);
 
 	burst.result.ordered = burst.result.ordered && copies == 0;
-	burst.result.copies += copies;
 	if (copies != 0 && verdict.group)
 		send_copy(burst, {*verdict.group, verdict.vsid, verdict.copy, true});
 	else
@@ -80,6 +79,10 @@ void Model::pass_copy(Burst &burst, const Copy &copy)
 		return drop_copy(burst, APUS_DROP_PROVIDER_ROUTE_MISSING);
 	if (!path->has_source)
 		return drop_copy(burst, APUS_DROP_PROVIDER_ADDRESS_MISSING);
+	const Peer peer = policy_.peer(copy.remote);
+	const std::size_t path_mtu = path_mtus_.mtu(policy_, path->port, copy.remote, burst.now), overhead = tunnel_overhead(copy.remote, peer);
+	const std::size_t mtu = path_mtu > overhead ? path_mtu - overhead : 0;
+	has_way(burst, mtu);
 	Mac next_hop = mac_of_group(copy.remote);
 	if (!copy.to_group) {
 		const Arrival arrival = reach(burst, *path);
@@ -91,9 +94,7 @@ void Model::pass_copy(Burst &burst, const Copy &copy)
 		}
 		next_hop = arrival.mac;
 	}
-	const Peer peer = policy_.peer(copy.remote);
-	const std::size_t mtu = path_mtus_.mtu(policy_, path->port, copy.remote, burst.now), overhead = tunnel_overhead(copy.remote, peer);
-	if (copy.bytes.size() - ethernet_size + overhead > mtu)
+	if (copy.bytes.size() - ethernet_size > mtu)
 		return drop_copy(burst, APUS_DROP_MTU_EXCEEDED);
 	burst.stats().encapsulated++;
 	burst.stats().replicated++;

@@ -76,7 +76,6 @@ private:
 	Side side_[sides];
 	traffic::Traffic traffic_;
 	std::uint64_t now_;
-	std::uint64_t latest_ = 0;  // of all bursts; workers' clocks never go back
 	std::uint64_t next_id_ = 1;
 	std::uint64_t step_ = 0;
 	std::uint64_t polls_ = 1;  // one in so many steps
@@ -106,9 +105,7 @@ private:
 	bool burst(std::uint64_t frames, std::size_t worker);
 	bool compare_neighbours();
 	bool compare_addresses();
-	int explain(Side &side, const model::Frame &frame, struct apus_explanation &out) const;
-	bool compare_explanation(const struct apus_explanation &got, const model::Result &expected, const struct apus_stats &before,
-				 const struct apus_stats &after);
+	bool compare_explanation(Side &side, const model::Frame &frame);
 	bool compare_totals();
 	bool problem(const std::string &what);
 	void describe_policy() const;
@@ -733,6 +730,13 @@ std::optional<traffic::Asked> Round::question(const model::Output &output) const
 	return traffic::Asked{message->target, output.port, ethernet.vlan, model::get_mac(output.bytes, 6), ip->source};
 }
 
+static std::string describe(const model::Frame &frame)
+{
+	return text("  frame id %llu port %u flags %x headroom %u contiguous %u length %u ", static_cast<unsigned long long>(frame.id), frame.port,
+		    frame.flags, frame.headroom, frame.contiguous, frame.length()) +
+	       comparison::hex(frame.bytes) + "\n";
+}
+
 bool Round::burst(std::uint64_t count, std::size_t worker)
 {
 	std::vector<model::Frame> frames(count);
@@ -757,21 +761,11 @@ bool Round::burst(std::uint64_t count, std::size_t worker)
 	if (teaches != frames.end())
 		frames.erase(teaches + 1, frames.end());
 
-	// What apus_explain() says of a frame that comes alone is what happens to it.
-	const bool alone = frames.size() == 1 && model_workers_[worker]->held() == 0 && now_ >= latest_;
-	latest_ = std::max(latest_, now_);
-	struct apus_explanation explanations[sides];
-	for (std::size_t i = 0; i < sides && alone; i++)
-		if (const int error = explain(side_[i], frames[0], explanations[i]))
-			return problem(text("apus_explain() answered %s\n", apus_error_name(error)));
-	const struct apus_stats before = model_workers_[worker]->stats();
+	if (!frames.empty() && (frames.size() == 1 || random_.one_in(8)))
+		for (Side &side : side_)
+			if (!compare_explanation(side, frames[0]))
+				return false;
 	const model::Result expected = model_.process(*model_workers_[worker], frames, now_);
-	// Whoever explains a frame neither looks for duplicate addresses nor finds them.
-	const struct apus_stats &after = model_workers_[worker]->stats();
-	const bool watched = before.address_probes != after.address_probes || before.address_conflicts != after.address_conflicts;
-	for (std::size_t i = 0; i < sides && alone && !watched; i++)
-		if (!compare_explanation(explanations[i], expected, before, model_workers_[worker]->stats()))
-			return false;
 	for (const model::Output &output : expected.outputs) {
 		const auto request = question(output);
 		if (request && random_.chance(70))
@@ -786,69 +780,50 @@ bool Round::burst(std::uint64_t count, std::size_t worker)
 		std::string context = text("  side %zu (flow cache %s), worker %zu, burst of %zu\n", i, i == 0 ? "large" : "small", worker, frames.size());
 		if (report::failed < report::shown_failures / 8 && (frames.size() <= 8 || options_.verbose))
 			for (const model::Frame &frame : frames)
-				context += text("  frame id %llu port %u flags %x headroom %u contiguous %u length %u ",
-						static_cast<unsigned long long>(frame.id), frame.port, frame.flags, frame.headroom, frame.contiguous,
-						frame.length()) + comparison::hex(frame.bytes) + "\n";
+				context += describe(frame);
 		return problem(what + context);
 	}
 	return true;
 }
 
-int Round::explain(Side &side, const model::Frame &frame, struct apus_explanation &out) const
+/// What apus_explain() says of a frame.
+bool Round::compare_explanation(Side &side, const model::Frame &frame)
 {
-	APUS_INIT(&out);
+	struct apus_explanation got, want = {};
+	APUS_INIT(&got);
 	struct apus_frame given = side.buffers.give(frame);
-	const int error = apus_explain(side.dataplane, &given, now_, &out, nullptr, 0);
+	const int error = apus_explain(side.dataplane, &given, now_, &got, nullptr, 0);
 	side.buffers.recycle(side.buffers.take_back(given.buffer));
-	return error;
-}
+	if (error != 0)
+		return problem(text("apus_explain() answered %s\n", apus_error_name(error)));
 
-bool Round::compare_explanation(const struct apus_explanation &got, const model::Result &expected, const struct apus_stats &before,
-				const struct apus_stats &after)
-{
-	struct apus_explanation want = {};
-	const auto moved = [&](std::uint64_t apus_stats::*counter) { return after.*counter != before.*counter; };
-	want.verdict = expected.copies != 0                                                           ? APUS_VERDICT_COPY
-		       : moved(&apus_stats::held)                                                       ? APUS_VERDICT_WAIT
-		       : moved(&apus_stats::fragmented)                                               ? APUS_VERDICT_FRAGMENT
-		       : moved(&apus_stats::arp_replies) || moved(&apus_stats::echo_replies) ||
-					 moved(&apus_stats::router_advertisements)                    ? APUS_VERDICT_ANSWER
-		       : moved(&apus_stats::encapsulated)                                             ? APUS_VERDICT_ENCAPSULATE
-		       : moved(&apus_stats::rewritten)                                                ? APUS_VERDICT_REWRITE
-		       : moved(&apus_stats::decapsulated)                                             ? APUS_VERDICT_DECAPSULATE
-		       : (moved(&apus_stats::switched) || moved(&apus_stats::routed)) && moved(&apus_stats::generated) ? APUS_VERDICT_COPY
-		       : moved(&apus_stats::switched) || moved(&apus_stats::routed)                   ? APUS_VERDICT_DELIVER
-		       : moved(&apus_stats::consumed)                                                 ? APUS_VERDICT_CONSUME
-												      : APUS_VERDICT_DROP;
-	for (std::uint32_t reason = 0; reason < APUS_DROP_REASON_COUNT; reason++)
-		if (after.drops[reason] != before.drops[reason])
+	const model::Model::Explanation expected = model_.explain(frame, now_);
+	const struct apus_stats &moved = expected.stats;
+	want.verdict = moved.replicated != 0                                                              ? APUS_VERDICT_COPY
+		       : moved.held != 0                                                                    ? APUS_VERDICT_WAIT
+		       : moved.fragmented != 0                                                              ? APUS_VERDICT_FRAGMENT
+		       : moved.arp_replies + moved.echo_replies + moved.router_advertisements != 0          ? APUS_VERDICT_ANSWER
+		       : moved.encapsulated != 0                                                            ? APUS_VERDICT_ENCAPSULATE
+		       : moved.rewritten != 0                                                               ? APUS_VERDICT_REWRITE
+		       : moved.decapsulated != 0                                                            ? APUS_VERDICT_DECAPSULATE
+		       : moved.switched + moved.routed != 0 && moved.generated != 0                         ? APUS_VERDICT_COPY
+		       : moved.switched + moved.routed != 0                                                 ? APUS_VERDICT_DELIVER
+		       : moved.consumed != 0                                                                ? APUS_VERDICT_CONSUME
+													    : APUS_VERDICT_DROP;
+	for (std::uint32_t reason = 0; reason < APUS_DROP_REASON_COUNT && want.verdict == APUS_VERDICT_DROP; reason++)
+		if (moved.drops[reason] != 0)
 			want.drop_reason = reason;
-	// An ICMP error may be suppressed, a request for a next hop is no part of the explanation.
-	const bool sends = want.verdict != APUS_VERDICT_DROP && want.verdict != APUS_VERDICT_WAIT;
-	// How many copies wait, or find no way, is not part of this.
-	// Nor is the limit, which only bursts use up.
-	const bool is_limited = after.drops[APUS_DROP_REPLICATION_LIMIT] != before.drops[APUS_DROP_REPLICATION_LIMIT];
-	const bool has_copies = expected.copies != 0 || is_limited;
-	if (has_copies) {
-		want.verdict = expected.outputs.empty() && !is_limited && got.verdict == APUS_VERDICT_CONSUME ? APUS_VERDICT_CONSUME : APUS_VERDICT_COPY;
-		if ((moved(&apus_stats::held) || is_limited) && got.verdict == APUS_VERDICT_WAIT)
-			want.verdict = APUS_VERDICT_WAIT;
-		want.port = got.port;
-		want.frames = got.frames;
-		want.drop_reason = 0;
-	} else if (sends && !expected.outputs.empty()) {
-		want.port = expected.outputs.front().port;
-		want.frames = static_cast<std::uint32_t>(expected.outputs.size());
-	}
-	// Where an expired packet would have gone the model does not ask; each copy has an MTU of its own.
-	want.mtu = want.drop_reason == APUS_DROP_TTL_EXPIRED || has_copies ? got.mtu : static_cast<std::uint32_t>(expected.mtu);
+	want.port = expected.result.outputs.empty() ? 0 : expected.result.outputs.front().port;
+	want.frames = static_cast<std::uint32_t>(expected.result.outputs.size());
+	// Where an expired packet would have gone the model does not ask.
+	want.mtu = want.drop_reason == APUS_DROP_TTL_EXPIRED ? got.mtu : static_cast<std::uint32_t>(expected.result.mtu);
 	report::passed++;
-	if (got.verdict == want.verdict && got.drop_reason == want.drop_reason && got.mtu == want.mtu &&
-	    (!sends || (got.port == want.port && got.frames == want.frames)))
+	if (got.verdict == want.verdict && got.drop_reason == want.drop_reason && got.mtu == want.mtu && got.port == want.port && got.frames == want.frames)
 		return true;
 	return problem(text("explanation: expected %s %s port %u frames %u mtu %u, got %s %s port %u frames %u mtu %u\n",
 			    apus_verdict_name(want.verdict), apus_drop_reason_name(want.drop_reason), want.port, want.frames, want.mtu,
-			    apus_verdict_name(got.verdict), apus_drop_reason_name(got.drop_reason), got.port, got.frames, got.mtu));
+			    apus_verdict_name(got.verdict), apus_drop_reason_name(got.drop_reason), got.port, got.frames, got.mtu) +
+		       describe(frame));
 }
 
 bool Round::compare_neighbours()

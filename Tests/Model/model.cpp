@@ -62,7 +62,7 @@ void Model::commit()
 Result Model::process(Worker &worker, const std::vector<Frame> &frames, std::uint64_t now)
 {
 	worker.now_ = std::max(worker.now_, now);
-	Burst burst{worker, worker.now_, {}, {}, 0};
+	Burst burst{worker, worker.now_, {}, {}};
 	burst.send_request = [&](const Bytes &bytes, std::uint32_t port) {
 		burst.stats().generated++;
 		burst.stats().arp_requests++;
@@ -85,6 +85,17 @@ Result Model::process(Worker &worker, const std::vector<Frame> &frames, std::uin
 	}
 	burst.stats().held = worker.held();
 	return std::move(burst.result);
+}
+
+Model::Explanation Model::explain(const Frame &frame, std::uint64_t now) const
+{
+	Model scratch = *this;
+	Worker worker(SIZE_MAX);
+	Burst burst{worker, now, {}, [](const Bytes &, std::uint32_t) {}};
+	burst.explains = true;
+	scratch.receive(burst, frame);
+	burst.stats().held = worker.held();
+	return {std::move(burst.result), burst.stats()};
 }
 
 std::vector<std::uint64_t> Model::destroy(Worker &worker)
@@ -187,7 +198,7 @@ Verdict Model::decide(Burst &burst, const Frame &frame)
 	const OuterEthernet ethernet = OuterEthernet::parse(frame.bytes);
 	if (!ethernet.complete)
 		return Verdict::drop(APUS_DROP_OUTER_TRUNCATED);
-	if (ethernet.type == type_arp || (ethernet.type == type_ipv6 && is_provider_discovery(ethernet, frame.bytes)))
+	if (!burst.explains && (ethernet.type == type_arp || (ethernet.type == type_ipv6 && is_provider_discovery(ethernet, frame.bytes))))
 		notice(burst, frame.port, ethernet, frame.bytes);
 	if (ethernet.type == type_arp)
 		return neighbours_.arp(policy_, frame.port, ethernet, frame.bytes, burst.now);
@@ -276,6 +287,12 @@ static std::optional<Bytes> rewritten(const Bytes &frame, const Verdict &verdict
 	return out;
 }
 
+/// To a provider address that takes customers' packets of this size.
+void Model::has_way(Burst &burst, std::size_t mtu)
+{
+	burst.result.mtu = burst.result.mtu == 0 ? mtu : std::min(burst.result.mtu, mtu);
+}
+
 /// Sections 2.3 and 2.5.
 void Model::send_to_provider_network(Burst &burst, const Frame &frame, const Verdict &verdict)
 {
@@ -295,7 +312,7 @@ void Model::send_to_provider_network(Burst &burst, const Frame &frame, const Ver
 	const std::size_t path_mtu = path_mtus_.mtu(policy_, path->port, verdict.remote, burst.now);
 	const std::size_t overhead = rewrites ? 0 : tunnel_overhead(verdict.remote, peer);
 	const std::size_t mtu = path_mtu > overhead ? path_mtu - overhead : 0;
-	burst.result.mtu = mtu;
+	has_way(burst, mtu);
 
 	const Arrival resolution = reach(burst, *path);
 	if (resolution.refused)

@@ -35,8 +35,7 @@ struct Result {
 	std::vector<Output> outputs;
 	std::vector<std::uint64_t> released;  // buffers that come back through `release`
 	bool ordered = true;                  // the order of `outputs` is defined
-	std::size_t copies = 0;               // to other hosts, sent or not
-	std::size_t mtu = 0;                  // of the last customer's packet for which a way through the provider network was found
+	std::size_t mtu = 0;  // the largest packet that every way takes that was found through the provider network
 };
 
 class Model;
@@ -93,6 +92,12 @@ public:
 	bool in_transaction() const { return transaction_.has_value(); }
 
 	Result process(Worker &worker, const std::vector<Frame> &frames, std::uint64_t now);
+	/// apus_explain(): what a worker that has done nothing yet would do with a frame that comes alone.
+	struct Explanation {
+		Result result;
+		struct apus_stats stats = {};
+	};
+	Explanation explain(const Frame &frame, std::uint64_t now) const;
 	/// Packets that wait are dropped.
 	std::vector<std::uint64_t> destroy(Worker &worker);
 	/// apus_event_poll() with room for everything.
@@ -131,6 +136,7 @@ private:
 	void drop_copy(Burst &burst, Reason reason);
 	void learn(Burst &burst, std::uint32_t port, const std::vector<Seen> &seen);
 	void watch_addresses(Burst &burst);
+	void has_way(Burst &burst, std::size_t mtu);
 	void notice(Burst &burst, std::uint32_t port, const OuterEthernet &ethernet, const Bytes &frame);
 	void receive(Burst &burst, const Frame &frame);
 	void carry_out(Burst &burst, const Frame &frame, Verdict verdict);
