@@ -274,7 +274,7 @@ Model::Arrival Model::reach(Burst &burst, const Path &path)
 	return arrival;
 }
 
-/// Section 2.5, steps 3 to 5. Nothing: the transport checksum is not there.
+/// Section 2.7, steps 3 to 5. Nothing: the transport checksum is not there.
 static std::optional<Bytes> rewritten(const Bytes &frame, const Verdict &verdict, const ProviderAddress &source, Mac next_hop)
 {
 	const std::uint16_t type = get16(frame, 12);
@@ -293,7 +293,7 @@ void Model::has_way(Burst &burst, std::size_t mtu)
 	burst.result.mtu = burst.result.mtu == 0 ? mtu : std::min(burst.result.mtu, mtu);
 }
 
-/// Sections 2.3 and 2.5.
+/// Sections 2.3 and 2.7.
 void Model::send_to_provider_network(Burst &burst, const Frame &frame, const Verdict &verdict)
 {
 	const bool rewrites = verdict.kind == Verdict::Kind::rewrite;

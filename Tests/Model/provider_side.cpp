@@ -103,7 +103,7 @@ struct OuterIp {
 	}
 };
 
-/// Section 4.2: a frame to a multicast group.
+/// Section 4, behind step 16: a frame to a multicast group.
 std::optional<Reason> check_group(const Policy &policy, std::uint32_t port, const OuterEthernet &ethernet, const Ip &group, Mac mac)
 {
 	if (!policy.is_multicast_group(group))
@@ -338,7 +338,7 @@ Verdict inner_discovery(const Tunnelled &from, Bytes inner, const IpPacket &ip)
 	return with(hand_on(from, std::move(inner), is_reply, ip.source, message->target, APUS_DROP_ND_UNANSWERED), seen);
 }
 
-// ---- 4.2: broadcast, multicast and other protocols -------------------------------------------------------------------
+// ---- 4.3: broadcast, multicast and other protocols -------------------------------------------------------------------
 
 Verdict inner_broadcast(const Tunnelled &from, Bytes inner, const std::optional<Ip> &source)
 {

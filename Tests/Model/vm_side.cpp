@@ -87,7 +87,7 @@ Verdict encapsulate(Bytes frame, const IpPacket &ip, Ip remote, Vsid vsid, bool 
 	return verdict;
 }
 
-/// Sections 2.3 and 2.5: over the provider network to the machine that `target` is about.
+/// Sections 2.3 and 2.7: over the provider network to the machine that `target` is about.
 Verdict send_to_host(Bytes frame, const IpPacket &ip, const Record *source, const Record &target, Vsid vsid, bool routed)
 {
 	if (!target.is_nat())
