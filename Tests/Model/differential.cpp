@@ -4,7 +4,7 @@
 // Each round makes a world, a policy of it, and two dataplanes: one whose workers have an ample flow cache and one whose
 // workers have the smallest. Both get the same bursts, and both must do what the model, which caches nothing, says.
 //
-//     differential [--seed N] [--packets N] [--seconds N] [--families 4|6|46] [--verbose]
+//     differential [--seed N] [--packets N] [--seconds N] [--families 4|6|46] [--verbose] [--coverage]
 #include <chrono>
 #include <memory>
 
@@ -25,7 +25,30 @@ struct Options {
 	std::uint64_t seconds = 0;  // 0: as long as the packets take
 	world::Families families;
 	bool verbose = false;
+	bool coverage = false;
 };
+
+/// What all rounds brought about.
+struct apus_stats covered = {};
+std::uint64_t covered_events[APUS_EVENT_KIND_COUNT] = {};
+
+/// Everything there is must have happened, but for what needs a host without memory, and what the model does not know.
+void check_coverage()
+{
+	const auto happened = [](const char *kind, const char *name, std::uint64_t count) {
+		std::printf("  %-8s %-28s %llu\n", kind, name, static_cast<unsigned long long>(count));
+		report::check(count != 0, text("%s %s: never", kind, name));
+	};
+	for (const comparison::Counter &counter : comparison::counters)
+		if (counter.value != &apus_stats::unreachable_sent)
+			happened("counter", counter.name, covered.*counter.value);
+	for (std::uint32_t reason = 0; reason < APUS_DROP_REASON_COUNT; reason++)
+		if (apus_drop_reason_name(reason)[0] != 0 && reason != APUS_DROP_NO_BUFFER && reason != APUS_DROP_OUTPUT_FULL)
+			happened("drop", apus_drop_reason_name(reason), covered.drops[reason]);
+	for (std::uint32_t kind = 0; kind < APUS_EVENT_KIND_COUNT; kind++)
+		if (apus_event_name(kind)[0] != 0)
+			happened("event", apus_event_name(kind), covered_events[kind]);
+}
 
 constexpr std::uint64_t packets_in_a_round = 12'000;
 constexpr std::size_t sides = 2;
@@ -451,9 +474,11 @@ void Round::poll()
 	std::string expected;
 	// What is told of results of duplicate address detection is in addresses.cpp.
 	const auto is_result = [](std::uint32_t kind) { return kind == APUS_EVENT_ADDRESS_PREFERRED || kind == APUS_EVENT_ADDRESS_DUPLICATE; };
-	for (const model::Event &event : model_.poll(workers))
+	for (const model::Event &event : model_.poll(workers)) {
+		covered_events[event.kind]++;
 		if (!is_result(event.kind))
 			expected += describe(event_object(event));
+	}
 	last_change_ = "poll";
 	for (std::size_t i = 0; i < sides && !broken_; i++) {
 		std::string got;
@@ -756,7 +781,7 @@ bool Round::burst(std::uint64_t count, std::size_t worker)
 	// A path MTU that is learned is obeyed from the next burst on, at the latest: here nothing follows the message.
 	const auto teaches = std::find_if(frames.begin(), frames.end(), [&](const model::Frame &frame) {
 		const auto port = model_.published().ports.find(frame.port);
-		return port != model_.published().ports.end() && !port->second.vm && traffic::Traffic::may_teach_mtu(frame);
+		return port != model_.published().ports.end() && !port->second.vm && traffic::Traffic::may_teach_mtu(frame) && model_.teaches_mtu(frame);
 	});
 	if (teaches != frames.end())
 		frames.erase(teaches + 1, frames.end());
@@ -871,6 +896,7 @@ bool Round::compare_totals()
 	for (const auto &worker : model_workers_)
 		add_counters(expected, worker->stats());
 	expected.learned = model_.learned();
+	add_counters(covered, expected);
 	for (Side &side : side_) {
 		struct apus_stats got;
 		APUS_INIT(&got);
@@ -960,8 +986,8 @@ int main(int argc, char **argv)
 	Options options;
 	for (int i = 1; i < argc; i++) {
 		const std::string name = argv[i];
-		if (name == "--verbose") {
-			options.verbose = true;
+		if (name == "--verbose" || name == "--coverage") {
+			(name == "--verbose" ? options.verbose : options.coverage) = true;
 			continue;
 		}
 		if (name == "--families" && i + 1 < argc) {
@@ -972,7 +998,7 @@ int main(int argc, char **argv)
 		}
 		std::uint64_t *value = name == "--seed" ? &options.seed : name == "--packets" ? &options.packets : name == "--seconds" ? &options.seconds : nullptr;
 		if (value == nullptr || i + 1 == argc) {
-			std::fprintf(stderr, "usage: differential [--seed N] [--packets N] [--seconds N] [--families 4|6|46] [--verbose]\n");
+			std::fprintf(stderr, "usage: differential [--seed N] [--packets N] [--seconds N] [--families 4|6|46] [--verbose] [--coverage]\n");
 			return 2;
 		}
 		*value = std::strtoull(argv[++i], nullptr, 0);
@@ -989,5 +1015,7 @@ int main(int argc, char **argv)
 	}
 	std::printf("%llu packets in %llu rounds from seed %llu, %.0f packets/s\n", static_cast<unsigned long long>(packets),
 		    static_cast<unsigned long long>(rounds), static_cast<unsigned long long>(options.seed), static_cast<double>(packets) / elapsed());
+	if (options.coverage)
+		check_coverage();
 	return report::finish();
 }

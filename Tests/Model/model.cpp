@@ -98,6 +98,15 @@ Model::Explanation Model::explain(const Frame &frame, std::uint64_t now) const
 	return {std::move(burst.result), burst.stats()};
 }
 
+bool Model::teaches_mtu(const Frame &frame) const
+{
+	Model scratch = *this;
+	Worker worker(0);
+	Burst burst{worker, 0, {}, {}};
+	burst.explains = true;
+	return scratch.decide(burst, frame).too_big.has_value();
+}
+
 std::vector<std::uint64_t> Model::destroy(Worker &worker)
 {
 	std::vector<std::uint64_t> released;

@@ -98,6 +98,8 @@ public:
 		struct apus_stats stats = {};
 	};
 	Explanation explain(const Frame &frame, std::uint64_t now) const;
+	/// A path MTU may be learned from the frame: it is believed.
+	bool teaches_mtu(const Frame &frame) const;
 	/// Packets that wait are dropped.
 	std::vector<std::uint64_t> destroy(Worker &worker);
 	/// apus_event_poll() with room for everything.
