@@ -97,7 +97,7 @@ void Model::pass_copy(Burst &burst, const Copy &copy)
 	if (copy.bytes.size() - ethernet_size > mtu)
 		return drop_copy(burst, APUS_DROP_MTU_EXCEEDED);
 	burst.stats().encapsulated++;
-	burst.stats().replicated++;
+	(copy.is_control ? burst.stats().unreachable_sent : burst.stats().replicated)++;
 	const ProviderAddress &source = policy_.provider_addresses.at(path->source);
 	transmit(burst, new_buffer, path->port, APUS_FRAME_ENCAPSULATED,
 		 encapsulated(copy.bytes, settings_, source, path->source, copy.remote, next_hop, copy.vsid, 0, false, peer));
@@ -106,9 +106,29 @@ void Model::pass_copy(Burst &burst, const Copy &copy)
 /// The copy has waited.
 void Model::pass_copy_again(Burst &burst, const Copy &copy)
 {
-	if (!policy_.vsid_is_at(copy.vsid, copy.remote))
+	if (!copy.is_control && !policy_.vsid_is_at(copy.vsid, copy.remote))
 		return drop_copy(burst, APUS_DROP_DESTINATION_RECORD_MISSING);
 	pass_copy(burst, copy);
+}
+
+/// Section 4.4: UNREACHABLE.
+void Model::complain(Burst &burst, const Frame &frame, const Complaint &about)
+{
+	const auto path = policy_.path_to(about.to);
+	if (!path || !path->has_source || policy_.peer(about.to).is_vxlan())
+		return;
+	if (!may_tell(burst, frame.port)) {
+		burst.stats().icmp_suppressed++;
+		return;
+	}
+	const bool v6 = about.to.is_v6();
+	Bytes quoted = about.packet;
+	quoted.resize(std::min({quoted.size(), std::size_t{v6 ? 1232u : 548u}, frame.contiguous - about.at}));
+	Bytes bytes = ethernet_header(about.to_mac, about.from_mac, 0, v6 ? type_ipv6 : type_ipv4);
+	const Bytes message = icmp_error_message(path->source, about.to, v6 ? 1 : 3, v6 ? 1 : 10, 0, quoted);
+	bytes.insert(bytes.end(), message.begin(), message.end());
+	burst.result.ordered = false;
+	send_copy(burst, {about.to, about.vsid, std::move(bytes), false, true});
 }
 
 // ---- learning ------------------------------------------------------------------------------------------------------

@@ -50,7 +50,8 @@ unsigned Notes::control(const Settings &settings, const Note &what, std::uint64_
 	if (!notes_.empty()) {
 		const Note &last = notes_.back();
 		if (last.told == what.told && last.port == what.port && last.seen.vsid == what.seen.vsid && last.seen.ip == what.seen.ip &&
-		    last.seen.mac == what.seen.mac && last.seen.provider_address == what.seen.provider_address && last.teller == what.teller)
+		    last.seen.mac == what.seen.mac && last.seen.provider_address == what.seen.provider_address && last.teller == what.teller &&
+		    last.about.has_value() == what.about.has_value() && (!what.about || (last.about->ip == what.about->ip && last.about->mac == what.about->mac)))
 			return 0;
 	}
 	const std::uint64_t interval = 1'000'000'000 / settings.learn_rate;
@@ -101,6 +102,11 @@ unsigned make_record(Policy &policy, const Notes::Note &note, std::vector<Event>
 			event.previous_provider_address = note.teller;
 		if (note.told == APUS_EVENT_NVE_UNREACHABLE)
 			event.provider_address.reset();
+		if (note.about) {
+			event.mac = note.about->mac;
+			if (note.about->ip != Ip::unspecified(6))
+				event.ip = note.about->ip;
+		}
 		events.push_back(event);
 		return 0;
 	}

@@ -29,6 +29,7 @@ public:
 		bool throttled = false;  // what was seen was not noted
 		std::uint32_t told = 0;  // another event than those of learning; nothing is learned from it
 		Ip teller = 0;           // of control messages (4.4)
+		std::optional<About> about = std::nullopt;
 	};
 
 	/// @return what happened to what was seen: nothing, or APUS_EVENT_LEARN_THROTTLED or APUS_EVENT_LOST

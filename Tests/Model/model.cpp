@@ -224,13 +224,15 @@ void Model::carry_out(Burst &burst, const Frame &frame, Verdict verdict)
 	learn(burst, frame.port, verdict.seen);
 	switch (verdict.kind) {
 	case Verdict::Kind::drop:
+		if (verdict.complaint && !burst.explains)
+			complain(burst, frame, *verdict.complaint);
 		return refuse(burst, frame, verdict.reason, 0);
 	case Verdict::Kind::consume:
 		stats.consumed++;
 		stats.control_messages += verdict.control != 0;
 		if (verdict.control != 0)
 			stats.events_lost += burst.worker.notes_.control(
-				settings_, {frame.port, {verdict.vsid, Ip(0), 0, verdict.told}, false, verdict.control, verdict.remote}, burst.now);
+				settings_, {frame.port, {verdict.vsid, Ip(0), 0, verdict.told}, false, verdict.control, verdict.remote, verdict.about}, burst.now);
 		stats.path_mtu_updates += verdict.too_big && path_mtus_.learn(policy_, frame.port, *verdict.too_big, burst.now);
 		burst.result.released.push_back(frame.id);
 		return;

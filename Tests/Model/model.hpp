@@ -46,6 +46,7 @@ struct Copy {
 	Vsid vsid = 0;
 	Bytes bytes;
 	bool to_group = false;
+	bool is_control = false;  // no copy but a message of ours
 };
 
 class Worker {
@@ -144,6 +145,7 @@ private:
 	void carry_out(Burst &burst, const Frame &frame, Verdict verdict);
 	void send_to_provider_network(Burst &burst, const Frame &frame, const Verdict &verdict);
 	void refuse(Burst &burst, const Frame &frame, Reason reason, std::size_t mtu);
+	void complain(Burst &burst, const Frame &frame, const Complaint &about);
 	bool may_tell(Burst &burst, std::uint32_t port);
 	void flood(Burst &burst, const Frame &frame, const Verdict &verdict);
 	void release_waiting(Burst &burst);

@@ -31,6 +31,7 @@ struct Settings {
 	bool no_icmp_errors = false;
 	std::uint64_t icmp_error_rate = 100;
 	bool external_router = false;
+	bool send_unreachable = false;
 	std::uint64_t learn_rate = 100;
 	std::uint16_t vxlan_port = 4789;
 };

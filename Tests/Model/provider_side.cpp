@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "provider_side.hpp"
 
+#include <algorithm>
+
 #include "packet.hpp"
 #include "rewrite.hpp"
 
@@ -77,7 +79,7 @@ struct OuterIp {
 	Ip source, destination;
 	std::uint8_t tos = 0;       // or the traffic class
 	std::uint8_t protocol = 0;  // or the IPv6 header's next header
-	bool fragment = false;
+	bool fragment = false, options = false;
 	std::size_t payload = 0, end = 0;  // of what it carries, in the frame
 
 	OuterIp(const OuterEthernet &ethernet, const Bytes &frame)
@@ -99,6 +101,7 @@ struct OuterIp {
 			fragment = (get16(frame, at + 6) & 0x3FFF) != 0;
 			payload = at + (get8(frame, at) & 15) * std::size_t{4};
 			end = at + get16(frame, at + 2);
+			options = payload > at + 20;
 		}
 	}
 };
@@ -468,17 +471,44 @@ Verdict rewritten(const Policy &policy, const Bytes &frame, const std::pair<cons
 	return Verdict::deliver(std::move(whole), *port, Verdict::Work::rewritten);
 }
 
-/// Section 4.4: a control message of the host `remote`.
-bool is_control(const Policy &policy, Vsid vsid, const Ip &remote, const Bytes &inner, const IpPacket &ip)
+/// Section 4.4: type and code, and the source, are those of a control message of the host `remote`.
+bool looks_like_control(const Ip &remote, const Bytes &inner, const IpPacket &ip)
 {
 	const bool v6 = ip.is_v6();
 	if (ip.source != remote || ip.upper != ip.payload() || ip.protocol != (v6 ? protocol_icmpv6 : 1) || ip.fragment || !ip.shows(8))
 		return false;
 	const unsigned kind = get16(inner, ip.upper);
-	if (v6 ? kind != 0x8901 && kind != 0x0101 : kind != 0x050A && kind != 0x030A)
+	return v6 ? kind == 0x8901 || kind == 0x0101 : kind == 0x050A || kind == 0x030A;
+}
+
+/// It is one, and no customer's packet.
+bool is_control(const Policy &policy, Vsid vsid, const Ip &remote, const Bytes &inner, const IpPacket &ip)
+{
+	if (!looks_like_control(remote, inner, ip))
 		return false;
 	const Record *machine = policy.record(source_subnet(policy, vsid, ip.source), ip.source);
 	return machine == nullptr || machine->mac != get_mac(inner, 6);
+}
+
+/// Which packet a control message is about, if it says so before `limit`.
+std::optional<About> about(const Bytes &inner, const IpPacket &message, std::size_t limit)
+{
+	const std::size_t end = std::min(message.end(), limit);
+	std::size_t at = message.upper + 8;
+	if (at + 20 <= end && get8(inner, at) >> 4 == 4 && get8(inner, at + 9) == protocol_gre)
+		at += (get8(inner, at) & 15u) * 4;
+	else if (at + 40 <= end && get8(inner, at) >> 4 == 6 && get8(inner, at + 6) == protocol_gre)
+		at += 40;
+	const std::size_t ethernet = at + 8, ip = ethernet + ethernet_size;
+	if (ip + 20 > end || (get16(inner, at) & 0xFC07) != 0x2000 || get16(inner, at + 2) != type_bridging)
+		return std::nullopt;
+	const Mac mac = get_mac(inner, ethernet);
+	const unsigned type = get16(inner, ip - 2), version = get8(inner, ip) >> 4;
+	if (type == type_ipv4 && version == 4)
+		return About{get_ip(inner, ip + 16, 4), mac};
+	if (type != type_ipv6 || version != 6 || ip + 40 > end || is_mapped(get_ip(inner, ip + 24, 6)))
+		return std::nullopt;
+	return About{get_ip(inner, ip + 24, 6), mac};
 }
 
 }  // namespace
@@ -536,23 +566,33 @@ Verdict from_provider(const Policy &policy, const Settings &settings, std::uint3
 	const Vsid other_vsid = draft00 ? key >> 8 : key & 0xFFFFFF;
 	if (draft00 && key >> 24 != 0)
 		return Verdict::drop(APUS_DROP_KEY_LAYOUT);
+	const std::uint16_t type = get16(inner, 12);
+	const auto ip = type == type_ipv4 || type == type_ipv6
+				? IpPacket::parse(type, inner, ethernet_size, readable - outer.payload - header)
+				: std::nullopt;
+	// There is no policy for it here: whoever sent it is told.
+	const auto refuse = [&](Reason reason) {
+		Verdict verdict = Verdict::drop(reason);
+		if (settings.send_unreachable && !vxlan && !outer.options && vsid != 0 && ip && !is_discovery(inner, *ip) &&
+		    !looks_like_control(remote, inner, *ip) && policy.provider_addresses.count(ours) != 0)
+			verdict.complaint = {remote, vsid, get_mac(frame, 6), get_mac(frame, 0), tunnel, outer.payload};
+		return verdict;
+	};
 	const bool is_reserved = (vsid < APUS_VSID_MIN || vsid > APUS_VSID_MAX) && !settings.accept_reserved_vsids;
 	if (is_reserved || !policy.is_known_vsid(vsid)) {
 		if (!vxlan && policy.vsid_is_at(other_vsid, remote))
 			return Verdict::drop(APUS_DROP_KEY_LAYOUT);
-		return Verdict::drop(is_reserved ? APUS_DROP_VSID_RESERVED : APUS_DROP_VSID_UNKNOWN);
+		return is_reserved ? Verdict::drop(APUS_DROP_VSID_RESERVED) : refuse(APUS_DROP_VSID_UNKNOWN);
 	}
 
 	if (policy.is_multicast_group(ours) && policy.provider_addresses.count(ours) == 0 && policy.subnet(vsid).group != ours)
 		return Verdict::drop(APUS_DROP_OUTER_NOT_OURS);
 
-	const std::uint16_t type = get16(inner, 12);
 	const Tunnelled from{policy, settings, vsid, remote, outer.payload + header};
 	if (type == type_arp)
 		return inner_arp(from, std::move(inner));
 	if (type != type_ipv4 && type != type_ipv6)
 		return inner_other(from, ours, std::move(inner));
-	const auto ip = IpPacket::parse(type, inner, ethernet_size, readable - outer.payload - header);
 	if (!vxlan && ip && is_control(policy, vsid, remote, inner, *ip)) {
 		if (!policy.vsid_is_at(vsid, remote))
 			return Verdict::drop(APUS_DROP_CONTROL_UNTRUSTED);
@@ -564,6 +604,7 @@ Verdict from_provider(const Policy &policy, const Settings &settings, std::uint3
 		verdict.vsid = vsid;
 		verdict.remote = remote;
 		verdict.told = redirects ? ip->destination : Ip(0);
+		verdict.about = about(inner, *ip, 192 - from.outer);
 		return verdict;
 	}
 	if (ip && is_discovery(inner, *ip))
@@ -601,9 +642,9 @@ Verdict from_provider(const Policy &policy, const Settings &settings, std::uint3
 		target = gateway != nullptr && gateway->provider_address == ours ? gateway : nullptr;
 	}
 	if (target == nullptr)
-		return Verdict::drop(APUS_DROP_INNER_DESTINATION_MISSING);
+		return refuse(APUS_DROP_INNER_DESTINATION_MISSING);
 	if (target->provider_address != ours)
-		return Verdict::drop(APUS_DROP_INNER_DESTINATION_CA_PA);
+		return refuse(APUS_DROP_INNER_DESTINATION_CA_PA);
 	if (target->mac != get_mac(inner, 0))
 		return Verdict::drop(APUS_DROP_INNER_DESTINATION_CA_MAC);
 	if (target->is_unusable())

@@ -772,6 +772,23 @@ Bytes Traffic::control_message(const Ip &teller, const Entry &about)
 	Bytes rest(random_.one_in(8) ? random_.below(6) : 4 + random_.below(80));
 	for (auto &byte : rest)
 		byte = static_cast<std::uint8_t>(random_.next());
+	// Mostly with the packet that it is about.
+	if (rest.size() >= 4 && random_.chance(70)) {
+		rest.resize(4);
+		const Bytes packet = customer_packet(about.record.mac, world_.some_mac(random_), world_.some_ca(random_, about.key.second.family), about.key.second);
+		Bytes quoted = build::gre(random_.one_in(10) ? static_cast<std::uint16_t>(random_.next()) : 0x2000, type_bridging, about.key.first << 8, packet);
+		if (random_.one_in(3)) {
+			build::Ip4 header4;
+			header4.protocol = random_.one_in(8) ? 17 : protocol_gre;
+			header4.options = random_.one_in(4) ? static_cast<unsigned>(random_.between(1, 10)) : 0;
+			build::Ip6 header6;
+			header6.next_header = header4.protocol;
+			const Bytes whole = random_.chance(v6 ? 80 : 20) ? build::ipv6({0, 0, 0, type_ipv6}, header6, quoted) : build::ipv4({0, 0, 0, type_ipv4}, header4, quoted);
+			quoted.assign(whole.begin() + ethernet_size, whole.end());
+		}
+		quoted.resize(random_.one_in(8) ? random_.below(quoted.size() + 1) : quoted.size());
+		rest.insert(rest.end(), quoted.begin(), quoted.end());
+	}
 	const build::Ethernet ethernet{about.record.mac, random_.one_in(4) ? about.record.mac : world_.some_mac(random_), 0, v6 ? type_ipv6 : type_ipv4};
 	if (v6) {
 		build::Ip6 ip;

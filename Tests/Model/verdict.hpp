@@ -16,6 +16,21 @@ struct Seen {
 	Ip provider_address = 0;
 };
 
+/// What an UNREACHABLE (4.4) about a packet is made of.
+struct Complaint {
+	Ip to = 0;
+	Vsid vsid = 0;
+	Mac to_mac = 0, from_mac = 0;
+	Bytes packet;        // from its GRE header on
+	std::size_t at = 0;  // where that is in the frame
+};
+
+/// To whom a packet went that somebody complains about.
+struct About {
+	Ip ip = 0;
+	Mac mac = 0;
+};
+
 struct Verdict {
 	enum class Kind {
 		drop,         ///< with `reason`
@@ -49,6 +64,8 @@ struct Verdict {
 	std::vector<Seen> seen;            ///< what is learned from the frame
 	std::uint32_t control = 0;  ///< the event of a control message of another host
 	Ip told = 0;                ///< where its machine is now
+	std::optional<About> about;  ///< and which machine that is
+	std::optional<Complaint> complaint;  ///< to a drop
 	bool routed = false;  ///< the distributed router forwarded it
 	bool is_ip = true;    ///< to encapsulate: else ARP or neighbour discovery, of which nothing is known outside
 

@@ -514,39 +514,6 @@ static std::optional<std::pair<Ip, Ip>> error_source(const Policy &policy, const
 	return std::pair(*gateway, is_link_local(sender) ? link_local_of(policy.gateway_mac(settings, vsid, *gateway)) : *gateway);
 }
 
-/// The ICMP message; `source` sends it.
-static Bytes icmpv4_message(const Ip &source, const Ip &destination, bool expired, std::size_t mtu, const Bytes &quoted)
-{
-	Bytes error(28);
-	put8(error, 0, 0x45);
-	put8(error, 1, 0xC0);
-	put16(error, 2, static_cast<std::uint16_t>(28 + quoted.size()));
-	put16(error, 6, 0x4000);
-	put8(error, 8, 128);
-	put8(error, 9, protocol_icmp);
-	put_ip(error, 12, source);
-	put_ip(error, 16, destination);
-	put16(error, 10, internet_checksum(error, 0, 20));
-	put8(error, 20, expired ? 11 : 3);
-	put8(error, 21, expired ? 0 : 4);
-	put16(error, 26, static_cast<std::uint16_t>(expired ? 0 : mtu));
-	error.insert(error.end(), quoted.begin(), quoted.end());
-	put16(error, 22, internet_checksum(error, 20, error.size() - 20));
-	return error;
-}
-
-static Bytes icmpv6_message(const Ip &source, const Ip &destination, bool expired, std::size_t mtu, const Bytes &quoted)
-{
-	Bytes error;
-	append_ipv6(error, source, destination, 128, protocol_icmpv6, 8 + quoted.size());
-	error.resize(48);
-	put8(error, 40, expired ? 3 : 2);
-	put32(error, 44, static_cast<std::uint32_t>(expired ? 0 : mtu));
-	error.insert(error.end(), quoted.begin(), quoted.end());
-	put16(error, 42, icmpv6_checksum(error, 40, error.size() - 40, source, destination));
-	return error;
-}
-
 std::optional<Bytes> icmp_error(const Policy &policy, const Settings &settings, std::uint32_t port_id, Bytes frame, std::size_t contiguous,
 				Reason reason, std::size_t mtu)
 {
@@ -570,8 +537,9 @@ std::optional<Bytes> icmp_error(const Policy &policy, const Settings &settings, 
 	const Bytes quoted(begin, begin + static_cast<std::ptrdiff_t>(size));
 	const auto &[gateway, address] = *source;
 	Bytes error = ethernet_header(sender, policy.gateway_mac(settings, vsid, gateway), 0, type);
-	const Bytes message = ip.is_v6() ? icmpv6_message(address, ip.source, expired, mtu, quoted)
-					 : icmpv4_message(address, ip.source, expired, mtu, quoted);
+	const std::uint8_t its_type = ip.is_v6() ? (expired ? 3 : 2) : expired ? 11 : 3;
+	const Bytes message = icmp_error_message(address, ip.source, its_type, expired || ip.is_v6() ? 0 : 4,
+						 static_cast<std::uint32_t>(expired ? 0 : mtu), quoted);
 	error.insert(error.end(), message.begin(), message.end());
 	return error;
 }
