@@ -331,6 +331,22 @@ void learn_here(Machines &host)
 	host.refuse(host.dynamic_port, arp_request(dynamic_mac, gateway1, vm1_ip), APUS_DROP_ARP_SPOOFED);
 	expect_equal(host.poll().size(), 0, "events for the gateway's address");
 }
+void learn_with_two_records(Machines &host)
+{
+	// L2Only records of both families say where the machine is; IPv4's says which rule it has, whichever was added last.
+	for (const bool first : {false, true}) {
+		const Mac mac = away_mac + first;
+		const Ip address = ip(10, 0, 1, 60 + first);
+		for (const bool v6 : {first, !first}) {
+			const std::uint8_t rule = v6 ? APUS_RULE_NONE : APUS_RULE_ENCAP;
+			const auto record = objects::machine({subnet1, mac, v6 ? 6u : 4u}, {mac, rule, APUS_RECORD_L2_ONLY, remote_pa});
+			MUST(apus_lookup_record_add(host.dataplane, &record));
+		}
+		host.offer(host.uplink, tunnelled(arp_reply(mac, address, vm1_mac, vm1_ip)));
+		expect_equal(host.poll().size(), 1, "events");
+		host.tunnel(host.vm1, udp(mac, vm1_mac, vm1_ip, address), remote_pa);
+	}
+}
 void learn_from_a_host(Machines &host)
 {
 	host.l2_only(away_mac, remote_pa);
@@ -497,6 +513,7 @@ const std::vector<machines::Case> machines::machine_cases = {
 	{"an answer to a host", answer_to_a_host, 0, 0},
 	{"ARP from a host", arp_from_a_host, 0, 0},
 	{"learned here", learn_here, 0, 0},
+	{"learned with two records", learn_with_two_records, 0, 0},
 	{"learned from a host", learn_from_a_host, 0, 0},
 	{"moved", move, 0, 0},
 	{"conflict", conflict, 0, 0},

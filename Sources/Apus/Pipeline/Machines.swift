@@ -71,11 +71,10 @@ extension Worker {
         return best
     }
 
-    /// The L2Only record with this MAC, of either family; `pa`: only one with this provider address.
-    func l2Only(_ vsid: UInt32, _ mac: MACAddress, at pa: IPAddress? = nil) -> UInt32? {
-        let number = findRecord(vsid, mac, special: true) { number in
-            let record = tables.records[number]
-            return record.type == LookupRecord.l2Only && (pa.map { $0 == record.pa } ?? true)
+    /// An L2Only record with this MAC, of either family, and this provider address.
+    func l2Only(_ vsid: UInt32, _ mac: MACAddress, at pa: IPAddress) -> UInt32? {
+        let number = findRecord(vsid, mac, special: true) {
+            tables.records[$0].type == LookupRecord.l2Only && tables.records[$0].pa == pa
         }
         if let trace { note(trace, special: number, "L2Only record ", vsid, mac) }
         return number
