@@ -79,6 +79,9 @@ void Model::pass_copy(Burst &burst, const Copy &copy)
 		return drop_copy(burst, APUS_DROP_PROVIDER_ROUTE_MISSING);
 	if (!path->has_source)
 		return drop_copy(burst, APUS_DROP_PROVIDER_ADDRESS_MISSING);
+	// Whoever it is for may be gone while it waited.
+	if (copy.is_control && policy_.static_neighbours.count(path->next_hop) == 0 && policy_.needed_neighbours().count(path->next_hop) == 0)
+		return drop_copy(burst, APUS_DROP_NEIGHBOR_FAILED);
 	const Peer peer = policy_.peer(copy.remote);
 	const std::size_t path_mtu = path_mtus_.mtu(policy_, path->port, copy.remote, burst.now), overhead = tunnel_overhead(copy.remote, peer);
 	const std::size_t mtu = path_mtu > overhead ? path_mtu - overhead : 0;

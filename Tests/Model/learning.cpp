@@ -104,7 +104,7 @@ unsigned make_record(Policy &policy, const Notes::Note &note, std::vector<Event>
 			event.provider_address.reset();
 		if (note.about) {
 			event.mac = note.about->mac;
-			if (note.about->ip != Ip::unspecified(6))
+			if (!note.about->ip.is_unspecified())
 				event.ip = note.about->ip;
 		}
 		events.push_back(event);

@@ -574,7 +574,8 @@ Verdict from_provider(const Policy &policy, const Settings &settings, std::uint3
 	const auto refuse = [&](Reason reason) {
 		Verdict verdict = Verdict::drop(reason);
 		if (settings.send_unreachable && !vxlan && !outer.options && vsid != 0 && ip && !is_discovery(inner, *ip) &&
-		    !looks_like_control(remote, inner, *ip) && policy.provider_addresses.count(ours) != 0)
+		    !looks_like_control(remote, inner, *ip) && policy.provider_addresses.count(ours) != 0 &&
+		    policy.provider_addresses.count(remote) == 0)
 			verdict.complaint = {remote, vsid, get_mac(frame, 6), get_mac(frame, 0), tunnel, outer.payload};
 		return verdict;
 	};
