@@ -16,7 +16,6 @@ void Traffic::look_at(const Policy &policy)
 	domain_peers_.clear();
 	gateway_mac_of_.clear();
 	peers_ = policy.peers;
-	nat_pas_.clear();
 	for (const auto &[id, port] : policy.ports) {
 		if (port.vm)
 			vm_ports_.push_back({id, port});
@@ -27,8 +26,6 @@ void Traffic::look_at(const Policy &policy)
 		const Entry entry{key, record, policy.is_local(record)};
 		records_.push_back(entry);
 		records_of_[key.first].push_back(entry);
-		if (record.is_nat())
-			nat_pas_.insert(record.provider_address);
 	}
 	groups_.clear();
 	for (const auto &[vsid, options] : policy.subnets)

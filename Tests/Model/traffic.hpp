@@ -56,7 +56,6 @@ private:
 	std::map<Vsid, Mac> gateway_mac_of_;
 	std::vector<Asked> asked_;
 	std::map<Ip, Peer> peers_;
-	std::set<Ip> nat_pas_;
 	std::set<std::pair<Vsid, Mac>> l2_only_;
 	/// The addresses that the packet that is being made is going to get, if it is rewritten.
 	std::optional<std::pair<Ip, Ip>> translation_;
