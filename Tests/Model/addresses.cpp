@@ -619,6 +619,7 @@ void unreachable_is_not_answered(Trial &t)
 		t.check(t.send(t.uplink, tunnelled(control(is_redirect, remote_pa, our_pa, quoted(vm1_to_remote1(), 7777)), 7777)).empty(), "a control message");
 	t.check(t.totals().drops[APUS_DROP_VSID_UNKNOWN] == 2, "they are dropped");
 	t.check(t.send(t.uplink, tunnelled(arp(remote1_mac, remote1_ip, vm1_ip), 7777)).empty(), "no IP packet");
+	t.check(t.send(t.uplink, tunnel_from(our_pa, remote1_to_vm1(), 7777)).empty(), "from an address of ours");
 	build::Ip4 outer = outer_ip();
 	outer.options = 1;
 	t.check(t.send(t.uplink, build::nvgre(outer_ethernet(), outer, 7777, 0, remote1_to_vm1())).empty(), "outer options");
@@ -644,6 +645,19 @@ void unreachable_waits(Trial &t)
 	t.check(sent.size() == 1 && sent[0].flags == APUS_FRAME_ENCAPSULATED && t.totals().unreachable_sent == 1 && t.totals().held == 0 &&
 			t.totals().replicated == 0,
 		"then it leaves");
+}
+void unreachable_waits_in_vain(Trial &t)
+{
+	t.remove_neighbor(remote_pa);
+	t.send(t.uplink, tunnelled(remote1_to_vm1(), 7777));
+	t.check(t.totals().held == 1, "it waits");
+	t.remove_record(subnet1, remote1_ip);
+	t.remove_record(subnet2, remote2_ip);
+	for (unsigned i = 0; i < 8; i++) {
+		t.process({});
+		t.now += second;
+	}
+	t.check(t.totals().held == 0 && t.totals().drops[APUS_DROP_NEIGHBOR_FAILED] == 1 && t.totals().unreachable_sent == 0, "whoever it is for is gone");
 }
 void silent_by_default(Trial &t)
 {
@@ -720,6 +734,7 @@ const Case cases[] = {
 	{"UNREACHABLE is understood", unreachable_is_understood, false, sends},
 	{"what is not answered", unreachable_is_not_answered, false, sends | APUS_DATAPLANE_ACCEPT_IP_OPTIONS},
 	{"UNREACHABLE waits", unreachable_waits, false, sends},
+	{"UNREACHABLE waits in vain", unreachable_waits_in_vain, false, sends},
 	{"silent by default", silent_by_default},
 	{"names of events", names},
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Broadcast, multicast and protocols other than IP. docs/pipeline.md 2.5, 2.6 and 4.2; include/apus/subnet.h.
+// Broadcast, multicast and protocols other than IP. docs/pipeline.md 2.5, 2.6 and 4.3; include/apus/subnet.h.
 #include "machines.hpp"
 
 namespace {

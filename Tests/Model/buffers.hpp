@@ -4,6 +4,7 @@
 // and each buffer must come back exactly once.
 #pragma once
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -81,6 +82,12 @@ public:
 		out.release = release;
 		out.context = this;
 		return out;
+	}
+
+	/// What the library asked for may come back at any time.
+	void forget_new()
+	{
+		released.erase(std::remove(released.begin(), released.end(), model::new_buffer), released.end());
 	}
 
 	std::vector<std::uint64_t> released;  // ids that came through `release`

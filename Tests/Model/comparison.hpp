@@ -27,6 +27,13 @@ std::uint64_t flow_of(const model::Frame &frame);
 std::string process_and_compare(Side &side, std::size_t worker, const std::vector<model::Frame> &frames, std::uint64_t now,
 				const model::Result &expected, const struct apus_stats &expected_stats);
 
+/// What the model counts, beside reasons for drops: not what depends on the flow cache.
+struct Counter {
+	const char *name;
+	std::uint64_t apus_stats::*value;
+};
+extern const std::vector<Counter> counters;
+
 std::string compare_stats(const struct apus_stats &got, const struct apus_stats &expected);
 
 std::string hex(const std::uint8_t *bytes, std::size_t length);

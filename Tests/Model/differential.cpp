@@ -4,7 +4,7 @@
 // Each round makes a world, a policy of it, and two dataplanes: one whose workers have an ample flow cache and one whose
 // workers have the smallest. Both get the same bursts, and both must do what the model, which caches nothing, says.
 //
-//     differential [--seed N] [--packets N] [--seconds N] [--families 4|6|46] [--verbose]
+//     differential [--seed N] [--packets N] [--seconds N] [--families 4|6|46] [--verbose] [--coverage]
 #include <chrono>
 #include <memory>
 
@@ -25,7 +25,29 @@ struct Options {
 	std::uint64_t seconds = 0;  // 0: as long as the packets take
 	world::Families families;
 	bool verbose = false;
+	bool coverage = false;
 };
+
+/// What all rounds brought about.
+struct apus_stats covered = {};
+std::uint64_t covered_events[APUS_EVENT_KIND_COUNT] = {};
+
+/// Everything there is must have happened, but for what needs a host without memory.
+void check_coverage()
+{
+	const auto happened = [](const char *kind, const char *name, std::uint64_t count) {
+		std::printf("  %-8s %-28s %llu\n", kind, name, static_cast<unsigned long long>(count));
+		report::check(count != 0, text("%s %s: never", kind, name));
+	};
+	for (const comparison::Counter &counter : comparison::counters)
+		happened("counter", counter.name, covered.*counter.value);
+	for (std::uint32_t reason = 0; reason < APUS_DROP_REASON_COUNT; reason++)
+		if (apus_drop_reason_name(reason)[0] != 0 && reason != APUS_DROP_NO_BUFFER && reason != APUS_DROP_OUTPUT_FULL)
+			happened("drop", apus_drop_reason_name(reason), covered.drops[reason]);
+	for (std::uint32_t kind = 0; kind < APUS_EVENT_KIND_COUNT; kind++)
+		if (apus_event_name(kind)[0] != 0)
+			happened("event", apus_event_name(kind), covered_events[kind]);
+}
 
 constexpr std::uint64_t packets_in_a_round = 12'000;
 constexpr std::size_t sides = 2;
@@ -45,6 +67,9 @@ model::Settings random_settings(Random &random)
 	settings.no_icmp_errors = random.one_in(5);
 	settings.vxlan_port = random.pick<std::uint16_t>({4789, 4789, 8472, 1, 65535});
 	settings.icmp_error_rate = random.pick<std::uint32_t>({1, 100, 1'000'000});
+	settings.external_router = random.one_in(6);
+	settings.send_unreachable = random.one_in(3);
+	settings.learn_rate = random.pick<std::uint32_t>({1, 100, 1'000'000});
 	settings.retries = static_cast<unsigned>(random.pick<std::uint32_t>({1, 2, 3, 16}));
 	return settings;
 }
@@ -53,7 +78,10 @@ class Round {
 public:
 	Round(std::uint64_t seed, const Options &options)
 		: seed_(seed), options_(options), random_(seed), settings_(random_settings(random_)), world_(random_, settings_, options.families),
-		  model_(settings_), traffic_(random_, world_, settings_), now_(random_.below(1'000'000'000'000)) {}
+		  model_(settings_), traffic_(random_, world_, settings_), now_(random_.below(1'000'000'000'000))
+	{
+		polls_ = random_.pick<std::uint64_t>({5, 30, 300});
+	}
 
 	~Round() { close(); }
 
@@ -71,9 +99,9 @@ private:
 	Side side_[sides];
 	traffic::Traffic traffic_;
 	std::uint64_t now_;
-	std::uint64_t latest_ = 0;  // of all bursts; workers' clocks never go back
 	std::uint64_t next_id_ = 1;
 	std::uint64_t step_ = 0;
+	std::uint64_t polls_ = 1;  // one in so many steps
 	unsigned long_pauses_ = 0;
 	bool broken_ = false;
 	std::string last_change_;
@@ -83,6 +111,10 @@ private:
 	void close();
 	bool add_worker();
 	bool replace_worker(std::size_t i);
+	void poll();
+	void change_machine(unsigned verb);
+	void change_subnet(unsigned verb);
+	void first_machine(const model::MachineKey &key, const model::Record &record);
 	void first_policy();
 	void first_route(const world::Subnet &subnet, const model::Ip &base);
 	void first_record(const model::RecordKey &key, const model::Record &record);
@@ -96,9 +128,7 @@ private:
 	bool burst(std::uint64_t frames, std::size_t worker);
 	bool compare_neighbours();
 	bool compare_addresses();
-	int explain(Side &side, const model::Frame &frame, struct apus_explanation &out) const;
-	bool compare_explanation(const struct apus_explanation &got, const model::Result &expected, const struct apus_stats &before,
-				 const struct apus_stats &after);
+	bool compare_explanation(Side &side, const model::Frame &frame);
 	bool compare_totals();
 	bool problem(const std::string &what);
 	void describe_policy() const;
@@ -167,6 +197,14 @@ void Round::describe_policy() const
 	for (const auto &[id, port] : policy.ports)
 		std::printf("  port %u: %s vsid %u mac %012llx mtu %u%s\n", id, port.vm ? "vm" : "provider", port.vsid,
 			    static_cast<unsigned long long>(port.mac), port.mtu, port.trusted ? " trusted" : "");
+	std::printf("  external router %d, learn rate %llu\n", settings_.external_router, static_cast<unsigned long long>(settings_.learn_rate));
+	for (const auto &[vsid, options] : policy.subnets)
+		std::printf("  virtual subnet %u: flags %u group %s rate %u\n", vsid, options.flags, options.group ? to_text(*options.group).c_str() : "-",
+			    options.rate);
+	for (const auto &[key, record] : policy.machines)
+		std::printf("  record (%u, any %u): %s mac %012llx pa %s flags %u%s\n", key.vsid, key.family, record.type == APUS_RECORD_L2_ONLY ? "L2Only" : "wildcard",
+			    static_cast<unsigned long long>(record.mac), to_text(record.provider_address).c_str(), record.flags,
+			    policy.is_local(record) ? " local" : "");
 	for (const auto &[key, record] : policy.records)
 		std::printf("  record (%u, %s): mac %012llx pa %s%s%s\n", key.first, to_text(key.second).c_str(),
 			    static_cast<unsigned long long>(record.mac), to_text(record.provider_address).c_str(), policy.is_local(record) ? " local" : "", record.rule == APUS_RULE_NONE ? " none" : record.is_nat() ? " nat" : "");
@@ -196,7 +234,10 @@ bool Round::open()
 			     (settings_.flow_id_zero ? APUS_DATAPLANE_FLOW_ID_ZERO : 0) |
 			     (settings_.no_source_validation ? APUS_DATAPLANE_NO_SOURCE_VALIDATION : 0) |
 			     (settings_.accept_ip_options ? APUS_DATAPLANE_ACCEPT_IP_OPTIONS : 0) |
-			     (settings_.no_icmp_errors ? APUS_DATAPLANE_NO_ICMP_ERRORS : 0);
+			     (settings_.no_icmp_errors ? APUS_DATAPLANE_NO_ICMP_ERRORS : 0) |
+			     (settings_.send_unreachable ? APUS_DATAPLANE_SEND_UNREACHABLE : 0) |
+			     (settings_.external_router ? APUS_DATAPLANE_USE_EXTERNAL_ROUTER : 0);
+		opts.learn_rate = static_cast<std::uint32_t>(settings_.learn_rate);
 		opts.icmp_error_rate = static_cast<std::uint32_t>(settings_.icmp_error_rate);
 		opts.gateway_mac = objects::mac(settings_.gateway_mac);
 		opts.outer_ttl = settings_.outer_ttl;
@@ -251,6 +292,7 @@ bool Round::replace_worker(std::size_t i)
 	for (Side &side : side_) {
 		side.buffers.released.clear();
 		const int error = apus_worker_destroy(side.workers[i]);
+		side.buffers.forget_new();
 		std::sort(side.buffers.released.begin(), side.buffers.released.end());
 		if (error != 0 || side.buffers.released != expected)
 			return problem(text("apus_worker_destroy() answered %d and released %zu buffers, expected %zu\n", error,
@@ -351,6 +393,114 @@ void Round::first_record(const model::RecordKey &key, const model::Record &recor
 	});
 }
 
+void Round::first_machine(const model::MachineKey &key, const model::Record &record)
+{
+	control(model_.change().add_machine(key, record), "first machine", [&](struct apus_dataplane *dp) {
+		const auto object = objects::machine(key, record);
+		return apus_lookup_record_add(dp, &object);
+	});
+}
+
+void Round::change_machine(unsigned verb)
+{
+	model::Policy &policy = model_.change();
+	const model::MachineKey key = world_.machine_key(random_);
+	model::Record record = world_.machine(random_, key);
+	const auto present = policy.machines.find(key);
+	if (verb == 2 && present != policy.machines.end() && random_.chance(80))
+		record.type = present->second.type;
+	const auto object = objects::machine(key, record);
+	if (verb < 2)
+		control(policy.add_machine(key, record), "machine add", [&](auto *dp) { return apus_lookup_record_add(dp, &object); });
+	else if (verb == 2)
+		control(policy.set_machine(key, record), "machine set", [&](auto *dp) { return apus_lookup_record_set(dp, &object); });
+	else
+		control(policy.remove_machine(key), "machine remove", [&](auto *dp) { return apus_lookup_record_remove(dp, &object); });
+}
+
+void Round::change_subnet(unsigned verb)
+{
+	model::Policy &policy = model_.change();
+	const model::Vsid vsid = random_.pick(world_.subnets).vsid;
+	const model::SubnetOptions options = world_.subnet_options(random_);
+	const auto object = objects::subnet(vsid, options);
+	if (verb < 2)
+		control(policy.add_subnet(vsid, options), "virtual subnet add", [&](auto *dp) { return apus_virtual_subnet_add(dp, &object); });
+	else if (verb == 2)
+		control(policy.set_subnet(vsid, options), "virtual subnet set", [&](auto *dp) { return apus_virtual_subnet_set(dp, &object); });
+	else
+		control(policy.remove_subnet(vsid), "virtual subnet remove", [&](auto *dp) { return apus_virtual_subnet_remove(dp, &object); });
+}
+
+static std::string describe(const struct apus_event &event)
+{
+	const auto address = [](const struct apus_address &one) {
+		return one.family == 0 ? std::string("-") : text("%u:", one.family) + comparison::hex(one.bytes, sizeof(one.bytes));
+	};
+	return text("%s port %u vsid %u count %u limit %u ", apus_event_name(event.kind), event.port, event.virtual_subnet_id, event.count, event.limit) +
+	       address(event.customer_address) + " at " + address(event.provider_address) + " before " + address(event.previous_provider_address) +
+	       " mac " + comparison::hex(event.mac.bytes, 6) + " before " + comparison::hex(event.previous_mac.bytes, 6) + "\n";
+}
+
+static struct apus_event event_object(const model::Event &event)
+{
+	struct apus_event out = {};
+	out.kind = event.kind;
+	out.port = event.port;
+	out.virtual_subnet_id = event.vsid;
+	out.count = event.count;
+	out.limit = event.limit;
+	if (event.ip)
+		out.customer_address = objects::address(*event.ip);
+	if (event.provider_address)
+		out.provider_address = objects::address(*event.provider_address);
+	if (event.previous_provider_address)
+		out.previous_provider_address = objects::address(*event.previous_provider_address);
+	out.mac = objects::mac(event.mac);
+	out.previous_mac = objects::mac(event.previous_mac);
+	return out;
+}
+
+/// What workers saw becomes records, the same ones on both sides and in the model.
+void Round::poll()
+{
+	struct apus_event events[64];
+	if (model_.in_transaction()) {
+		APUS_INIT(&events[0]);
+		return control(APUS_ERR_TRANSACTION, "poll", [&](auto *dp) { return apus_event_poll(dp, events, 64); });
+	}
+	std::vector<model::Worker *> workers;
+	for (const auto &worker : model_workers_)
+		workers.push_back(worker.get());
+	std::string expected;
+	// What is told of results of duplicate address detection is in addresses.cpp.
+	const auto is_result = [](std::uint32_t kind) { return kind == APUS_EVENT_ADDRESS_PREFERRED || kind == APUS_EVENT_ADDRESS_DUPLICATE; };
+	for (const model::Event &event : model_.poll(workers)) {
+		covered_events[event.kind]++;
+		if (!is_result(event.kind))
+			expected += describe(event_object(event));
+	}
+	last_change_ = "poll";
+	for (std::size_t i = 0; i < sides && !broken_; i++) {
+		std::string got;
+		for (int count = 1; count > 0;) {
+			const auto room = random_.pick<std::uint32_t>({1, 2, 64, 64});
+			APUS_INIT(&events[0]);
+			count = apus_event_poll(side_[i].dataplane, events, room);
+			if (count < 0)
+				problem(text("apus_event_poll() answered %s\n", apus_error_name(count)));
+			for (int k = 0; k < count; k++)
+				if (!is_result(events[k].kind))
+					got += describe(events[k]);
+		}
+		report::passed++;
+		if (got != expected)
+			problem(text("events of side %zu: expected\n", i) + expected + "got\n" + got);
+	}
+	model_.changed();
+	settle();
+}
+
 /// A policy that makes sense, so that most traffic flows.
 void Round::first_policy()
 {
@@ -392,11 +542,15 @@ void Round::first_policy()
 	for (const auto &subnet : world_.subnets) {
 		for (const model::Ip &base : subnet.bases) {
 			first_route(subnet, base);
+			if (settings_.external_router && random_.chance(80))
+				first_record({subnet.vsid, base + 1}, world_.record(random_, {subnet.vsid, base + 2 + random_.below(6)}));
 			// More prefixes than a router advertisement names.
 			const std::uint64_t more = base.is_v6() && random_.one_in(5) ? random_.below(7) : 0;
 			for (std::uint64_t i = 1; i <= more; i++)
 				first_route(subnet, model::Ip::v6(base.high() + 0x1000 * i, 0));
 		}
+		if (random_.chance(60))
+			change_subnet(0);
 		for (unsigned host = 2; host < 8; host++) {
 			model::Record record = world_.record(random_, {subnet.vsid, host});
 			record.mac = world_.vm_mac(host);
@@ -405,7 +559,17 @@ void Round::first_policy()
 			record.provider_address = random_.chance(45) ? random_.pick(world_.local_pas) : random_.pick(world_.remote_pas);
 			const bool is_nat = random_.one_in(4);
 			bool has_v6 = false;
+			// A machine that says itself which addresses it has, or that stands for others.
+			const bool is_l2_only = random_.one_in(4);
+			if (is_l2_only || random_.one_in(8)) {
+				const model::MachineKey key{subnet.vsid, record.mac, world_.some_family(random_)};
+				model::Record machine = record;
+				machine.type = is_l2_only ? APUS_RECORD_L2_ONLY : APUS_RECORD_GATEWAY_WILDCARD;
+				first_machine(key, machine);
+			}
 			for (const model::Ip &base : subnet.bases) {
+				if (is_l2_only && random_.chance(70))
+					continue;
 				model::Record own = record;
 				if (const auto pa = is_nat ? take(model_.policy().is_local(record) ? local_nat_pas : remote_nat_pas, base.family) : std::nullopt) {
 					own.rule = APUS_RULE_NAT;
@@ -415,7 +579,7 @@ void Round::first_policy()
 				first_record({subnet.vsid, base + host}, own);
 				has_v6 = has_v6 || base.is_v6();
 			}
-			if (has_v6 && random_.chance(60))
+			if (has_v6 && !is_l2_only && random_.chance(60))
 				first_record({subnet.vsid, model::link_local_of(record.mac)}, record);
 			if (!model_.policy().is_local(record))
 				continue;
@@ -475,7 +639,11 @@ void Round::change_policy()
 	const std::vector<std::uint32_t> provider_ports = ports(false);
 	const unsigned verb = static_cast<unsigned>(random_.below(5));  // 0, 1: add; 2: set; 3, 4: remove
 	const std::uint64_t dice = random_.below(100);
-	if (dice < 35) {
+	if (dice < 9) {
+		change_machine(verb);
+	} else if (dice < 13) {
+		change_subnet(verb);
+	} else if (dice < 35) {
 		const model::RecordKey key = world_.record_key(random_);
 		model::Record record = world_.record(random_, key);
 		const auto present = policy.records.find(key);
@@ -588,6 +756,13 @@ std::optional<traffic::Asked> Round::question(const model::Output &output) const
 	return traffic::Asked{message->target, output.port, ethernet.vlan, model::get_mac(output.bytes, 6), ip->source};
 }
 
+static std::string describe(const model::Frame &frame)
+{
+	return text("  frame id %llu port %u flags %x headroom %u contiguous %u length %u ", static_cast<unsigned long long>(frame.id), frame.port,
+		    frame.flags, frame.headroom, frame.contiguous, frame.length()) +
+	       comparison::hex(frame.bytes) + "\n";
+}
+
 bool Round::burst(std::uint64_t count, std::size_t worker)
 {
 	std::vector<model::Frame> frames(count);
@@ -607,26 +782,16 @@ bool Round::burst(std::uint64_t count, std::size_t worker)
 	// A path MTU that is learned is obeyed from the next burst on, at the latest: here nothing follows the message.
 	const auto teaches = std::find_if(frames.begin(), frames.end(), [&](const model::Frame &frame) {
 		const auto port = model_.published().ports.find(frame.port);
-		return port != model_.published().ports.end() && !port->second.vm && traffic::Traffic::may_teach_mtu(frame);
+		return port != model_.published().ports.end() && !port->second.vm && traffic::Traffic::may_teach_mtu(frame) && model_.teaches_mtu(frame);
 	});
 	if (teaches != frames.end())
 		frames.erase(teaches + 1, frames.end());
 
-	// What apus_explain() says of a frame that comes alone is what happens to it.
-	const bool alone = frames.size() == 1 && model_workers_[worker]->held() == 0 && now_ >= latest_;
-	latest_ = std::max(latest_, now_);
-	struct apus_explanation explanations[sides];
-	for (std::size_t i = 0; i < sides && alone; i++)
-		if (const int error = explain(side_[i], frames[0], explanations[i]))
-			return problem(text("apus_explain() answered %s\n", apus_error_name(error)));
-	const struct apus_stats before = model_workers_[worker]->stats();
+	if (!frames.empty() && (frames.size() == 1 || random_.one_in(8)))
+		for (Side &side : side_)
+			if (!compare_explanation(side, frames[0]))
+				return false;
 	const model::Result expected = model_.process(*model_workers_[worker], frames, now_);
-	// Whoever explains a frame neither looks for duplicate addresses nor finds them.
-	const struct apus_stats &after = model_workers_[worker]->stats();
-	const bool watched = before.address_probes != after.address_probes || before.address_conflicts != after.address_conflicts;
-	for (std::size_t i = 0; i < sides && alone && !watched; i++)
-		if (!compare_explanation(explanations[i], expected, before, model_workers_[worker]->stats()))
-			return false;
 	for (const model::Output &output : expected.outputs) {
 		const auto request = question(output);
 		if (request && random_.chance(70))
@@ -641,57 +806,50 @@ bool Round::burst(std::uint64_t count, std::size_t worker)
 		std::string context = text("  side %zu (flow cache %s), worker %zu, burst of %zu\n", i, i == 0 ? "large" : "small", worker, frames.size());
 		if (report::failed < report::shown_failures / 8 && (frames.size() <= 8 || options_.verbose))
 			for (const model::Frame &frame : frames)
-				context += text("  frame id %llu port %u flags %x headroom %u contiguous %u length %u ",
-						static_cast<unsigned long long>(frame.id), frame.port, frame.flags, frame.headroom, frame.contiguous,
-						frame.length()) + comparison::hex(frame.bytes) + "\n";
+				context += describe(frame);
 		return problem(what + context);
 	}
 	return true;
 }
 
-int Round::explain(Side &side, const model::Frame &frame, struct apus_explanation &out) const
+/// What apus_explain() says of a frame.
+bool Round::compare_explanation(Side &side, const model::Frame &frame)
 {
-	APUS_INIT(&out);
+	struct apus_explanation got, want = {};
+	APUS_INIT(&got);
 	struct apus_frame given = side.buffers.give(frame);
-	const int error = apus_explain(side.dataplane, &given, now_, &out, nullptr, 0);
+	const int error = apus_explain(side.dataplane, &given, now_, &got, nullptr, 0);
 	side.buffers.recycle(side.buffers.take_back(given.buffer));
-	return error;
-}
+	if (error != 0)
+		return problem(text("apus_explain() answered %s\n", apus_error_name(error)));
 
-bool Round::compare_explanation(const struct apus_explanation &got, const model::Result &expected, const struct apus_stats &before,
-				const struct apus_stats &after)
-{
-	struct apus_explanation want = {};
-	const auto moved = [&](std::uint64_t apus_stats::*counter) { return after.*counter != before.*counter; };
-	want.verdict = moved(&apus_stats::held)                                                       ? APUS_VERDICT_WAIT
-		       : moved(&apus_stats::fragmented)                                               ? APUS_VERDICT_FRAGMENT
-		       : moved(&apus_stats::arp_replies) || moved(&apus_stats::echo_replies) ||
-					 moved(&apus_stats::router_advertisements)                    ? APUS_VERDICT_ANSWER
-		       : moved(&apus_stats::encapsulated)                                             ? APUS_VERDICT_ENCAPSULATE
-		       : moved(&apus_stats::rewritten)                                                ? APUS_VERDICT_REWRITE
-		       : moved(&apus_stats::decapsulated)                                             ? APUS_VERDICT_DECAPSULATE
-		       : (moved(&apus_stats::switched) || moved(&apus_stats::routed)) && moved(&apus_stats::generated) ? APUS_VERDICT_COPY
-		       : moved(&apus_stats::switched) || moved(&apus_stats::routed)                   ? APUS_VERDICT_DELIVER
-		       : moved(&apus_stats::consumed)                                                 ? APUS_VERDICT_CONSUME
-												      : APUS_VERDICT_DROP;
-	for (std::uint32_t reason = 0; reason < APUS_DROP_REASON_COUNT; reason++)
-		if (after.drops[reason] != before.drops[reason])
+	const model::Model::Explanation expected = model_.explain(frame, now_);
+	const struct apus_stats &moved = expected.stats;
+	want.verdict = moved.replicated != 0                                                              ? APUS_VERDICT_COPY
+		       : moved.held != 0                                                                    ? APUS_VERDICT_WAIT
+		       : moved.fragmented != 0                                                              ? APUS_VERDICT_FRAGMENT
+		       : moved.arp_replies + moved.echo_replies + moved.router_advertisements != 0          ? APUS_VERDICT_ANSWER
+		       : moved.encapsulated != 0                                                            ? APUS_VERDICT_ENCAPSULATE
+		       : moved.rewritten != 0                                                               ? APUS_VERDICT_REWRITE
+		       : moved.decapsulated != 0                                                            ? APUS_VERDICT_DECAPSULATE
+		       : moved.switched + moved.routed != 0 && moved.generated != 0                         ? APUS_VERDICT_COPY
+		       : moved.switched + moved.routed != 0                                                 ? APUS_VERDICT_DELIVER
+		       : moved.consumed != 0                                                                ? APUS_VERDICT_CONSUME
+													    : APUS_VERDICT_DROP;
+	for (std::uint32_t reason = 0; reason < APUS_DROP_REASON_COUNT && want.verdict == APUS_VERDICT_DROP; reason++)
+		if (moved.drops[reason] != 0)
 			want.drop_reason = reason;
-	// An ICMP error may be suppressed, a request for a next hop is no part of the explanation.
-	const bool sends = want.verdict != APUS_VERDICT_DROP && want.verdict != APUS_VERDICT_WAIT;
-	if (sends && !expected.outputs.empty()) {
-		want.port = expected.outputs.front().port;
-		want.frames = static_cast<std::uint32_t>(expected.outputs.size());
-	}
+	want.port = expected.result.outputs.empty() ? 0 : expected.result.outputs.front().port;
+	want.frames = static_cast<std::uint32_t>(expected.result.outputs.size());
 	// Where an expired packet would have gone the model does not ask.
-	want.mtu = want.drop_reason == APUS_DROP_TTL_EXPIRED ? got.mtu : static_cast<std::uint32_t>(expected.mtu);
+	want.mtu = want.drop_reason == APUS_DROP_TTL_EXPIRED ? got.mtu : static_cast<std::uint32_t>(expected.result.mtu);
 	report::passed++;
-	if (got.verdict == want.verdict && got.drop_reason == want.drop_reason && got.mtu == want.mtu &&
-	    (!sends || (got.port == want.port && got.frames == want.frames)))
+	if (got.verdict == want.verdict && got.drop_reason == want.drop_reason && got.mtu == want.mtu && got.port == want.port && got.frames == want.frames)
 		return true;
 	return problem(text("explanation: expected %s %s port %u frames %u mtu %u, got %s %s port %u frames %u mtu %u\n",
 			    apus_verdict_name(want.verdict), apus_drop_reason_name(want.drop_reason), want.port, want.frames, want.mtu,
-			    apus_verdict_name(got.verdict), apus_drop_reason_name(got.drop_reason), got.port, got.frames, got.mtu));
+			    apus_verdict_name(got.verdict), apus_drop_reason_name(got.drop_reason), got.port, got.frames, got.mtu) +
+		       describe(frame));
 }
 
 bool Round::compare_neighbours()
@@ -730,15 +888,6 @@ bool Round::compare_addresses()
 				report::passed++;
 			}
 		}
-	if (model_.in_transaction())
-		return true;
-	// What is told is in addresses.cpp; here it only must not pile up.
-	for (Side &side : side_) {
-		std::vector<struct apus_event> events(64);
-		APUS_INIT(&events[0]);
-		if (const int count = apus_event_poll(side.dataplane, events.data(), static_cast<std::uint32_t>(events.size())); count < 0)
-			return problem(text("apus_event_poll() answered %s\n", apus_error_name(count)));
-	}
 	return true;
 }
 
@@ -747,6 +896,8 @@ bool Round::compare_totals()
 	struct apus_stats expected = destroyed_;
 	for (const auto &worker : model_workers_)
 		add_counters(expected, worker->stats());
+	expected.learned = model_.learned();
+	add_counters(covered, expected);
 	for (Side &side : side_) {
 		struct apus_stats got;
 		APUS_INIT(&got);
@@ -788,7 +939,10 @@ std::uint64_t Round::run(std::uint64_t packets)
 		const std::size_t changes = random_.one_in(4) ? random_.below(3) : 0;
 		for (std::size_t i = 0; i < changes && !broken_; i++)
 			change_policy();
-		for (std::size_t i = 0; changes != 0 && i < model_workers_.size() && !broken_; i++)
+		const bool polls = random_.one_in(polls_) && !broken_;
+		if (polls)
+			poll();
+		for (std::size_t i = 0; (changes != 0 || polls) && i < model_workers_.size() && !broken_; i++)
 			if (model_workers_[i]->held() != 0)
 				burst(0, i);
 		if (broken_)
@@ -833,8 +987,8 @@ int main(int argc, char **argv)
 	Options options;
 	for (int i = 1; i < argc; i++) {
 		const std::string name = argv[i];
-		if (name == "--verbose") {
-			options.verbose = true;
+		if (name == "--verbose" || name == "--coverage") {
+			(name == "--verbose" ? options.verbose : options.coverage) = true;
 			continue;
 		}
 		if (name == "--families" && i + 1 < argc) {
@@ -845,7 +999,7 @@ int main(int argc, char **argv)
 		}
 		std::uint64_t *value = name == "--seed" ? &options.seed : name == "--packets" ? &options.packets : name == "--seconds" ? &options.seconds : nullptr;
 		if (value == nullptr || i + 1 == argc) {
-			std::fprintf(stderr, "usage: differential [--seed N] [--packets N] [--seconds N] [--families 4|6|46] [--verbose]\n");
+			std::fprintf(stderr, "usage: differential [--seed N] [--packets N] [--seconds N] [--families 4|6|46] [--verbose] [--coverage]\n");
 			return 2;
 		}
 		*value = std::strtoull(argv[++i], nullptr, 0);
@@ -862,5 +1016,7 @@ int main(int argc, char **argv)
 	}
 	std::printf("%llu packets in %llu rounds from seed %llu, %.0f packets/s\n", static_cast<unsigned long long>(packets),
 		    static_cast<unsigned long long>(rounds), static_cast<unsigned long long>(options.seed), static_cast<double>(packets) / elapsed());
+	if (options.coverage)
+		check_coverage();
 	return report::finish();
 }

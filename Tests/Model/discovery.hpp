@@ -21,6 +21,8 @@ constexpr Ip solicited_node(const Ip &ip) { return Ip::v6(0xFF02000000000000, 0x
 inline bool is_solicited_node(const Ip &ip) { return ip.is_v6() && ip.network(104) == Ip::v6(0xFF02000000000000, 0x1FF000000); }
 /// RFC 2464 section 7
 constexpr Mac multicast_mac(const Ip &ip) { return 0x333300000000 | (ip.low() & 0xFFFFFFFF); }
+/// RFC 1112 section 6.4, RFC 2464 section 7: of a multicast address of either family
+constexpr Mac mac_of_group(const Ip &group) { return group.is_v6() ? multicast_mac(group) : 0x01005E000000 | (group.low() & 0x7FFFFF); }
 /// fe80::/64 with the modified EUI-64 of the MAC
 constexpr Ip link_local_of(Mac mac)
 {

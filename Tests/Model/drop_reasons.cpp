@@ -82,8 +82,7 @@ const DropCase drop_cases[] = {
 		const auto from = [](std::uint16_t port) { return with16(vm1_to_vm2(), ip_at + 20, port); };
 		t.passes(t.vm1, from(67), t.vm2);
 		for (const bool trusted : {false, true}) {
-			auto guarded = objects::port({true, trusted, subnet1, vm1_mac, 1500});
-			guarded.flags |= APUS_PORT_DHCP_GUARD;
+			const auto guarded = objects::port({true, trusted, subnet1, vm1_mac, 1500, true});
 			MUST(apus_port_set(t.dataplane, t.vm1, &guarded));
 			t.drops("port 67", t.vm1, from(67));
 			t.drops("tagged", t.vm1, tagged(from(67)));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Drop reasons and counters of provider peers (docs/pipeline.md 2.3, 4), path MTU (5.3) and IP rewrite (2.5, 4.2). What
+// Drop reasons and counters of provider peers (docs/pipeline.md 2.3, 4), path MTU (5.3) and IP rewrite (2.7, 4.2). What
 // leaves rewritten is compared with packets whose checksums are made from nothing.
 #include "drop_reasons_peers.hpp"
 

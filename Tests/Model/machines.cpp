@@ -82,6 +82,34 @@ void wildcard_in_its_own_subnet(Machines &host)
 	host.refuse(host.uplink, tunnelled_from(other_pa, udp(vm1_mac, stranger_mac, ip(10, 0, 2, 77), vm1_ip)), APUS_DROP_VSID_PA_MISMATCH);
 }
 
+void external_router(Machines &host)
+{
+	// A machine on another host has both gateways of the virtual subnet; its records are about to be changed one by one.
+	host.add_neighbor(other_pa, other_pa_mac);
+	host.add_route(subnet1, {ip(10, 0, 9, 0), 24});
+	const Bytes out = udp(away_mac, vm1_mac, vm1_ip, outside_ip), in = udp(vm1_mac, away_mac, outside_ip, vm1_ip);
+	host.refuse(host.vm1, out, APUS_DROP_DESTINATION_RECORD_MISSING);
+	host.refuse(host.uplink, tunnelled(in), APUS_DROP_INNER_SOURCE_MISSING);
+	host.add_record(subnet1, ip(10, 0, 9, 1), away_mac, other_pa);
+	host.tunnel(host.vm1, out, other_pa);
+	host.pass(host.uplink, tunnelled_from(other_pa, in), host.vm1);
+	// The lowest gateway counts, whichever was added last.
+	host.add_record(subnet1, gateway1, away_mac, remote_pa);
+	host.tunnel(host.vm1, out, remote_pa);
+	host.pass(host.uplink, tunnelled(in), host.vm1);
+	host.refuse(host.uplink, tunnelled_from(other_pa, in), APUS_DROP_INNER_SOURCE_MISSING);
+	host.remove_record(subnet1, ip(10, 0, 9, 1));
+	host.add_record(subnet1, ip(10, 0, 9, 1), away_mac, other_pa);
+	host.tunnel(host.vm1, out, remote_pa);
+	// Of another machine: that of its own MAC.
+	host.remove_record(subnet1, gateway1);
+	host.add_record(subnet1, gateway1, stranger_mac, remote_pa);
+	host.tunnel(host.vm1, out, other_pa);
+	host.tunnel(host.vm1, udp(stranger_mac, vm1_mac, vm1_ip, outside_ip), remote_pa);
+	// What is on-link is not behind it.
+	host.refuse(host.vm1, udp(away_mac, vm1_mac, vm1_ip, ip(10, 0, 9, 9)), APUS_DROP_DESTINATION_RECORD_MISSING);
+}
+
 // ---- records ---------------------------------------------------------------------------------------------------------
 
 void keys(Machines &host)
@@ -303,6 +331,22 @@ void learn_here(Machines &host)
 	host.refuse(host.dynamic_port, arp_request(dynamic_mac, gateway1, vm1_ip), APUS_DROP_ARP_SPOOFED);
 	expect_equal(host.poll().size(), 0, "events for the gateway's address");
 }
+void learn_with_two_records(Machines &host)
+{
+	// L2Only records of both families say where the machine is; IPv4's says which rule it has, whichever was added last.
+	for (const bool first : {false, true}) {
+		const Mac mac = away_mac + first;
+		const Ip address = ip(10, 0, 1, 60 + first);
+		for (const bool v6 : {first, !first}) {
+			const std::uint8_t rule = v6 ? APUS_RULE_NONE : APUS_RULE_ENCAP;
+			const auto record = objects::machine({subnet1, mac, v6 ? 6u : 4u}, {mac, rule, APUS_RECORD_L2_ONLY, remote_pa});
+			MUST(apus_lookup_record_add(host.dataplane, &record));
+		}
+		host.offer(host.uplink, tunnelled(arp_reply(mac, address, vm1_mac, vm1_ip)));
+		expect_equal(host.poll().size(), 1, "events");
+		host.tunnel(host.vm1, udp(mac, vm1_mac, vm1_ip, address), remote_pa);
+	}
+}
 void learn_from_a_host(Machines &host)
 {
 	host.l2_only(away_mac, remote_pa);
@@ -397,6 +441,21 @@ void throttle(Machines &host)
 	events = host.poll();
 	expect_equal(events.size(), 2, "events");
 }
+void throttle_advertisements(Machines &host)
+{
+	// Source and target are one address: it is seen once.
+	host.l2_only(dynamic_mac, our_pa);
+	host.l2_only(away_mac, remote_pa);
+	for (unsigned i = 0; i < 15; i++) {
+		const auto says = [&](Mac mac, std::uint64_t address) {
+			return model::neighbour_advertisement(model::ethernet_header(vm1_mac, mac, 0, model::type_ipv6), ip6(link_local, address), mac,
+							      vm1_ip6, false);
+		};
+		host.offer(host.dynamic_port, says(dynamic_mac, 0x100 + i));
+		host.offer(host.uplink, tunnelled(says(away_mac, 0x200 + i)));
+	}
+	expect_equal(host.totals().learn_throttled, 5 + 5, "learn_throttled");
+}
 void lose(Machines &host)
 {
 	MUST(apus_transaction_begin(host.dataplane));
@@ -443,6 +502,7 @@ const std::vector<machines::Case> machines::machine_cases = {
 	{"wildcard of this host", wildcard_of_this_host, 0, 0},
 	{"wildcard of another host sends", wildcard_elsewhere_sends, 0, 0},
 	{"wildcard in a subnet of its own", wildcard_in_its_own_subnet, 0, 0},
+	{"external router", external_router, 0, 0, APUS_DATAPLANE_USE_EXTERNAL_ROUTER},
 	{"keys of records", keys, 0, 0},
 	{"unusable records", unusable, 0, 0},
 	{"many addresses of one machine", many_addresses_of_one_machine, 0, 0},
@@ -453,11 +513,13 @@ const std::vector<machines::Case> machines::machine_cases = {
 	{"an answer to a host", answer_to_a_host, 0, 0},
 	{"ARP from a host", arp_from_a_host, 0, 0},
 	{"learned here", learn_here, 0, 0},
+	{"learned with two records", learn_with_two_records, 0, 0},
 	{"learned from a host", learn_from_a_host, 0, 0},
 	{"moved", move, 0, 0},
 	{"conflict", conflict, 0, 0},
 	{"limit", limit, 0, 5},
 	{"throttled", throttle, 10, 1000},
+	{"throttled advertisements", throttle_advertisements, 10, 1000},
 	{"lost", lose, 0, 0},
 	{"misuse of apus_event_poll()", poll_misuse, 0, 0},
 };

@@ -32,9 +32,10 @@ class Machines : public Host {
 public:
 	std::uint32_t dynamic_port = 0;
 
-	explicit Machines(std::uint32_t learn_rate = 0, std::uint32_t limit = 0)
+	explicit Machines(std::uint32_t learn_rate = 0, std::uint32_t limit = 0, std::uint32_t flags = 0)
 	{
 		opts.learn_rate = learn_rate;
+		opts.flags = flags;
 		open_with_policy();
 		struct apus_port_params port = objects::port({true, false, subnet1, dynamic_mac, 1500});
 		port.dynamic_address_limit = limit;
@@ -156,6 +157,7 @@ struct Case {
 	void (*run)(Machines &);
 	std::uint32_t learn_rate;
 	std::uint32_t limit;
+	std::uint32_t flags = 0;  // of the dataplane
 };
 
 extern const std::vector<Case> machine_cases, broadcast_cases;
@@ -166,7 +168,7 @@ inline struct apus_stats run(const std::vector<Case> &cases)
 	struct apus_stats sum = {};
 	for (const Case &one : cases) {
 		here = one.name;
-		Machines host(one.learn_rate, one.limit);
+		Machines host(one.learn_rate, one.limit, one.flags);
 		one.run(host);
 		host.balance();
 		expect(host.buffers.take_error().empty(), "buffers");

@@ -23,6 +23,8 @@ const char *const exported[] = {
 	"apus_dataplane_create", "apus_dataplane_destroy", "apus_dataplane_error_text", "apus_dataplane_synchronize",
 	"apus_dataplane_memory",
 	"apus_transaction_begin", "apus_transaction_commit", "apus_transaction_abort",
+	"apus_virtual_subnet_add", "apus_virtual_subnet_get", "apus_virtual_subnet_set", "apus_virtual_subnet_remove",
+	"apus_virtual_subnet_iterate",
 	"apus_port_add", "apus_port_get", "apus_port_set", "apus_port_remove", "apus_port_iterate",
 	"apus_lookup_record_add", "apus_lookup_record_get", "apus_lookup_record_set", "apus_lookup_record_remove",
 	"apus_lookup_record_iterate",
@@ -41,7 +43,7 @@ const char *const exported[] = {
 	"apus_drop_reason_name", "apus_drop_reason_text", "apus_drop_reason_windows",
 	"apus_explain", "apus_verdict_name", "apus_event_poll", "apus_event_name",
 };
-static_assert(std::size(exported) == 69);
+static_assert(std::size(exported) == 74);
 
 // ---- `size` ----------------------------------------------------------------------------------------------------------
 
@@ -188,6 +190,7 @@ void verbs(Bench &bench, const std::string &mode)
 		 [&id](Dataplane *dataplane, std::uint64_t *at, auto *object) { return apus_port_iterate(dataplane, at, &id, object); });
 	iterates("apus_lookup_record_iterate", apus_lookup_record{}, apus_lookup_record_iterate);
 	iterates("apus_customer_route_iterate", apus_customer_route{}, apus_customer_route_iterate);
+	iterates("apus_virtual_subnet_iterate", apus_virtual_subnet{}, apus_virtual_subnet_iterate);
 	iterates("apus_provider_address_iterate", apus_provider_address{}, apus_provider_address_iterate);
 	iterates("apus_provider_route_iterate", apus_provider_route{}, apus_provider_route_iterate);
 	iterates("apus_provider_neighbor_iterate", apus_provider_neighbor{}, apus_provider_neighbor_iterate);

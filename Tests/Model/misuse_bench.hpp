@@ -132,6 +132,8 @@ public:
 		open_with_policy();
 		add_ipv6();
 		uplink2 = add_uplink();
+		const auto subnet = objects::subnet(fixture::subnet1, {APUS_SUBNET_BROADCAST, fixture::ip(239, 1, 2, 3), 100});
+		MUST(apus_virtual_subnet_add(dataplane, &subnet));
 		gone = add_vm(fixture::subnet2, 0x600060009999);
 		MUST(apus_port_remove(dataplane, gone));
 		add_provider_route({fixture::ip(172, 16, 0, 0), 12}, uplink2, fixture::ip(192, 168, 9, 1));
@@ -155,6 +157,8 @@ public:
 		});
 		walk<struct apus_lookup_record>(objects, "record",
 						[this](auto *cursor, auto *out) { return apus_lookup_record_iterate(dataplane, cursor, out); });
+		walk<struct apus_virtual_subnet>(objects, "subnet",
+						 [this](auto *cursor, auto *out) { return apus_virtual_subnet_iterate(dataplane, cursor, out); });
 		walk<struct apus_customer_route>(objects, "route",
 						 [this](auto *cursor, auto *out) { return apus_customer_route_iterate(dataplane, cursor, out); });
 		walk<struct apus_provider_address>(

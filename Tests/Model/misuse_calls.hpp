@@ -3,12 +3,14 @@
 #pragma once
 
 #include "misuse_ipv6.hpp"
+#include "misuse_subnets.hpp"
 
 namespace misuse {
 
 template <class Visit> void each_kind(Bench &bench, Visit visit)
 {
 	visit(ports(bench));
+	visit(virtual_subnets(bench));
 	visit(records(bench));
 	visit(customer_routes(bench));
 	visit(provider_addresses(bench));

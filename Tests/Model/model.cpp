@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "model.hpp"
+#include "burst.hpp"
 
 #include <algorithm>
 
@@ -10,16 +10,6 @@
 namespace model {
 
 constexpr std::size_t waiting_for_one_next_hop = 8;
-
-/// One call of apus_worker_process().
-struct Model::Burst {
-	Worker &worker;
-	std::uint64_t now;
-	Result result;
-	Neighbours::Send send_request;
-	Ip waited_for = 0;  // the next hop for which the packet that is decided again has waited until now
-	struct apus_stats &stats() { return worker.stats_; }
-};
 
 /// Bytes of the tags that a customer's frame has.
 static std::size_t tag_bytes(const Bytes &frame)
@@ -72,7 +62,7 @@ void Model::commit()
 Result Model::process(Worker &worker, const std::vector<Frame> &frames, std::uint64_t now)
 {
 	worker.now_ = std::max(worker.now_, now);
-	Burst burst{worker, worker.now_, {}, {}, 0};
+	Burst burst{worker, worker.now_, {}, {}};
 	burst.send_request = [&](const Bytes &bytes, std::uint32_t port) {
 		burst.stats().generated++;
 		burst.stats().arp_requests++;
@@ -97,13 +87,37 @@ Result Model::process(Worker &worker, const std::vector<Frame> &frames, std::uin
 	return std::move(burst.result);
 }
 
+Model::Explanation Model::explain(const Frame &frame, std::uint64_t now) const
+{
+	Model scratch = *this;
+	Worker worker(SIZE_MAX);
+	Burst burst{worker, now, {}, [](const Bytes &, std::uint32_t) {}};
+	burst.explains = true;
+	scratch.receive(burst, frame);
+	burst.stats().held = worker.held();
+	return {std::move(burst.result), burst.stats()};
+}
+
+bool Model::teaches_mtu(const Frame &frame) const
+{
+	Model scratch = *this;
+	Worker worker(0);
+	Burst burst{worker, 0, {}, {}};
+	burst.explains = true;
+	return scratch.decide(burst, frame).too_big.has_value();
+}
+
 std::vector<std::uint64_t> Model::destroy(Worker &worker)
 {
 	std::vector<std::uint64_t> released;
-	for (const auto &[frame, path] : worker.waiting_) {
-		released.push_back(frame.id);
+	lost_ += worker.notes_.size() + worker.notes_.take_lost();
+	worker.stats_.events_lost += worker.notes_.size();
+	for (const auto &[frame, path, copy] : worker.waiting_) {
 		worker.stats_.dropped++;
 		worker.stats_.drops[APUS_DROP_WORKER_DESTROYED]++;
+		if (copy)
+			continue;
+		released.push_back(frame.id);
 		if (policy_.ports.count(frame.port) != 0)
 			port_stats_[frame.port].dropped++;
 	}
@@ -136,6 +150,8 @@ void Model::watch_addresses(Burst &burst)
 		burst.stats().generated++;
 		burst.stats().address_probes++;
 		transmit(burst, new_buffer, address.port, APUS_FRAME_GENERATED, std::move(frame));
+		if (found.passed)
+			burst.stats().events_lost += burst.worker.notes_.tell({address.port, {0, 0, address.mac, ip}, false, APUS_EVENT_ADDRESS_PREFERRED, 0});
 	}
 }
 
@@ -150,10 +166,17 @@ void Model::notice(Burst &burst, std::uint32_t port, const OuterEthernet &ethern
 	    (claim->is_probe && !address.is_tentative()))
 		return;
 	burst.stats().address_conflicts++;
-	if (!address.is_tentative())
+	if (!address.is_tentative()) {
+		std::uint64_t &noted = address.found.conflict_noted;
+		if (noted != 0 && (burst.now <= noted || burst.now - noted < 1'000'000'000))
+			return;
+		noted = burst.now;
+		burst.stats().events_lost += burst.worker.notes_.tell({port, {0, 0, claim->mac, claim->address}, false, APUS_EVENT_ADDRESS_CONFLICT, 0});
 		return;
+	}
 	address.found.duplicate = true;
 	policy_.provider_version++;
+	burst.stats().events_lost += burst.worker.notes_.tell({port, {0, 0, claim->mac, claim->address}, false, APUS_EVENT_ADDRESS_DUPLICATE, 0});
 }
 
 // ---- one frame -----------------------------------------------------------------------------------------------------
@@ -184,7 +207,7 @@ Verdict Model::decide(Burst &burst, const Frame &frame)
 	const OuterEthernet ethernet = OuterEthernet::parse(frame.bytes);
 	if (!ethernet.complete)
 		return Verdict::drop(APUS_DROP_OUTER_TRUNCATED);
-	if (ethernet.type == type_arp || (ethernet.type == type_ipv6 && is_provider_discovery(ethernet, frame.bytes)))
+	if (!burst.explains && (ethernet.type == type_arp || (ethernet.type == type_ipv6 && is_provider_discovery(ethernet, frame.bytes))))
 		notice(burst, frame.port, ethernet, frame.bytes);
 	if (ethernet.type == type_arp)
 		return neighbours_.arp(policy_, frame.port, ethernet, frame.bytes, burst.now);
@@ -198,12 +221,18 @@ Verdict Model::decide(Burst &burst, const Frame &frame)
 void Model::carry_out(Burst &burst, const Frame &frame, Verdict verdict)
 {
 	struct apus_stats &stats = burst.stats();
+	learn(burst, frame.port, verdict.seen);
 	switch (verdict.kind) {
 	case Verdict::Kind::drop:
+		if (verdict.complaint && !burst.explains)
+			complain(burst, frame, *verdict.complaint);
 		return refuse(burst, frame, verdict.reason, 0);
 	case Verdict::Kind::consume:
 		stats.consumed++;
-		stats.control_messages += verdict.control;
+		stats.control_messages += verdict.control != 0;
+		if (verdict.control != 0)
+			stats.events_lost += burst.worker.notes_.control(
+				settings_, {frame.port, {verdict.vsid, Ip(0), 0, verdict.told}, false, verdict.control, verdict.remote, verdict.about}, burst.now);
 		stats.path_mtu_updates += verdict.too_big && path_mtus_.learn(policy_, frame.port, *verdict.too_big, burst.now);
 		burst.result.released.push_back(frame.id);
 		return;
@@ -233,7 +262,30 @@ void Model::carry_out(Burst &burst, const Frame &frame, Verdict verdict)
 	}
 }
 
-/// Section 2.5, steps 3 to 5. Nothing: the transport checksum is not there.
+/// Section 2.3, step 2.
+Model::Arrival Model::reach(Burst &burst, const Path &path)
+{
+	Worker &worker = burst.worker;
+	const std::size_t queued = worker.held_for(path.next_hop);
+	const bool full = queued >= waiting_for_one_next_hop || worker.held() >= worker.held_capacity_;
+	const auto queue = full && queued != 0                 ? Neighbours::Queue::full
+			   : full                              ? Neighbours::Queue::shut
+			   : queued != 0                       ? Neighbours::Queue::waiting
+			   : burst.waited_for == path.next_hop ? Neighbours::Queue::again
+							       : Neighbours::Queue::empty;
+	const auto resolution = neighbours_.resolve(policy_, settings_, path, queue, burst.now, burst.send_request);
+	Arrival arrival;
+	arrival.mac = resolution.mac;
+	if (resolution.kind == Neighbours::Resolution::Kind::failed)
+		arrival.refused = APUS_DROP_NEIGHBOR_FAILED;
+	else if (resolution.kind == Neighbours::Resolution::Kind::wait && full)
+		arrival.refused = APUS_DROP_NEIGHBOR_QUEUE_FULL;
+	else
+		arrival.waits = resolution.kind == Neighbours::Resolution::Kind::wait;
+	return arrival;
+}
+
+/// Section 2.7, steps 3 to 5. Nothing: the transport checksum is not there.
 static std::optional<Bytes> rewritten(const Bytes &frame, const Verdict &verdict, const ProviderAddress &source, Mac next_hop)
 {
 	const std::uint16_t type = get16(frame, 12);
@@ -246,7 +298,13 @@ static std::optional<Bytes> rewritten(const Bytes &frame, const Verdict &verdict
 	return out;
 }
 
-/// Sections 2.3 and 2.5.
+/// To a provider address that takes customers' packets of this size.
+void Model::has_way(Burst &burst, std::size_t mtu)
+{
+	burst.result.mtu = burst.result.mtu == 0 ? mtu : std::min(burst.result.mtu, mtu);
+}
+
+/// Sections 2.3 and 2.7.
 void Model::send_to_provider_network(Burst &burst, const Frame &frame, const Verdict &verdict)
 {
 	const bool rewrites = verdict.kind == Verdict::Kind::rewrite;
@@ -265,28 +323,18 @@ void Model::send_to_provider_network(Burst &burst, const Frame &frame, const Ver
 	const std::size_t path_mtu = path_mtus_.mtu(policy_, path->port, verdict.remote, burst.now);
 	const std::size_t overhead = rewrites ? 0 : tunnel_overhead(verdict.remote, peer);
 	const std::size_t mtu = path_mtu > overhead ? path_mtu - overhead : 0;
-	burst.result.mtu = mtu;
+	has_way(burst, mtu);
 
-	Worker &worker = burst.worker;
-	const std::size_t queued = worker.held_for(path->next_hop);
-	const bool full = queued >= waiting_for_one_next_hop || worker.held() >= worker.held_capacity_;
-	const auto queue = full && queued != 0                  ? Neighbours::Queue::full
-			   : full                               ? Neighbours::Queue::shut
-			   : queued != 0                        ? Neighbours::Queue::waiting
-			   : burst.waited_for == path->next_hop ? Neighbours::Queue::again
-								: Neighbours::Queue::empty;
-	const auto resolution = neighbours_.resolve(policy_, settings_, *path, queue, burst.now, burst.send_request);
-	if (resolution.kind == Neighbours::Resolution::Kind::failed)
-		return drop(burst, frame, APUS_DROP_NEIGHBOR_FAILED);
-	if (resolution.kind == Neighbours::Resolution::Kind::wait) {
-		if (full)
-			return drop(burst, frame, APUS_DROP_NEIGHBOR_QUEUE_FULL);
+	const Arrival resolution = reach(burst, *path);
+	if (resolution.refused)
+		return drop(burst, frame, *resolution.refused);
+	if (resolution.waits) {
 		Frame kept = frame;
 		if (!verdict.is_ip) {  // its padding is gone
 			kept.bytes.resize(tag_bytes(frame.bytes) + verdict.bytes.size());
 			kept.contiguous = std::min(kept.contiguous, kept.length());
 		}
-		worker.waiting_.push_back({std::move(kept), *path});
+		burst.worker.waiting_.push_back({std::move(kept), *path});
 		return;
 	}
 
@@ -359,29 +407,6 @@ bool Model::may_tell(Burst &burst, std::uint32_t port)
 	return true;
 }
 
-/// Section 3, step 7, and 3.1, step 6.
-void Model::flood(Burst &burst, const Frame &frame, const Verdict &verdict)
-{
-	const bool decapsulated = verdict.work == Verdict::Work::decapsulated;
-	std::vector<std::uint32_t> targets;  // lowest number first
-	for (const auto &[id, port] : policy_.ports)
-		if (port.vm && port.vsid == verdict.vsid && id != frame.port)
-			targets.push_back(id);
-	if (targets.empty())
-		return drop(burst, frame, verdict.reason);
-	// A copy has what is contiguous of the frame; anything beyond is Ethernet padding of an ARP packet.
-	const std::size_t removed = decapsulated ? verdict.outer : frame.bytes.size() - verdict.bytes.size();
-	Bytes copy = verdict.bytes;
-	copy.resize(std::min(copy.size(), frame.contiguous - removed));
-	for (std::size_t i = 0; i + 1 < targets.size(); i++) {
-		burst.stats().generated++;
-		(decapsulated ? burst.stats().decapsulated : burst.stats().switched)++;
-		transmit(burst, new_buffer, targets[i], APUS_FRAME_GENERATED, copy);
-	}
-	(decapsulated ? burst.stats().decapsulated : burst.stats().switched)++;
-	transmit(burst, frame.id, targets.back(), 0, verdict.bytes);
-}
-
 /// Packets whose next hop has become known, or has failed, go on.
 void Model::release_waiting(Burst &burst)
 {
@@ -399,6 +424,10 @@ void Model::decide_again(Burst &burst, const std::function<bool(Ip)> &ready)
 		burst.result.ordered = false;
 	for (const Worker::Waiting &one : again) {
 		burst.waited_for = one.path.next_hop;
+		if (one.copy) {
+			pass_copy_again(burst, *one.copy);
+			continue;
+		}
 		carry_out(burst, one.frame, decide(burst, one.frame));
 	}
 	burst.waited_for = 0;

@@ -4,6 +4,7 @@
 
 #include <deque>
 
+#include "learning.hpp"
 #include "neighbours.hpp"
 
 namespace model {
@@ -34,10 +35,19 @@ struct Result {
 	std::vector<Output> outputs;
 	std::vector<std::uint64_t> released;  // buffers that come back through `release`
 	bool ordered = true;                  // the order of `outputs` is defined
-	std::size_t mtu = 0;                  // of the last customer's packet for which a way through the provider network was found
+	std::size_t mtu = 0;  // the largest packet that every way takes that was found through the provider network
 };
 
 class Model;
+
+/// A copy of a frame for another host, or for a multicast group of the provider network.
+struct Copy {
+	Ip remote = 0;
+	Vsid vsid = 0;
+	Bytes bytes;
+	bool to_group = false;
+	bool is_control = false;  // no copy but a message of ours
+};
 
 class Worker {
 public:
@@ -53,9 +63,12 @@ private:
 	struct Waiting {
 		Frame frame;
 		Path path;
+		std::optional<Copy> copy = std::nullopt;  // it waits, and no frame
 	};
 	std::size_t held_capacity_;
 	std::uint64_t now_ = 0;
+	std::map<std::uint32_t, std::uint64_t> next_copy_;   // slot of a port -> when the next copy to another host is due
+	Notes notes_;
 	std::map<std::uint32_t, std::uint64_t> next_error_;  // slot of a port -> when the next ICMP error is due
 	std::uint64_t provider_version_ = 0;  // by which the packets wait
 	std::deque<Waiting> waiting_;         // in the order in which they came
@@ -64,7 +77,7 @@ private:
 
 class Model {
 public:
-	explicit Model(const Settings &settings) : settings_(settings) {}
+	explicit Model(const Settings &settings) : settings_(settings) { policy_.external_router = settings.external_router; }
 
 	// Control. Without a transaction, changes are made to policy() and followed by changed().
 	const Policy &policy() const { return transaction_ ? *transaction_ : policy_; }
@@ -80,8 +93,19 @@ public:
 	bool in_transaction() const { return transaction_.has_value(); }
 
 	Result process(Worker &worker, const std::vector<Frame> &frames, std::uint64_t now);
+	/// apus_explain(): what a worker that has done nothing yet would do with a frame that comes alone.
+	struct Explanation {
+		Result result;
+		struct apus_stats stats = {};
+	};
+	Explanation explain(const Frame &frame, std::uint64_t now) const;
+	/// A path MTU may be learned from the frame: it is believed.
+	bool teaches_mtu(const Frame &frame) const;
 	/// Packets that wait are dropped.
 	std::vector<std::uint64_t> destroy(Worker &worker);
+	/// apus_event_poll() with room for everything.
+	std::vector<Event> poll(const std::vector<Worker *> &workers);
+	std::uint64_t learned() const { return learned_; }  // apus_stats.learned
 
 	const Settings &settings() const { return settings_; }
 	const Policy &published() const { return policy_; }
@@ -97,13 +121,31 @@ private:
 	PathMtus path_mtus_;
 	std::map<std::uint32_t, struct apus_port_stats> port_stats_;
 
+	std::uint64_t lost_ = 0;  // notes of workers that are gone
+	std::uint64_t learned_ = 0;
+
 	struct Burst;
+	/// The next hop of a path, for what would be sent there now.
+	struct Arrival {
+		std::optional<Reason> refused;
+		bool waits = false;
+		Mac mac = 0;
+	};
+	Arrival reach(Burst &burst, const Path &path);
+	bool may_copy(Burst &burst, std::uint32_t port, std::uint64_t copies, std::uint64_t rate);
+	void send_copy(Burst &burst, const Copy &copy);
+	void pass_copy(Burst &burst, const Copy &copy);
+	void pass_copy_again(Burst &burst, const Copy &copy);
+	void drop_copy(Burst &burst, Reason reason);
+	void learn(Burst &burst, std::uint32_t port, const std::vector<Seen> &seen);
 	void watch_addresses(Burst &burst);
+	void has_way(Burst &burst, std::size_t mtu);
 	void notice(Burst &burst, std::uint32_t port, const OuterEthernet &ethernet, const Bytes &frame);
 	void receive(Burst &burst, const Frame &frame);
 	void carry_out(Burst &burst, const Frame &frame, Verdict verdict);
 	void send_to_provider_network(Burst &burst, const Frame &frame, const Verdict &verdict);
 	void refuse(Burst &burst, const Frame &frame, Reason reason, std::size_t mtu);
+	void complain(Burst &burst, const Frame &frame, const Complaint &about);
 	bool may_tell(Burst &burst, std::uint32_t port);
 	void flood(Burst &burst, const Frame &frame, const Verdict &verdict);
 	void release_waiting(Burst &burst);

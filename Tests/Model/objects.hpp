@@ -46,7 +46,8 @@ inline struct apus_port_params port(const model::Port &port)
 	struct apus_port_params out;
 	APUS_INIT(&out);
 	out.kind = port.vm ? APUS_PORT_VM : APUS_PORT_PROVIDER;
-	out.flags = port.trusted ? APUS_PORT_TRUSTED : 0;
+	out.flags = (port.trusted ? APUS_PORT_TRUSTED : 0u) | (port.dhcp_guard ? APUS_PORT_DHCP_GUARD : 0u);
+	out.dynamic_address_limit = port.address_limit;
 	out.virtual_subnet_id = port.vsid;
 	out.mac = mac(port.mac);
 	out.mtu = port.mtu;
@@ -65,6 +66,23 @@ inline struct apus_lookup_record record(const model::RecordKey &key, const model
 	out.type = record.type;
 	out.provider_address = address(record.provider_address);
 	out.flags = record.flags;
+	return out;
+}
+
+inline struct apus_lookup_record machine(const model::MachineKey &key, const model::Record &value)
+{
+	return record({key.vsid, model::Ip::unspecified(key.family)}, value);
+}
+
+inline struct apus_virtual_subnet subnet(model::Vsid vsid, const model::SubnetOptions &options)
+{
+	struct apus_virtual_subnet out;
+	APUS_INIT(&out);
+	out.virtual_subnet_id = vsid;
+	out.flags = options.flags;
+	if (options.group)
+		out.multicast_group = address(*options.group);
+	out.replication_rate = options.rate == 10'000 ? 0 : options.rate;
 	return out;
 }
 

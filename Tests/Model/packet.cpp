@@ -175,4 +175,32 @@ std::uint16_t icmpv6_checksum(const Bytes &frame, std::size_t at, std::size_t le
 	return internet_checksum(all, 0, all.size());
 }
 
+Bytes icmp_error_message(const Ip &source, const Ip &destination, std::uint8_t type, std::uint8_t code, std::uint32_t word, const Bytes &quoted)
+{
+	Bytes out;
+	if (source.is_v6()) {
+		append_ipv6(out, source, destination, 128, protocol_icmpv6, 8 + quoted.size());
+	} else {
+		out.resize(20);
+		put8(out, 0, 0x45);
+		put8(out, 1, 0xC0);
+		put16(out, 2, static_cast<std::uint16_t>(28 + quoted.size()));
+		put16(out, 6, 0x4000);
+		put8(out, 8, 128);
+		put8(out, 9, protocol_icmp);
+		put_ip(out, 12, source);
+		put_ip(out, 16, destination);
+		put16(out, 10, internet_checksum(out, 0, 20));
+	}
+	const std::size_t at = out.size();
+	out.resize(at + 8);
+	put8(out, at, type);
+	put8(out, at + 1, code);
+	put32(out, at + 4, source.is_v6() ? word : word & 0xFFFF);
+	out.insert(out.end(), quoted.begin(), quoted.end());
+	const std::size_t length = out.size() - at;
+	put16(out, at + 2, source.is_v6() ? icmpv6_checksum(out, at, length, source, destination) : internet_checksum(out, at, length));
+	return out;
+}
+
 }  // namespace model

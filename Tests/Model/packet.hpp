@@ -9,14 +9,14 @@
 
 namespace model {
 
-/// The upper layer is looked for in so many bytes of a frame, after tag removal (docs/pipeline.md 2.4). They are in memory
+/// The upper layer is looked for in so many bytes of a frame, after tag removal (docs/pipeline.md section 2, step 4). They are in memory
 /// whatever the number of tags.
 constexpr std::size_t readable = 160;
 
 constexpr std::uint8_t protocol_icmp = 1, protocol_tcp = 6, protocol_udp = 17, protocol_gre = 47, protocol_icmpv6 = 58;
 constexpr std::uint8_t protocol_dccp = 33, protocol_udp_lite = 136;
 
-/// A well-formed IP header (docs/pipeline.md 2.4). Offsets are into the frame that was parsed.
+/// A well-formed IP header (the same). Offsets are into the frame that was parsed.
 struct IpPacket {
 	unsigned version = 4;
 	std::size_t at = 0;             // of the header
@@ -63,6 +63,10 @@ Bytes ethernet_header(Mac destination, Mac source, std::uint16_t vlan, std::uint
 /// An IPv6 header at the end of `frame`; the flow label is 0.
 void append_ipv6(Bytes &frame, const Ip &source, const Ip &destination, std::uint8_t hop_limit, std::uint8_t next_header,
 		 std::size_t payload_length);
+
+/// An ICMP or ICMPv6 error of ours with its IP header (docs/pipeline.md 7). `word`: its second four bytes, of which IPv4 has the
+/// lower half.
+Bytes icmp_error_message(const Ip &source, const Ip &destination, std::uint8_t type, std::uint8_t code, std::uint32_t word, const Bytes &quoted);
 
 /// The checksum of the ICMPv6 message of `length` bytes from `at`, with the pseudo-header (RFC 8200 section 8.1). 0 when the
 /// message holds the right one.

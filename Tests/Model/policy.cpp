@@ -73,6 +73,9 @@ static bool is_taken(const Policy &policy, const RecordKey &key, const Record &r
 	for (const auto &[other_key, other] : policy.records)
 		if (other_key != key && other.provider_address == record.provider_address && (other.is_nat() || record.is_nat()))
 			return true;
+	for (const auto &[other_key, other] : policy.machines)
+		if (other.provider_address == record.provider_address && record.is_nat())
+			return true;
 	return false;
 }
 
@@ -269,16 +272,6 @@ const Record *Policy::record(Vsid vsid, Ip ip) const
 	return found == records.end() ? nullptr : &found->second;
 }
 
-const Record *Policy::forwarding_record(Vsid vsid, Mac mac, const Ip &ip) const
-{
-	const auto domain = domain_of(vsid);
-	const CustomerRouteKey *route = domain ? best_route(*domain, ip, false) : nullptr;
-	if (route == nullptr || route->vsid != vsid || route->on_link())
-		return nullptr;
-	const Record *gateway = record(vsid, route->next_hop);
-	return gateway != nullptr && gateway->mac == mac ? gateway : nullptr;
-}
-
 const std::pair<const RecordKey, Record> *Policy::nat_record_at(Ip provider_address) const
 {
 	for (const auto &entry : records)
@@ -297,15 +290,6 @@ std::size_t Policy::mtu(std::uint32_t port, Ip provider_address) const
 {
 	const std::size_t of_port = ports.at(port).mtu, of_peer = peer(provider_address).mtu;
 	return of_peer != 0 ? std::min(of_port, of_peer) : of_port;
-}
-
-const Record *Policy::record_of_machine(Vsid vsid, Mac mac) const
-{
-	const Record *last = nullptr;
-	for (auto at = records.lower_bound({vsid, 0}); at != records.end() && at->first.first == vsid; ++at)
-		if (at->second.mac == mac && (last == nullptr || at->second.order > last->order))
-			last = &at->second;
-	return last;
 }
 
 std::optional<std::uint32_t> Policy::vm_port(Vsid vsid, Mac mac) const
@@ -429,8 +413,7 @@ const CustomerRouteKey *Policy::best_route(const Guid &domain, Ip ip, bool on_li
 
 bool Policy::is_known_vsid(Vsid vsid) const
 {
-	const auto first = records.lower_bound({vsid, 0});
-	if (first != records.end() && first->first.first == vsid)
+	if (!records_in(vsid).empty())
 		return true;
 	for (const auto &[key, route] : customer_routes)
 		if (key.vsid == vsid)
@@ -446,13 +429,16 @@ bool Policy::any_record_at(Ip provider_address) const
 	for (const auto &[key, record] : records)
 		if (record.provider_address == provider_address)
 			return true;
+	for (const auto &[key, record] : machines)
+		if (record.provider_address == provider_address)
+			return true;
 	return false;
 }
 
 bool Policy::vsid_is_at(Vsid vsid, Ip provider_address) const
 {
-	for (auto at = records.lower_bound({vsid, 0}); at != records.end() && at->first.first == vsid; ++at)
-		if (at->second.provider_address == provider_address)
+	for (const Record *record : records_in(vsid))
+		if (record->provider_address == provider_address)
 			return true;
 	return false;
 }
@@ -503,6 +489,8 @@ std::set<Ip> Policy::needed_neighbours() const
 {
 	std::set<Ip> needed;
 	for (const auto &[key, record] : records)
+		needed.insert(record.provider_address);
+	for (const auto &[key, record] : machines)
 		needed.insert(record.provider_address);
 	for (const auto &[key, metric] : provider_routes)
 		if (!key.next_hop.is_unspecified())

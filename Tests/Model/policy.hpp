@@ -30,6 +30,9 @@ struct Settings {
 	unsigned retries = 3;
 	bool no_icmp_errors = false;
 	std::uint64_t icmp_error_rate = 100;
+	bool external_router = false;
+	bool send_unreachable = false;
+	std::uint64_t learn_rate = 100;
 	std::uint16_t vxlan_port = 4789;
 };
 
@@ -39,6 +42,8 @@ struct Port {
 	Vsid vsid = 0;
 	Mac mac = 0;
 	std::uint16_t mtu = 1500;
+	bool dhcp_guard = false;
+	std::uint32_t address_limit = 0;  // 0: as nothing was said
 };
 
 struct Record {
@@ -53,11 +58,26 @@ struct Record {
 };
 using RecordKey = std::pair<Vsid, Ip>;
 
+/// Of a record without an address: GatewayWildcard or L2Only.
+struct MachineKey {
+	Vsid vsid = 0;
+	Mac mac = 0;
+	unsigned family = 4;  // of its unspecified address
+	bool operator<(const MachineKey &other) const { return std::tie(vsid, mac, family) < std::tie(other.vsid, other.mac, other.family); }
+};
+
 struct Prefix {
 	Ip address = 0;
 	unsigned length = 0;
 	bool contains(const Ip &ip) const { return ip.family == address.family && ip.network(length) == address; }
 	bool operator<(const Prefix &other) const { return std::tie(address, length) < std::tie(other.address, other.length); }
+};
+
+/// struct apus_virtual_subnet
+struct SubnetOptions {
+	std::uint32_t flags = 0;
+	std::optional<Ip> group;
+	std::uint32_t rate = 10'000;
 };
 
 struct CustomerRouteKey {
@@ -92,6 +112,7 @@ struct ProviderAddress {
 		unsigned probes = 0;
 		std::uint64_t probed = 0;  // when the last one was sent
 		bool passed = false, duplicate = false;
+		std::uint64_t conflict_noted = 0;
 	} found = {};
 	bool is_usable() const { return state != APUS_ADDRESS_INVALID && !found.duplicate; }
 	bool is_watched() const { return detects && state != APUS_ADDRESS_INVALID; }
@@ -144,7 +165,10 @@ class Policy {
 public:
 	std::map<std::uint32_t, Port> ports;
 	std::map<RecordKey, Record> records;
+	std::map<MachineKey, Record> machines;  // whose addresses nobody told us
+	bool external_router = false;           // APUS_DATAPLANE_USE_EXTERNAL_ROUTER
 	std::map<CustomerRouteKey, CustomerRoute> customer_routes;
+	std::map<Vsid, SubnetOptions> subnets;
 	std::map<Ip, ProviderAddress> provider_addresses;
 	std::map<ProviderRouteKey, std::uint32_t> provider_routes;  // -> metric
 	std::map<Ip, Mac> static_neighbours;
@@ -161,6 +185,12 @@ public:
 	int add_record(const RecordKey &key, const Record &record);
 	int set_record(const RecordKey &key, const Record &record);
 	int remove_record(const RecordKey &key);
+	int add_machine(const MachineKey &key, const Record &record);
+	int set_machine(const MachineKey &key, const Record &record);
+	int remove_machine(const MachineKey &key);
+	int add_subnet(Vsid vsid, const SubnetOptions &options);
+	int set_subnet(Vsid vsid, const SubnetOptions &options);
+	int remove_subnet(Vsid vsid);
 	int add_customer_route(const CustomerRouteKey &key, const CustomerRoute &route);
 	int set_customer_route(const CustomerRouteKey &key, const CustomerRoute &route);
 	int remove_customer_route(const CustomerRouteKey &key);
@@ -179,7 +209,7 @@ public:
 
 	// What the pipeline asks.
 	const Record *record(Vsid vsid, Ip ip) const;
-	/// The forwarding record of the machine (`vsid`, `mac`) for `ip`: as far as customer routes name it.
+	/// The forwarding record of the machine (`vsid`, `mac`) for `ip`.
 	const Record *forwarding_record(Vsid vsid, Mac mac, const Ip &ip) const;
 	/// The record with the rule TranslationMethodNat that has the provider address; no other record has it.
 	const std::pair<const RecordKey, Record> *nat_record_at(Ip provider_address) const;
@@ -189,8 +219,25 @@ public:
 	/// A usable address of ours; nullptr if it is none.
 	const ProviderAddress *usable_address(const Ip &ip) const;
 	bool is_local(const Record &record) const { return provider_addresses.count(record.provider_address) != 0; }
-	/// Of the virtual subnet's records with this MAC, the one that was added or set last.
+	/// Every record of the virtual subnet, of any type.
+	std::vector<const Record *> records_in(Vsid vsid) const;
+	/// Every record of any type with this MAC.
+	std::vector<const Record *> records_of_machine(Vsid vsid, Mac mac) const;
+	/// One of them: L2Only or wildcard before others, IPv4's before IPv6's; of the others the one that was added or set last.
 	const Record *record_of_machine(Vsid vsid, Mac mac) const;
+	const Record *wildcard(Vsid vsid, Mac mac, unsigned family) const;
+	/// The one with the lowest MAC.
+	const Record *any_wildcard(Vsid vsid, unsigned family) const;
+	/// What the packet is for, on-link: its record, or else a wildcard record.
+	const Record *on_link_target(Vsid vsid, const Ip &ip) const;
+	bool l2_only_is_at(Vsid vsid, Mac mac, const Ip &provider_address) const;
+	bool l2_only_is_local(Vsid vsid, Mac mac) const;
+	SubnetOptions subnet(Vsid vsid) const;
+	bool carries_broadcast(Vsid vsid) const { return (subnet(vsid).flags & APUS_SUBNET_BROADCAST) != 0; }
+	bool carries_others(Vsid vsid) const { return (subnet(vsid).flags & APUS_SUBNET_ALLOW_NON_IP) != 0; }
+	bool is_multicast_group(const Ip &ip) const;
+	/// Provider addresses that are not ours and that records of the virtual subnet have, in the order of copies.
+	std::vector<Ip> hosts_of(Vsid vsid, bool l2_only) const;
 	std::optional<std::uint32_t> vm_port(Vsid vsid, Mac mac) const;
 	std::optional<Guid> domain_of(Vsid vsid) const;  // the routing domain that the virtual subnet is bound to
 	std::set<Ip> gateways_of(Vsid vsid) const;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "provider_side.hpp"
 
+#include <algorithm>
+
 #include "packet.hpp"
 #include "rewrite.hpp"
 
@@ -77,7 +79,7 @@ struct OuterIp {
 	Ip source, destination;
 	std::uint8_t tos = 0;       // or the traffic class
 	std::uint8_t protocol = 0;  // or the IPv6 header's next header
-	bool fragment = false;
+	bool fragment = false, options = false;
 	std::size_t payload = 0, end = 0;  // of what it carries, in the frame
 
 	OuterIp(const OuterEthernet &ethernet, const Bytes &frame)
@@ -99,16 +101,30 @@ struct OuterIp {
 			fragment = (get16(frame, at + 6) & 0x3FFF) != 0;
 			payload = at + (get8(frame, at) & 15) * std::size_t{4};
 			end = at + get16(frame, at + 2);
+			options = payload > at + 20;
 		}
 	}
 };
+
+/// Section 4, behind step 16: a frame to a multicast group.
+std::optional<Reason> check_group(const Policy &policy, std::uint32_t port, const OuterEthernet &ethernet, const Ip &group, Mac mac)
+{
+	if (!policy.is_multicast_group(group))
+		return APUS_DROP_OUTER_NOT_OURS;
+	bool has_vlan = false;
+	for (const auto &[ip, address] : policy.provider_addresses)
+		has_vlan = has_vlan || (address.is_usable() && address.port == port && ip.family == group.family && address.vlan == ethernet.vlan);
+	if (!has_vlan)
+		return APUS_DROP_OUTER_VLAN;
+	return mac == mac_of_group(group) ? std::nullopt : std::optional<Reason>(APUS_DROP_OUTER_MAC);
+}
 
 /// Step 4: the outer packet is for us.
 std::optional<Reason> check_destination(const Policy &policy, std::uint32_t port, const OuterEthernet &ethernet, const OuterIp &ip, const Bytes &frame)
 {
 	const ProviderAddress *ours = policy.usable_address(ip.destination);
 	if (ours == nullptr || ours->port != port)
-		return APUS_DROP_OUTER_NOT_OURS;
+		return check_group(policy, port, ethernet, ip.destination, get_mac(frame, 0));
 	if (ours->vlan != ethernet.vlan)
 		return APUS_DROP_OUTER_VLAN;
 	if (ours->mac != get_mac(frame, 0))
@@ -193,6 +209,9 @@ std::optional<Reason> check_gre(const Bytes &payload)
 
 // ---- 4.1: ARP and neighbour discovery from another host ----------------------------------------------------------
 
+struct Tunnelled;
+bool is_router(const Tunnelled &from, const Ip &ip);
+
 struct Tunnelled {
 	const Policy &policy;
 	const Settings &settings;
@@ -206,32 +225,62 @@ std::optional<Reason> check_sender(const Tunnelled &from, Mac mac, const Ip &ip)
 {
 	if (ip.is_unspecified())
 		return std::nullopt;
-	if (from.policy.router_addresses(from.settings, from.vsid).count(ip) != 0)
+	if (is_router(from, ip))
 		return APUS_DROP_INNER_SOURCE_CA_MAC;
 	const Record *record = from.policy.record(from.vsid, ip);
-	if (record != nullptr && record->mac != mac)
+	if (record == nullptr || (record->type == APUS_RECORD_DYNAMIC && from.policy.l2_only_is_at(from.vsid, mac, from.remote)))
+		return std::nullopt;
+	if (record->mac != mac)
 		return APUS_DROP_INNER_SOURCE_CA_MAC;
-	if (record != nullptr && record->provider_address != from.remote)
+	if (record->provider_address != from.remote)
 		return APUS_DROP_INNER_SOURCE_CA_PA;
 	return std::nullopt;
 }
 
-/// Step 4: the machine, then its addresses.
-std::optional<Reason> check_senders(const Tunnelled &from, Mac mac, const std::vector<Ip> &ips)
+/// Step 4, its first sentence.
+std::optional<Reason> check_machine(const Tunnelled &from, Mac mac)
 {
 	if (from.settings.no_source_validation)
 		return std::nullopt;
-	if (from.policy.record_of_machine(from.vsid, mac) == nullptr)
+	const auto records = from.policy.records_of_machine(from.vsid, mac);
+	if (records.empty())
 		return APUS_DROP_INNER_SOURCE_MISSING;
-	bool is_there = false;
-	for (const auto &[key, record] : from.policy.records)
-		is_there = is_there || (key.first == from.vsid && record.mac == mac && record.provider_address == from.remote);
-	if (!is_there)
-		return APUS_DROP_INNER_SOURCE_CA_PA;
-	for (const Ip &ip : ips)
-		if (const auto reason = check_sender(from, mac, ip))
+	for (const Record *record : records)
+		if (record->provider_address == from.remote)
+			return std::nullopt;
+	return APUS_DROP_INNER_SOURCE_CA_PA;
+}
+
+/// Section 8: what is learned when the machine says that it has `ip`.
+void look(const Tunnelled &from, Mac mac, const Ip &ip, std::vector<Seen> &seen)
+{
+	if (!is_special(ip) && !is_router(from, ip) && from.policy.l2_only_is_at(from.vsid, mac, from.remote))
+		seen.push_back({from.vsid, ip, mac, from.remote});
+}
+
+bool is_router(const Tunnelled &from, const Ip &ip)
+{
+	return !from.policy.external_router && from.policy.router_addresses(from.settings, from.vsid).count(ip) != 0;
+}
+
+/// Step 4: the machine, then its addresses.
+std::optional<Reason> check_senders(const Tunnelled &from, Mac mac, const std::vector<Ip> &ips, std::vector<Seen> &seen)
+{
+	if (const auto reason = check_machine(from, mac))
+		return reason;
+	for (const Ip &ip : ips) {
+		const auto reason = from.settings.no_source_validation ? std::nullopt : check_sender(from, mac, ip);
+		look(from, mac, ip, seen);
+		if (reason)
 			return reason;
+	}
 	return std::nullopt;
+}
+
+Verdict with(Verdict verdict, const std::vector<Seen> &seen)
+{
+	verdict.seen = seen;
+	return verdict;
 }
 
 /// Steps 6 to 9.
@@ -266,9 +315,10 @@ Verdict inner_arp(const Tunnelled &from, Bytes inner)
 		return Verdict::drop(APUS_DROP_VSID_PA_MISMATCH);
 	if (arp->sender_mac != get_mac(inner, 6))
 		return Verdict::drop(APUS_DROP_INNER_SOURCE_CA_MAC);
-	if (const auto reason = check_senders(from, arp->sender_mac, {arp->sender}))
-		return Verdict::drop(*reason);
-	return hand_on(from, std::move(inner), arp->operation == 2, arp->sender, arp->target, APUS_DROP_ARP_UNANSWERED);
+	std::vector<Seen> seen;
+	if (const auto reason = check_senders(from, arp->sender_mac, {arp->sender}, seen))
+		return with(Verdict::drop(*reason), seen);
+	return with(hand_on(from, std::move(inner), arp->operation == 2, arp->sender, arp->target, APUS_DROP_ARP_UNANSWERED), seen);
 }
 
 Verdict inner_discovery(const Tunnelled &from, Bytes inner, const IpPacket &ip)
@@ -283,11 +333,67 @@ Verdict inner_discovery(const Tunnelled &from, Bytes inner, const IpPacket &ip)
 	if (!message->names_only(mac))
 		return Verdict::drop(APUS_DROP_INNER_SOURCE_CA_MAC);
 	std::vector<Ip> senders{ip.source};
-	if (is_reply)
+	if (is_reply && message->target != ip.source)
 		senders.push_back(message->target);
-	if (const auto reason = check_senders(from, mac, senders))
+	std::vector<Seen> seen;
+	if (const auto reason = check_senders(from, mac, senders, seen))
+		return with(Verdict::drop(*reason), seen);
+	return with(hand_on(from, std::move(inner), is_reply, ip.source, message->target, APUS_DROP_ND_UNANSWERED), seen);
+}
+
+// ---- 4.3: broadcast, multicast and other protocols -------------------------------------------------------------------
+
+Verdict inner_broadcast(const Tunnelled &from, Bytes inner, const std::optional<Ip> &source)
+{
+	const Mac mac = get_mac(inner, 6);
+	if (!from.policy.vsid_is_at(from.vsid, from.remote))
+		return Verdict::drop(APUS_DROP_VSID_PA_MISMATCH);
+	if (const auto reason = check_machine(from, mac))
 		return Verdict::drop(*reason);
-	return hand_on(from, std::move(inner), is_reply, ip.source, message->target, APUS_DROP_ND_UNANSWERED);
+	const Record *record = source ? from.policy.record(from.vsid, *source) : nullptr;
+	if (record != nullptr && !from.settings.no_source_validation) {
+		if (record->provider_address != from.remote)
+			return Verdict::drop(APUS_DROP_INNER_SOURCE_CA_PA);
+		if (record->mac != mac)
+			return Verdict::drop(APUS_DROP_INNER_SOURCE_CA_MAC);
+	}
+	if (from.policy.provider_addresses.count(from.remote) != 0)
+		return Verdict::consume();
+	Verdict verdict;
+	verdict.kind = Verdict::Kind::flood;
+	verdict.work = Verdict::Work::decapsulated;
+	verdict.whole = true;
+	verdict.reason = APUS_DROP_NO_LOCAL_PORT;
+	verdict.outer = from.outer;
+	verdict.bytes = std::move(inner);
+	verdict.vsid = from.vsid;
+	return verdict;
+}
+
+Verdict inner_other(const Tunnelled &from, const Ip &ours, Bytes inner)
+{
+	const Mac to = get_mac(inner, 0);
+	if (!from.policy.carries_others(from.vsid))
+		return Verdict::drop(APUS_DROP_INNER_ETHERTYPE);
+	if (is_group(to))
+		return from.policy.carries_broadcast(from.vsid) ? inner_broadcast(from, std::move(inner), std::nullopt)
+								 : Verdict::drop(APUS_DROP_INNER_NOT_UNICAST);
+	if (!from.policy.vsid_is_at(from.vsid, from.remote))
+		return Verdict::drop(APUS_DROP_VSID_PA_MISMATCH);
+	if (const auto reason = check_machine(from, get_mac(inner, 6)))
+		return Verdict::drop(*reason);
+	const Record *target = nullptr, *chosen = from.policy.record_of_machine(from.vsid, to);
+	if (chosen == nullptr)
+		return Verdict::drop(APUS_DROP_INNER_DESTINATION_MISSING);
+	for (const Record *record : from.policy.records_of_machine(from.vsid, to))
+		if (record->provider_address == ours)
+			target = record;
+	if (target == nullptr)
+		return Verdict::drop(APUS_DROP_INNER_DESTINATION_CA_PA);
+	if (chosen->is_unusable())
+		return Verdict::drop(APUS_DROP_RECORD_UNUSABLE);
+	const auto port = from.policy.vm_port(from.vsid, to);
+	return port ? Verdict::deliver(std::move(inner), *port, Verdict::Work::decapsulated) : Verdict::drop(APUS_DROP_NO_LOCAL_PORT);
 }
 
 /// Step 11: where the inner source lives.
@@ -301,15 +407,19 @@ Vsid source_subnet(const Policy &policy, Vsid vsid, const Ip &source)
 /// Step 11: the sender forwards packets of others.
 bool forwards(const Policy &policy, Vsid vsid, Vsid source_vsid, Mac mac, const Ip &source, const Ip &remote)
 {
+	const auto gateway = [&](Vsid subnet) {
+		const Record *record = policy.forwarding_record(subnet, mac, source);
+		return record != nullptr && record->provider_address == remote;
+	};
 	if (policy.record(source_vsid, source) != nullptr)
-		return false;
+		return policy.external_router && gateway(vsid);
 	std::set<Vsid> subnets{vsid, source_vsid};
 	const auto domain = policy.domain_of(vsid);
 	const CustomerRouteKey *route = domain ? policy.best_route(*domain, source, false) : nullptr;
 	if (route != nullptr && policy.best_route(*domain, source, true) == nullptr)
 		subnets.insert(route->vsid);
 	for (const Vsid subnet : subnets)
-		if (const Record *gateway = policy.forwarding_record(subnet, mac, source); gateway != nullptr && gateway->provider_address == remote)
+		if (gateway(subnet))
 			return true;
 	return false;
 }
@@ -361,17 +471,44 @@ Verdict rewritten(const Policy &policy, const Bytes &frame, const std::pair<cons
 	return Verdict::deliver(std::move(whole), *port, Verdict::Work::rewritten);
 }
 
-/// Section 4.4: a control message of the host `remote`.
-bool is_control(const Policy &policy, Vsid vsid, const Ip &remote, const Bytes &inner, const IpPacket &ip)
+/// Section 4.4: type and code, and the source, are those of a control message of the host `remote`.
+bool looks_like_control(const Ip &remote, const Bytes &inner, const IpPacket &ip)
 {
 	const bool v6 = ip.is_v6();
 	if (ip.source != remote || ip.upper != ip.payload() || ip.protocol != (v6 ? protocol_icmpv6 : 1) || ip.fragment || !ip.shows(8))
 		return false;
 	const unsigned kind = get16(inner, ip.upper);
-	if (v6 ? kind != 0x8901 && kind != 0x0101 : kind != 0x050A && kind != 0x030A)
+	return v6 ? kind == 0x8901 || kind == 0x0101 : kind == 0x050A || kind == 0x030A;
+}
+
+/// It is one, and no customer's packet.
+bool is_control(const Policy &policy, Vsid vsid, const Ip &remote, const Bytes &inner, const IpPacket &ip)
+{
+	if (!looks_like_control(remote, inner, ip))
 		return false;
 	const Record *machine = policy.record(source_subnet(policy, vsid, ip.source), ip.source);
 	return machine == nullptr || machine->mac != get_mac(inner, 6);
+}
+
+/// Which packet a control message is about, if it says so before `limit`.
+std::optional<About> about(const Bytes &inner, const IpPacket &message, std::size_t limit)
+{
+	const std::size_t end = std::min(message.end(), limit);
+	std::size_t at = message.upper + 8;
+	if (at + 20 <= end && get8(inner, at) >> 4 == 4 && get8(inner, at + 9) == protocol_gre)
+		at += (get8(inner, at) & 15u) * 4;
+	else if (at + 40 <= end && get8(inner, at) >> 4 == 6 && get8(inner, at + 6) == protocol_gre)
+		at += 40;
+	const std::size_t ethernet = at + 8, ip = ethernet + ethernet_size;
+	if (ip + 20 > end || (get16(inner, at) & 0xFC07) != 0x2000 || get16(inner, at + 2) != type_bridging)
+		return std::nullopt;
+	const Mac mac = get_mac(inner, ethernet);
+	const unsigned type = get16(inner, ip - 2), version = get8(inner, ip) >> 4;
+	if (type == type_ipv4 && version == 4)
+		return About{get_ip(inner, ip + 16, 4), mac};
+	if (type != type_ipv6 || version != 6 || ip + 40 > end || is_mapped(get_ip(inner, ip + 24, 6)))
+		return std::nullopt;
+	return About{get_ip(inner, ip + 24, 6), mac};
 }
 
 }  // namespace
@@ -429,33 +566,57 @@ Verdict from_provider(const Policy &policy, const Settings &settings, std::uint3
 	const Vsid other_vsid = draft00 ? key >> 8 : key & 0xFFFFFF;
 	if (draft00 && key >> 24 != 0)
 		return Verdict::drop(APUS_DROP_KEY_LAYOUT);
+	const std::uint16_t type = get16(inner, 12);
+	const auto ip = type == type_ipv4 || type == type_ipv6
+				? IpPacket::parse(type, inner, ethernet_size, readable - outer.payload - header)
+				: std::nullopt;
+	// There is no policy for it here: whoever sent it is told.
+	const auto refuse = [&](Reason reason) {
+		Verdict verdict = Verdict::drop(reason);
+		if (settings.send_unreachable && !vxlan && !outer.options && vsid != 0 && ip && !is_discovery(inner, *ip) &&
+		    !looks_like_control(remote, inner, *ip) && policy.provider_addresses.count(ours) != 0 &&
+		    policy.provider_addresses.count(remote) == 0)
+			verdict.complaint = {remote, vsid, get_mac(frame, 6), get_mac(frame, 0), tunnel, outer.payload};
+		return verdict;
+	};
 	const bool is_reserved = (vsid < APUS_VSID_MIN || vsid > APUS_VSID_MAX) && !settings.accept_reserved_vsids;
 	if (is_reserved || !policy.is_known_vsid(vsid)) {
 		if (!vxlan && policy.vsid_is_at(other_vsid, remote))
 			return Verdict::drop(APUS_DROP_KEY_LAYOUT);
-		return Verdict::drop(is_reserved ? APUS_DROP_VSID_RESERVED : APUS_DROP_VSID_UNKNOWN);
+		return is_reserved ? Verdict::drop(APUS_DROP_VSID_RESERVED) : refuse(APUS_DROP_VSID_UNKNOWN);
 	}
 
-	const std::uint16_t type = get16(inner, 12);
+	if (policy.is_multicast_group(ours) && policy.provider_addresses.count(ours) == 0 && policy.subnet(vsid).group != ours)
+		return Verdict::drop(APUS_DROP_OUTER_NOT_OURS);
+
 	const Tunnelled from{policy, settings, vsid, remote, outer.payload + header};
 	if (type == type_arp)
 		return inner_arp(from, std::move(inner));
 	if (type != type_ipv4 && type != type_ipv6)
-		return Verdict::drop(APUS_DROP_INNER_ETHERTYPE);
-	const auto ip = IpPacket::parse(type, inner, ethernet_size, readable - outer.payload - header);
+		return inner_other(from, ours, std::move(inner));
 	if (!vxlan && ip && is_control(policy, vsid, remote, inner, *ip)) {
 		if (!policy.vsid_is_at(vsid, remote))
 			return Verdict::drop(APUS_DROP_CONTROL_UNTRUSTED);
 		if (is_special(ip->destination))
 			return Verdict::drop(APUS_DROP_INNER_NOT_UNICAST);
 		Verdict verdict = Verdict::consume();
-		verdict.control = true;
+		const bool redirects = get16(inner, ip->upper) == (ip->is_v6() ? 0x8901 : 0x050A);
+		verdict.control = redirects ? APUS_EVENT_NVE_REDIRECT : APUS_EVENT_NVE_UNREACHABLE;
+		verdict.vsid = vsid;
+		verdict.remote = remote;
+		verdict.told = redirects ? ip->destination : Ip(0);
+		verdict.about = about(inner, *ip, 192 - from.outer);
 		return verdict;
 	}
 	if (ip && is_discovery(inner, *ip))
 		return inner_discovery(from, std::move(inner), *ip);
 	if (!ip)
 		return Verdict::drop(APUS_DROP_INNER_IP_MALFORMED);
+	if (is_group(get_mac(inner, 0)) && policy.carries_broadcast(vsid)) {
+		if (!ip->source.is_unspecified() && is_special(ip->source))
+			return Verdict::drop(APUS_DROP_INNER_IP_MALFORMED);
+		return inner_broadcast(from, std::move(inner), ip->source);
+	}
 	if (is_group(get_mac(inner, 0)) || is_special(ip->destination))
 		return Verdict::drop(APUS_DROP_INNER_NOT_UNICAST);
 	if (is_special(ip->source))
@@ -482,9 +643,9 @@ Verdict from_provider(const Policy &policy, const Settings &settings, std::uint3
 		target = gateway != nullptr && gateway->provider_address == ours ? gateway : nullptr;
 	}
 	if (target == nullptr)
-		return Verdict::drop(APUS_DROP_INNER_DESTINATION_MISSING);
+		return refuse(APUS_DROP_INNER_DESTINATION_MISSING);
 	if (target->provider_address != ours)
-		return Verdict::drop(APUS_DROP_INNER_DESTINATION_CA_PA);
+		return refuse(APUS_DROP_INNER_DESTINATION_CA_PA);
 	if (target->mac != get_mac(inner, 0))
 		return Verdict::drop(APUS_DROP_INNER_DESTINATION_CA_MAC);
 	if (target->is_unusable())

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// docs/pipeline.md 2.5.3 to 2.5.5: other addresses in a customer's packet, and every checksum that contains them.
+// docs/pipeline.md 2.7.3 to 2.7.5: other addresses in a customer's packet, and every checksum that contains them.
 #pragma once
 
 #include "packet.hpp"

@@ -16,7 +16,6 @@ void Traffic::look_at(const Policy &policy)
 	domain_peers_.clear();
 	gateway_mac_of_.clear();
 	peers_ = policy.peers;
-	nat_pas_.clear();
 	for (const auto &[id, port] : policy.ports) {
 		if (port.vm)
 			vm_ports_.push_back({id, port});
@@ -27,8 +26,19 @@ void Traffic::look_at(const Policy &policy)
 		const Entry entry{key, record, policy.is_local(record)};
 		records_.push_back(entry);
 		records_of_[key.first].push_back(entry);
-		if (record.is_nat())
-			nat_pas_.insert(record.provider_address);
+	}
+	groups_.clear();
+	for (const auto &[vsid, options] : policy.subnets)
+		if (options.group)
+			groups_.push_back(*options.group);
+	// Machines without an address have one of the moment.
+	l2_only_.clear();
+	for (const auto &[key, record] : policy.machines) {
+		if (record.type == APUS_RECORD_L2_ONLY)
+			l2_only_.insert({key.vsid, record.mac});
+		const Entry entry{{key.vsid, world_.some_ca(random_, key.family)}, record, policy.is_local(record)};
+		records_.push_back(entry);
+		records_of_[key.vsid].push_back(entry);
 	}
 	for (const auto &[ip, address] : policy.provider_addresses)
 		pas_.push_back({ip, address});
@@ -100,17 +110,50 @@ std::uint8_t Traffic::some_ttl()
 /// Of an upper layer.
 std::size_t Traffic::some_size()
 {
-	if (random_.one_in(16))
-		return random_.pick<std::size_t>({60, 200, 1380, 1398, 1400, 1416 - 1, 1418 + 14, 1420 + 14, 1472, random_.below(1600)});
+	if (random_.one_in(8))
+		return random_.pick<std::size_t>({60, 80, 120, 160, 200, 520, 600, 1380, 1398, 1400, 1416 - 1, 1418 + 14, 1420 + 14, 1472, random_.below(1600)});
 	return random_.one_in(12) ? random_.below(8) : random_.between(8, 40);
 }
 
 Bytes Traffic::customer_packet(Mac destination, Mac source, const Ip &from, const Ip &to, bool ping)
 {
 	Bytes frame = to.is_v6() ? customer_ipv6(destination, source, from, to, ping) : customer_ipv4(destination, source, from, to, ping);
+	choose_kind(frame);
 	if (random_.one_in(8))
 		pad(frame);
 	return frame;
+}
+
+void Traffic::choose_kind(Bytes &frame)
+{
+	const Mac others = random_.pick<Mac>({0xFFFFFFFFFFFF, 0xFFFFFFFFFFFF, 0x01005E000009, 0x333300000009, 0x0180C2000000});
+	if (random_.one_in(25)) {
+		put16(frame, 12, random_.pick<std::uint16_t>({0x88B5, 0x0027, 0x8847}));
+		if (random_.one_in(3))
+			put_mac(frame, 0, others);
+		return;
+	}
+	if (!random_.one_in(20))
+		return;
+	put_mac(frame, 0, others);
+	const bool v6 = get16(frame, 12) == type_ipv6;
+	// What group addresses go to, and what the source of DHCP's first packet is.
+	if (random_.chance(70))
+		put_ip(frame, v6 ? 38 : 30, v6 ? Ip::v6(0xFF02000000000000, 9) : random_.pick<Ip>({Ip(0xFFFFFFFF), Ip(0xE0000009)}));
+	if (random_.one_in(4))
+		put_ip(frame, v6 ? 22 : 26, Ip::unspecified(v6 ? 6 : 4));
+	if (!v6) {
+		const std::size_t header = (frame[14] & 15u) * 4;
+		put16(frame, 24, 0);
+		put16(frame, 24, internet_checksum(frame, ethernet_size, header));
+	}
+}
+
+/// Sometimes the packet is from a DHCP server, or nearly.
+void Traffic::choose_dhcp(std::uint8_t protocol, Bytes &payload, std::uint16_t port)
+{
+	if (protocol == protocol_udp && payload.size() >= 2 && random_.one_in(4))
+		put16(payload, 0, random_.one_in(4) ? static_cast<std::uint16_t>(random_.pick<unsigned>({67, 547, 68, 546})) : port);
 }
 
 void Traffic::choose_checksum(std::uint8_t protocol, Bytes &payload, const Ip &from, const Ip &to)
@@ -206,7 +249,7 @@ Bytes Traffic::customer_ipv4(Mac destination, Mac source, const Ip &from, const 
 		ip.protocol = 1;
 	if (random_.one_in(20))
 		ip.fragment = random_.pick<std::uint16_t>({0x2000, 0x0001, 0x1FFF, 0x6000, 0x8000, 0});
-	else if (random_.one_in(4))
+	else if (random_.one_in(2))
 		ip.fragment = 0;
 	if (random_.one_in(30))
 		ip.options = static_cast<unsigned>(random_.between(1, 10));
@@ -228,6 +271,7 @@ Bytes Traffic::customer_ipv4(Mac destination, Mac source, const Ip &from, const 
 		if (random_.chance(20))
 			choose_checksum(ip.protocol, payload, ip.source, to);
 	}
+	choose_dhcp(ip.protocol, payload, 67);
 	Bytes frame = build::ipv4({destination, source, 0, type_ipv4}, ip, payload);
 	// Options of every kind, copied into fragments and not.
 	if (ip.options != 0 && random_.chance(60)) {
@@ -274,6 +318,7 @@ Bytes Traffic::customer_ipv6(Mac destination, Mac source, Ip from, const Ip &to,
 		if (random_.chance(20))
 			choose_checksum(ip.next_header, payload, from, to);
 	}
+	choose_dhcp(ip.next_header, payload, 547);
 	if (random_.one_in(5))
 		payload = put_extension_headers(ip.next_header, std::move(payload));
 	return build::ipv6({destination, source, 0, type_ipv6}, ip, payload);
@@ -314,69 +359,17 @@ std::uint16_t Traffic::some_type()
 	return type == 0x86DD && !world_.families.v6 ? 0x0026 : type;
 }
 
-/// One thing about a customer's IPv6 frame becomes wrong.
-void Traffic::spoil_customer_ipv6(Bytes &frame)
-{
-	if (frame.size() < 54)
-		return;
-	switch (random_.below(14)) {
-	case 0:
-		put_mac(frame, 6, world_.some_mac(random_));
-		break;
-	case 1:
-		put_mac(frame, 0, world_.some_mac(random_));
-		break;
-	case 2: {
-		const Ip ip = get_ip(frame, 22, 6);
-		put_ip(frame, 22, get_ip(frame, 38, 6));
-		put_ip(frame, 38, ip);
-		break;
-	}
-	case 3:
-		put_ip(frame, 22, world_.some_ca(random_, 6));
-		break;
-	case 4:
-		put_ip(frame, 38, world_.some_ca(random_, 6));
-		break;
-	case 5:
-		frame.resize(random_.below(frame.size() + 1));
-		break;
-	case 6:
-		put16(frame, 12, some_type());
-		break;
-	case 7:
-		put8(frame, 14, static_cast<std::uint8_t>(random_.next()));
-		break;
-	case 8:
-		put16(frame, 18, static_cast<std::uint16_t>(random_.one_in(3) ? random_.next() : get16(frame, 18) + random_.below(9) - 4));
-		break;
-	case 9:
-		put8(frame, 20, random_.pick<std::uint8_t>({0, 43, 44, 51, 60, 58, 59, 6, 17, 135, 255}));
-		break;
-	case 10:
-		put8(frame, 21, static_cast<std::uint8_t>(random_.below(3)));
-		break;
-	case 11:
-		pad(frame);
-		break;
-	case 12:
-		if (frame.size() > 54)
-			put8(frame, 54, static_cast<std::uint8_t>(random_.between(127, 138)));  // ICMPv6 types
-		break;
-	default:
-		frame[random_.below(std::min<std::size_t>(frame.size(), 100))] ^= static_cast<std::uint8_t>(1u << random_.below(8));
-		break;
-	}
-}
-
 /// One thing about a customer's frame becomes wrong.
 void Traffic::spoil_customer(Bytes &frame)
 {
 	if (frame.size() < 34)
 		return;
-	if (get16(frame, 12) == type_ipv6)
-		return spoil_customer_ipv6(frame);
-	switch (random_.below(14)) {
+	const bool v6 = get16(frame, 12) == type_ipv6;
+	const unsigned family = v6 ? 6 : 4;
+	const std::size_t source = v6 ? 22 : 26, destination = v6 ? 38 : 30, length = v6 ? 18 : 16, ttl = v6 ? 21 : 22;
+	if (frame.size() < destination + (v6 ? 16 : 4))
+		return;
+	switch (random_.below(15)) {
 	case 0:
 		put_mac(frame, 6, world_.some_mac(random_));
 		break;
@@ -390,16 +383,16 @@ void Traffic::spoil_customer(Bytes &frame)
 		break;
 	}
 	case 3: {
-		const std::uint32_t ip = get32(frame, 26);
-		put32(frame, 26, get32(frame, 30));
-		put32(frame, 30, ip);
+		const Ip ip = get_ip(frame, source, family);
+		put_ip(frame, source, get_ip(frame, destination, family));
+		put_ip(frame, destination, ip);
 		break;
 	}
 	case 4:
-		put_ip(frame, 26, world_.some_ca(random_, 4));
+		put_ip(frame, source, world_.some_ca(random_, family));
 		break;
 	case 5:
-		put_ip(frame, 30, world_.some_ca(random_, 4));
+		put_ip(frame, destination, world_.some_ca(random_, family));
 		break;
 	case 6:
 		frame.resize(random_.below(frame.size() + 1));
@@ -411,21 +404,34 @@ void Traffic::spoil_customer(Bytes &frame)
 		put8(frame, 14, static_cast<std::uint8_t>(random_.next()));
 		break;
 	case 9:
-		put16(frame, 16, static_cast<std::uint16_t>(random_.one_in(3) ? random_.next() : get16(frame, 16) + random_.below(9) - 4));
+		put16(frame, length, some_length(get16(frame, length)));
 		break;
-	case 10:
-		put16(frame, 24, static_cast<std::uint16_t>(random_.next()));
+	case 10:  // fragment offset, next header
+		if (v6)
+			put8(frame, 20, random_.pick<std::uint8_t>({0, 43, 44, 51, 60, 58, 59, 6, 17, 135, 255}));
+		else
+			put16(frame, 24, static_cast<std::uint16_t>(random_.next()));
 		break;
 	case 11:
-		put8(frame, 22, static_cast<std::uint8_t>(random_.below(3)));
+		put8(frame, ttl, static_cast<std::uint8_t>(random_.below(3)));
 		break;
 	case 12:
 		pad(frame);
 		break;
+	case 13:
+		if (v6 && frame.size() > 54)
+			put8(frame, 54, static_cast<std::uint8_t>(random_.between(127, 138)));  // ICMPv6 types
+		break;
 	default:
-		frame[random_.below(std::min<std::size_t>(frame.size(), 60))] ^= static_cast<std::uint8_t>(1u << random_.below(8));
+		frame[random_.below(std::min<std::size_t>(frame.size(), v6 ? 100 : 60))] ^= static_cast<std::uint8_t>(1u << random_.below(8));
 		break;
 	}
+}
+
+/// A total or payload length that is wrong, perhaps by little.
+std::uint16_t Traffic::some_length(std::uint16_t right)
+{
+	return static_cast<std::uint16_t>(random_.one_in(3) ? random_.next() : right + random_.below(9) - 4);
 }
 
 // ---- from vm ports -------------------------------------------------------------------------------------------------
@@ -440,6 +446,9 @@ Ip Traffic::own_ca(const Port &port, unsigned family)
 	return world_.some_ca(random_, family);
 }
 
+/// A machine that says itself which addresses it has names another one.
+bool Traffic::says_more(Vsid vsid, Mac mac) { return l2_only_.count({vsid, mac}) != 0 && random_.one_in(2); }
+
 Bytes Traffic::vm_ip(const Port &port)
 {
 	const auto send = [&](Mac destination, const Ip &to, bool ping = false) {
@@ -448,10 +457,19 @@ Bytes Traffic::vm_ip(const Port &port)
 	// Whose packets are rewritten talk to their like, mostly.
 	const Entry *own = some_record(port.vsid, [&](const Entry &one) { return one.local && one.record.mac == port.mac; });
 	const bool is_nat = own != nullptr && own->record.is_nat();
+	std::set<unsigned> families;
+	some_record(port.vsid, [&](const Entry &one) {
+		if (one.local && one.record.mac == port.mac)
+			families.insert(one.key.second.family);
+		return false;
+	});
 	const auto some_target = [&](Vsid vsid) -> const Entry * {
 		if (random_.one_in(8))
 			return some_record(vsid);
-		const Entry *target = some_record(vsid, [&](const Entry &one) { return one.record.is_nat() == is_nat && !(is_nat && one.local); });
+		const Entry *target = some_record(vsid, [&](const Entry &one) {
+			return one.record.is_nat() == is_nat && !(is_nat && one.local) && one.record.mac != port.mac &&
+			       (families.empty() || families.count(one.key.second.family) != 0);
+		});
 		if (is_nat && target != nullptr)
 			translation_ = std::pair(own->record.provider_address, target->record.provider_address);
 		return target;
@@ -482,7 +500,7 @@ Bytes Traffic::vm_arp(const Port &port)
 	Arp arp;
 	arp.operation = random_.one_in(5) ? 2 : 1;
 	arp.sender_mac = port.mac;
-	arp.sender = own_ca(port, 4);
+	arp.sender = says_more(port.vsid, port.mac) ? world_.some_ca(random_, 4) : own_ca(port, 4);
 	if (random_.one_in(8))
 		arp.sender = 0;
 	arp.target = world_.some_ca(random_, 4);
@@ -536,38 +554,47 @@ bool Traffic::spoil_gre(Bytes &frame, std::size_t gre)
 /// One thing about the outer headers becomes wrong. `ethernet`: bytes of the outer Ethernet header.
 void Traffic::spoil_outer(Bytes &frame, std::size_t ethernet)
 {
-	const std::size_t ip = ethernet, gre = ethernet + 20;
-	if (get16(frame, ethernet - 2) == type_ipv6)
-		return spoil_outer_ipv6(frame, ethernet);
+	const bool v6 = get16(frame, ethernet - 2) == type_ipv6;
+	const std::size_t ip = ethernet, gre = ethernet + (v6 ? 40 : 20), length = ip + (v6 ? 4 : 2);
 	if (frame.size() < gre + 8 || spoil_gre(frame, gre))
 		return;
-	const auto some_pa = [&] { return world::World::of_family(random_, random_.chance(50) ? world_.local_pas : world_.remote_pas, 4); };
+	const auto some_pa = [&] {
+		const auto &some = random_.chance(50) ? world_.local_pas : world_.remote_pas;
+		if (v6 && random_.one_in(5))  // IPv4-mapped
+			return Ip::v6(0, 0xFFFF00000000 | random_.pick(some).low() % (1ull << 32));
+		const Ip pa = world::World::of_family(random_, some, v6 ? 6 : 4);
+		return pa.is_v6() == v6 ? pa : world_.some_ca(random_, v6 ? 6 : 4);
+	};
 	bool new_checksum = true;
 	switch (random_.below(11)) {
 	case 0:
 		put_mac(frame, 0, random_.chance(50) ? world_.some_mac(random_) : world_.uplink_mac(static_cast<unsigned>(random_.below(5))));
 		break;
 	case 1:
-		put32(frame, ip + 16, static_cast<std::uint32_t>(some_pa().value));
+		put_ip(frame, ip + (v6 ? 24 : 16), some_pa());
 		break;
 	case 2:
-		put32(frame, ip + 12, static_cast<std::uint32_t>(some_pa().value));
+		put_ip(frame, ip + (v6 ? 8 : 12), some_pa());
 		break;
 	case 3:
-		put16(frame, ip + 6, random_.pick<std::uint16_t>({0x2000, 0x0001, 0x1FFF, 0x8000, 0}));
+		if (!v6)
+			put16(frame, ip + 6, random_.pick<std::uint16_t>({0x2000, 0x0001, 0x1FFF, 0x8000, 0}));
 		break;
 	case 4:
-		put8(frame, ip + 9, random_.pick<std::uint8_t>({0, 6, 17, 1, 46, 48, 43, 44, 51, 58, 60}));
+		put8(frame, ip + (v6 ? 6 : 9), random_.pick<std::uint8_t>({0, 6, 17, 1, 46, 48, 43, 44, 51, 58, 60, 59, 135}));
+		if (v6 && random_.one_in(2))
+			put8(frame, gre, static_cast<std::uint8_t>(random_.between(132, 138)));
 		break;
 	case 5:
-		put16(frame, ip + 10, static_cast<std::uint16_t>(random_.next()));
+		if (!v6)
+			put16(frame, ip + 10, static_cast<std::uint16_t>(random_.next()));
 		new_checksum = false;
 		break;
 	case 6:
 		put8(frame, ip, static_cast<std::uint8_t>(random_.next()));
 		break;
 	case 7:
-		put16(frame, ip + 2, static_cast<std::uint16_t>(random_.one_in(3) ? random_.next() : get16(frame, ip + 2) + random_.below(9) - 4));
+		put16(frame, length, some_length(get16(frame, length)));
 		break;
 	case 8:
 		frame.resize(random_.below(frame.size() + 1));
@@ -582,51 +609,9 @@ void Traffic::spoil_outer(Bytes &frame, std::size_t ethernet)
 		break;
 	}
 	const std::size_t header = frame.size() > ip ? (frame[ip] & 15u) * 4 : 0;
-	if (new_checksum && header >= 20 && ip + header <= frame.size()) {
+	if (!v6 && new_checksum && header >= 20 && ip + header <= frame.size()) {
 		put16(frame, ip + 10, 0);
 		put16(frame, ip + 10, internet_checksum(frame, ip, header));
-	}
-}
-
-void Traffic::spoil_outer_ipv6(Bytes &frame, std::size_t ethernet)
-{
-	const std::size_t ip = ethernet, gre = ethernet + 40;
-	if (frame.size() < gre + 8 || spoil_gre(frame, gre))
-		return;
-	const auto some_pa = [&] {
-		if (random_.one_in(5))
-			return Ip::v6(0, 0xFFFF00000000 | random_.pick(random_.chance(50) ? world_.local_pas : world_.remote_pas).low() % (1ull << 32));
-		return world::World::of_family(random_, random_.chance(50) ? world_.local_pas : world_.remote_pas, 6);
-	};
-	switch (random_.below(9)) {
-	case 0:
-		put_mac(frame, 0, random_.chance(50) ? world_.some_mac(random_) : world_.uplink_mac(static_cast<unsigned>(random_.below(5))));
-		break;
-	case 1:
-		put_ip(frame, ip + 24, some_pa());
-		break;
-	case 2:
-		put_ip(frame, ip + 8, some_pa());
-		break;
-	case 3:
-		put8(frame, ip + 6, random_.pick<std::uint8_t>({0, 6, 17, 1, 46, 48, 43, 44, 51, 58, 60, 59, 135}));
-		put8(frame, gre, static_cast<std::uint8_t>(random_.one_in(2) ? random_.between(132, 138) : frame[gre]));
-		break;
-	case 4:
-		put8(frame, ip, static_cast<std::uint8_t>(random_.next()));
-		break;
-	case 5:
-		put16(frame, ip + 4, static_cast<std::uint16_t>(random_.one_in(3) ? random_.next() : get16(frame, ip + 4) + random_.below(9) - 4));
-		break;
-	case 6:
-		frame.resize(random_.below(frame.size() + 1));
-		break;
-	case 7:
-		put16(frame, ethernet - 2, some_type());
-		break;
-	default:
-		frame[random_.below(frame.size())] ^= static_cast<std::uint8_t>(1u << random_.below(8));
-		break;
 	}
 }
 
@@ -635,7 +620,7 @@ Bytes Traffic::inner_question(const Entry &source, const Entry &target)
 	const Mac mac = source.record.mac;
 	Ip sender = source.key.second;
 	Ip asked = random_.one_in(3) ? world_.some_ca(random_, sender.family) : target.key.second;
-	if (random_.one_in(8))
+	if (random_.one_in(8) || says_more(source.key.first, mac))
 		sender = world_.some_ca(random_, sender.family);
 	if (random_.one_in(10))
 		asked = sender;
@@ -723,12 +708,17 @@ Bytes Traffic::outer_headers(const Pa &pa, const Ip &source, Vsid vsid, const By
 
 Bytes Traffic::provider_ip()
 {
-	const Pa &pa = random_.pick(pas_);
+	// To a machine here, at its provider address; or to any address of ours.
+	const Entry *target = &random_.pick(records_);
+	const auto address_of = [&](const Entry &entry) {
+		return std::find_if(pas_.begin(), pas_.end(), [&](const Pa &one) { return one.ip == entry.record.provider_address; });
+	};
+	for (int attempt = 0; attempt < 16 && (address_of(*target) == pas_.end() || (target->record.is_nat() && !random_.one_in(2))); attempt++)
+		target = &random_.pick(records_);
+	const auto its = address_of(*target);
+	const Pa &pa = its == pas_.end() || random_.one_in(12) ? random_.pick(pas_) : *its;
 	if (const auto rewritten = random_.one_in(20) ? std::nullopt : provider_rewritten(pa))
 		return *rewritten;
-	const Entry *target = &random_.pick(records_);
-	for (int attempt = 0; attempt < 16 && target->record.provider_address != pa.ip; attempt++)
-		target = &random_.pick(records_);
 	Vsid source_vsid = target->key.first;
 	const auto peers = domain_peers_.find(target->key.first);
 	if (peers != domain_peers_.end() && random_.chance(40))
@@ -752,7 +742,18 @@ Bytes Traffic::provider_ip()
 				: world::World::of_family(random_, world_.remote_pas, pa.ip.family);
 	if (random_.one_in(25))
 		inner = control_message(random_.one_in(6) ? source->key.second : from, *target);
-	return outer_headers(pa, from, target->key.first, inner);
+	std::vector<Ip> groups;
+	for (const Ip &group : groups_)
+		if (group.family == pa.ip.family)
+			groups.push_back(group);
+	if (groups.empty() || inner.size() < ethernet_size || !random_.one_in(is_group(get_mac(inner, 0)) ? 2 : 40))
+		return outer_headers(pa, from, target->key.first, inner);
+	// To a multicast group of the provider network, mostly to its MAC.
+	Pa group = pa;
+	group.ip = random_.pick(groups);
+	if (random_.chance(95))
+		group.address.mac = mac_of_group(group.ip);
+	return outer_headers(group, random_.one_in(12) ? pa.ip : from, target->key.first, inner);
 }
 
 /// [MS-NVGREE]; sometimes its type and code are others, which belong to the customer or to nobody.
@@ -768,6 +769,23 @@ Bytes Traffic::control_message(const Ip &teller, const Entry &about)
 	Bytes rest(random_.one_in(8) ? random_.below(6) : 4 + random_.below(80));
 	for (auto &byte : rest)
 		byte = static_cast<std::uint8_t>(random_.next());
+	// Mostly with the packet that it is about.
+	if (rest.size() >= 4 && random_.chance(70)) {
+		rest.resize(4);
+		const Bytes packet = customer_packet(about.record.mac, world_.some_mac(random_), world_.some_ca(random_, about.key.second.family), about.key.second);
+		Bytes quoted = build::gre(random_.one_in(10) ? static_cast<std::uint16_t>(random_.next()) : 0x2000, type_bridging, about.key.first << 8, packet);
+		if (random_.one_in(3)) {
+			build::Ip4 header4;
+			header4.protocol = random_.one_in(8) ? 17 : protocol_gre;
+			header4.options = random_.one_in(4) ? static_cast<unsigned>(random_.between(1, 10)) : 0;
+			build::Ip6 header6;
+			header6.next_header = header4.protocol;
+			const Bytes whole = random_.chance(v6 ? 80 : 20) ? build::ipv6({0, 0, 0, type_ipv6}, header6, quoted) : build::ipv4({0, 0, 0, type_ipv4}, header4, quoted);
+			quoted.assign(whole.begin() + ethernet_size, whole.end());
+		}
+		quoted.resize(random_.one_in(8) ? random_.below(quoted.size() + 1) : quoted.size());
+		rest.insert(rest.end(), quoted.begin(), quoted.end());
+	}
 	const build::Ethernet ethernet{about.record.mac, random_.one_in(4) ? about.record.mac : world_.some_mac(random_), 0, v6 ? type_ipv6 : type_ipv4};
 	if (v6) {
 		build::Ip6 ip;
@@ -955,7 +973,7 @@ Bytes Traffic::provider_arp(std::uint32_t &port)
 				destination = pa.address.mac;
 				arp.target_mac = pa.address.mac;
 			}
-			if (random_.one_in(15) && !pa.ip.is_v6())  // somebody else has our address, or looks for it
+			if (random_.one_in(6) && !pa.ip.is_v6())  // somebody else has our address, or looks for it
 				arp.sender = random_.one_in(2) ? pa.ip : Ip(0);
 		}
 	}
@@ -1003,7 +1021,7 @@ Frame Traffic::frame()
 				const bool v6 = get16(frame.bytes, at - 2) == type_ipv6 && frame.bytes.size() >= at + 40;
 				const Ip to = v6 ? get_ip(frame.bytes, at + 24, 6) : get_ip(frame.bytes, at + 16, 4);
 				for (const Pa &pa : pas_)
-					if (pa.ip == to)
+					if (pa.ip == to || (std::find(groups_.begin(), groups_.end(), to) != groups_.end() && pa.ip.family == to.family && random_.chance(60)))
 						frame.port = pa.address.port;
 			}
 		}
@@ -1012,7 +1030,7 @@ Frame Traffic::frame()
 	} else if (!vm_ports_.empty()) {
 		const auto &[id, port] = random_.pick(vm_ports_);
 		frame.port = id;
-		if (random_.one_in(world_.families.v6 ? 6 : 8)) {
+		if (random_.one_in(l2_only_.count({port.vsid, port.mac}) != 0 ? 3 : world_.families.v6 ? 6 : 8)) {
 			frame.bytes = world_.some_family(random_) == 4 ? vm_arp(port) : vm_discovery(port);
 		} else {
 			frame.bytes = vm_ip(port);

@@ -56,7 +56,7 @@ private:
 	std::map<Vsid, Mac> gateway_mac_of_;
 	std::vector<Asked> asked_;
 	std::map<Ip, Peer> peers_;
-	std::set<Ip> nat_pas_;
+	std::set<std::pair<Vsid, Mac>> l2_only_;
 	/// The addresses that the packet that is being made is going to get, if it is rewritten.
 	std::optional<std::pair<Ip, Ip>> translation_;
 
@@ -72,6 +72,10 @@ private:
 	Bytes customer_packet(Mac destination, Mac source, const Ip &from, const Ip &to, bool ping = false);
 	Bytes customer_ipv4(Mac destination, Mac source, const Ip &from, const Ip &to, bool ping);
 	Bytes customer_ipv6(Mac destination, Mac source, Ip from, const Ip &to, bool ping);
+	/// It becomes broadcast, multicast or of another protocol, sometimes.
+	void choose_kind(Bytes &frame);
+	std::vector<Ip> groups_;  // of virtual subnets
+	void choose_dhcp(std::uint8_t protocol, Bytes &payload, std::uint16_t port);
 	Bytes put_extension_headers(std::uint8_t &next_header, Bytes payload);
 	/// An ICMP error about a packet that went the other way.
 	Bytes icmp_error(const Ip &from, const Ip &to);
@@ -79,6 +83,7 @@ private:
 	Bytes quoted_packet(const Ip &from, const Ip &to);
 	/// The transport checksum becomes one of those that need care.
 	void choose_checksum(std::uint8_t protocol, Bytes &payload, const Ip &from, const Ip &to);
+	bool says_more(Vsid vsid, Mac mac);
 	Bytes vm_ip(const Port &port);
 	Bytes vm_arp(const Port &port);
 	Bytes vm_discovery(const Port &port);
@@ -100,10 +105,9 @@ private:
 	Bytes discovery_options(std::uint8_t type, Mac mac);
 	void spoil_discovery(Bytes &frame, std::size_t at);
 	void spoil_customer(Bytes &frame);
-	void spoil_customer_ipv6(Bytes &frame);
+	std::uint16_t some_length(std::uint16_t right);
 	bool spoil_gre(Bytes &frame, std::size_t gre);
 	void spoil_outer(Bytes &frame, std::size_t ethernet);
-	void spoil_outer_ipv6(Bytes &frame, std::size_t ethernet);
 	void pad(Bytes &frame);
 	void insert_tags(Bytes &frame);
 };

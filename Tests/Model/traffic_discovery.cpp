@@ -107,7 +107,7 @@ Bytes Traffic::vm_discovery(const Port &port)
 						      nd_neighbour_solicitation, nd_neighbour_advertisement, nd_neighbour_advertisement,
 						      nd_router_solicitation, nd_router_solicitation, nd_router_advertisement, nd_redirect});
 	build::Ip6 ip;
-	ip.source = own_ca(port, 6);
+	ip.source = says_more(port.vsid, port.mac) ? world_.some_ca(random_, 6) : own_ca(port, 6);
 	if (random_.one_in(5))
 		ip.source = link_local_of(port.mac);
 	if (random_.one_in(6))
@@ -196,7 +196,7 @@ Bytes Traffic::provider_discovery(std::uint32_t &port)
 		}
 		if (!target.is_v6())
 			target = world_.some_ca(random_, 6);
-		if (!pas_.empty() && random_.one_in(15)) {  // somebody else has our address
+		if (!pas_.empty() && random_.one_in(8)) {  // somebody else has our address
 			const Pa &pa = random_.pick(pas_);
 			type = nd_neighbour_advertisement;
 			port = pa.address.port;

@@ -8,6 +8,29 @@ namespace model {
 
 using Reason = enum apus_drop_reason;
 
+/// A machine says that it has an address.
+struct Seen {
+	Vsid vsid = 0;
+	Ip ip = 0;
+	Mac mac = 0;
+	Ip provider_address = 0;
+};
+
+/// What an UNREACHABLE (4.4) about a packet is made of.
+struct Complaint {
+	Ip to = 0;
+	Vsid vsid = 0;
+	Mac to_mac = 0, from_mac = 0;
+	Bytes packet;        // from its GRE header on
+	std::size_t at = 0;  // where that is in the frame
+};
+
+/// To whom a packet went that somebody complains about.
+struct About {
+	Ip ip = 0;
+	Mac mac = 0;
+};
+
 struct Verdict {
 	enum class Kind {
 		drop,         ///< with `reason`
@@ -33,7 +56,16 @@ struct Verdict {
 	Work work = Work::none;
 	std::optional<TooBig> too_big;  ///< what is learned from it
 	std::size_t outer = 0;  ///< bytes of outer headers that were before `bytes`
-	bool control = false;  ///< a control message of another host
+	std::vector<Ip> hosts;             ///< to flood: provider addresses that get `copy`, in order
+	Bytes copy;                        ///< what goes there
+	std::optional<Ip> group;           ///< or to this address, once
+	std::uint64_t copy_rate = 10'000;  ///< copies to other hosts in a second
+	bool whole = false;                ///< to flood: only if the frame is contiguous; consumed where nobody is there
+	std::vector<Seen> seen;            ///< what is learned from the frame
+	std::uint32_t control = 0;  ///< the event of a control message of another host
+	Ip told = 0;                ///< where its machine is now
+	std::optional<About> about;  ///< and which machine that is
+	std::optional<Complaint> complaint;  ///< to a drop
 	bool routed = false;  ///< the distributed router forwarded it
 	bool is_ip = true;    ///< to encapsulate: else ARP or neighbour discovery, of which nothing is known outside
 

@@ -17,6 +17,13 @@ struct Sender {
 	const Port &port;
 	bool is_forwarder = false;  // of the packet: it may have sources that are not its own
 	bool needs_record() const { return !port.trusted && !is_forwarder; }
+	/// With an external router nobody answers for the gateways here.
+	std::map<Ip, Mac> router_addresses() const
+	{
+		return policy.external_router ? std::map<Ip, Mac>() : policy.router_addresses(settings, port.vsid);
+	}
+	bool is_gateway(const Ip &ip) const { return !policy.external_router && policy.gateways_of(port.vsid).count(ip) != 0; }
+	bool is_gateway_mac(Mac mac) const { return !policy.external_router && policy.is_gateway_mac(settings, port.vsid, mac); }
 };
 
 /// Section 2, step 2: RFC 7637 section 3.3. False when the frame ends inside a tag, or has too many.
@@ -80,7 +87,7 @@ Verdict encapsulate(Bytes frame, const IpPacket &ip, Ip remote, Vsid vsid, bool 
 	return verdict;
 }
 
-/// Sections 2.3 and 2.5: over the provider network to the machine that `target` is about.
+/// Sections 2.3 and 2.7: over the provider network to the machine that `target` is about.
 Verdict send_to_host(Bytes frame, const IpPacket &ip, const Record *source, const Record &target, Vsid vsid, bool routed)
 {
 	if (!target.is_nat())
@@ -140,7 +147,7 @@ Verdict routed(const Sender &from, Bytes frame, const IpPacket &ip, const Record
 	if (source == nullptr && from.needs_record())
 		return Verdict::drop(APUS_DROP_SOURCE_RECORD_MISSING);
 	const bool to_router = policy.is_gateway_in_domain(domain, ip.destination) ||
-			       policy.router_addresses(from.settings, from.port.vsid).count(ip.destination) != 0;
+			       from.router_addresses().count(ip.destination) != 0;
 	if (to_router) {
 		if (is_echo_request(frame, ip))
 			return answer_echo(std::move(frame), ip);
@@ -152,7 +159,7 @@ Verdict routed(const Sender &from, Bytes frame, const IpPacket &ip, const Record
 	const CustomerRouteKey *route = policy.best_route(domain, ip.destination, false);
 	if (route == nullptr)
 		return Verdict::drop(APUS_DROP_CUSTOMER_ROUTE_MISSING);
-	const Record *target = policy.record(route->vsid, route->on_link() ? ip.destination : route->next_hop);
+	const Record *target = route->on_link() ? policy.on_link_target(route->vsid, ip.destination) : policy.record(route->vsid, route->next_hop);
 	if (target == nullptr)
 		return Verdict::drop(route->on_link() ? APUS_DROP_DESTINATION_RECORD_MISSING : APUS_DROP_NEXT_HOP_RECORD_MISSING);
 
@@ -188,9 +195,12 @@ Verdict routed(const Sender &from, Bytes frame, const IpPacket &ip, const Record
 }
 
 /// A frame that asks what nothing here can answer: every other machine of the virtual subnet gets it.
-Verdict flood(const Sender &from, Bytes frame, Reason when_alone)
+/// `remote`: how much of it goes to hosts whose machines say themselves which addresses they have.
+Verdict flood(const Sender &from, Bytes frame, Reason when_alone, std::size_t remote)
 {
 	Verdict verdict;
+	verdict.hosts = from.policy.hosts_of(from.port.vsid, true);
+	verdict.copy.assign(frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(remote));
 	verdict.kind = Verdict::Kind::flood;
 	verdict.work = Verdict::Work::switched;
 	verdict.reason = when_alone;
@@ -223,13 +233,32 @@ Verdict pass_on(const Sender &from, Bytes frame, std::size_t remote)
 	return verdict;
 }
 
+/// Section 8: what is learned when the machine behind the port says that it has `ip`.
+void look(const Sender &from, Mac mac, const Ip &ip, std::vector<Seen> &seen)
+{
+	if (is_special(ip) || mac != from.port.mac || from.router_addresses().count(ip) != 0)
+		return;
+	for (const Record *record : from.policy.records_of_machine(from.port.vsid, mac))
+		if (record->type == APUS_RECORD_L2_ONLY && from.policy.is_local(*record)) {
+			seen.push_back({from.port.vsid, ip, mac, record->provider_address});
+			return;
+		}
+}
+
+Verdict with(Verdict verdict, const std::vector<Seen> &seen)
+{
+	verdict.seen = seen;
+	return verdict;
+}
+
 /// The machine behind the port may not speak for `ip`.
 bool is_spoofed(const Sender &from, const Ip &ip)
 {
-	if (from.policy.router_addresses(from.settings, from.port.vsid).count(ip) != 0)
+	if (from.router_addresses().count(ip) != 0)
 		return true;
 	const Record *record = from.policy.record(from.port.vsid, ip);
-	return record != nullptr && (record->mac != from.port.mac || !from.policy.is_local(*record));
+	const bool contradicts = record != nullptr && (record->mac != from.port.mac || !from.policy.is_local(*record));
+	return contradicts && !(record->type == APUS_RECORD_DYNAMIC && from.policy.l2_only_is_local(from.port.vsid, from.port.mac));
 }
 
 /// An answer to `request`: who has `request.target`? `mac` has.
@@ -240,11 +269,11 @@ Verdict answer_arp(const Arp &request, Mac mac)
 	return Verdict::answer(std::move(frame), Verdict::Work::arp_reply);
 }
 
+Verdict arp_from_machine(const Sender &from, Bytes frame, const Arp &request);
+
 /// Section 3.
 Verdict arp(const Sender &from, Bytes frame)
 {
-	const Policy &policy = from.policy;
-	const Vsid vsid = from.port.vsid;
 	const auto arp = Arp::parse(frame, ethernet_size);
 	if (!arp)
 		return Verdict::drop(APUS_DROP_ARP_MALFORMED);
@@ -252,15 +281,29 @@ Verdict arp(const Sender &from, Bytes frame)
 	if (!from.port.trusted) {
 		if (arp->sender_mac != from.port.mac)
 			return Verdict::drop(APUS_DROP_ARP_SPOOFED);
-		if (!arp->sender.is_unspecified() && is_spoofed(from, arp->sender))
-			return Verdict::drop(APUS_DROP_ARP_SPOOFED);
+		if (!arp->sender.is_unspecified() && is_spoofed(from, arp->sender)) {
+			// A contradiction with a record is told.
+			std::vector<Seen> seen;
+			look(from, arp->sender_mac, arp->sender, seen);
+			return with(Verdict::drop(APUS_DROP_ARP_SPOOFED), seen);
+		}
 	}
+	std::vector<Seen> seen;
+	look(from, arp->sender_mac, arp->sender, seen);
+	return with(arp_from_machine(from, std::move(frame), *arp), seen);
+}
 
+/// Steps 3 to 7.
+Verdict arp_from_machine(const Sender &from, Bytes frame, const Arp &request)
+{
+	const Policy &policy = from.policy;
+	const Vsid vsid = from.port.vsid;
+	const Arp *arp = &request;
 	if (arp->operation == 2)
 		return pass_on(from, std::move(frame), ethernet_size + arp_size);
 	if (arp->target == arp->sender)
 		return Verdict::consume();
-	if (policy.gateways_of(vsid).count(arp->target) != 0)
+	if (from.is_gateway(arp->target))
 		return answer_arp(*arp, policy.gateway_mac(from.settings, vsid, arp->target));
 	if (const Record *record = policy.record(vsid, arp->target)) {
 		if (record->mac == from.port.mac)
@@ -268,7 +311,7 @@ Verdict arp(const Sender &from, Bytes frame)
 		return answer_arp(*arp, record->mac);
 	}
 
-	return flood(from, std::move(frame), APUS_DROP_ARP_UNANSWERED);
+	return flood(from, std::move(frame), APUS_DROP_ARP_UNANSWERED, ethernet_size + arp_size);
 }
 
 /// Section 6.1.
@@ -276,7 +319,7 @@ Verdict advertise_router(const Sender &from, const Bytes &frame, const Ip &asker
 {
 	const Mac asker_mac = get_mac(frame, 6);
 	auto prefixes = from.policy.advertised_prefixes(from.port.vsid);
-	if (prefixes.empty() || is_group(asker_mac))
+	if (from.policy.external_router || prefixes.empty() || is_group(asker_mac))
 		return Verdict::consume();
 	const Ip gateway = Policy::gateway_of({prefixes.front().address, prefixes.front().length});
 	const Mac mac = from.policy.gateway_mac(from.settings, from.port.vsid, gateway);
@@ -287,11 +330,11 @@ Verdict advertise_router(const Sender &from, const Bytes &frame, const Ip &asker
 			      Verdict::Work::router_advertisement);
 }
 
+Verdict discovery_from_machine(const Sender &from, Bytes frame, const IpPacket &ip, const Discovery &its_message);
+
 /// Section 3.1.
 Verdict discovery(const Sender &from, Bytes frame, const IpPacket &ip)
 {
-	const Policy &policy = from.policy;
-	const Vsid vsid = from.port.vsid;
 	const auto message = Discovery::parse(frame, ip);
 	if (!message)
 		return Verdict::drop(APUS_DROP_ND_MALFORMED);
@@ -299,12 +342,28 @@ Verdict discovery(const Sender &from, Bytes frame, const IpPacket &ip)
 	if (!from.port.trusted) {
 		if (message->type == nd_router_advertisement || message->type == nd_redirect || !message->names_only(from.port.mac))
 			return Verdict::drop(APUS_DROP_ND_SPOOFED);
-		if (!ip.source.is_unspecified() && is_spoofed(from, ip.source))
-			return Verdict::drop(APUS_DROP_ND_SPOOFED);
-		if (message->type == nd_neighbour_advertisement && is_spoofed(from, message->target))
-			return Verdict::drop(APUS_DROP_ND_SPOOFED);
 	}
+	std::vector<Seen> seen;
+	std::vector<Ip> senders{ip.source};
+	if (message->type == nd_neighbour_advertisement && message->target != ip.source)
+		senders.push_back(message->target);
+	for (const Ip &sender : senders) {
+		if (sender.is_unspecified())
+			continue;
+		const bool spoofed = !from.port.trusted && is_spoofed(from, sender);
+		look(from, get_mac(frame, 6), sender, seen);
+		if (spoofed)
+			return with(Verdict::drop(APUS_DROP_ND_SPOOFED), seen);
+	}
+	return with(discovery_from_machine(from, std::move(frame), ip, *message), seen);
+}
 
+/// Steps 3 to 6.
+Verdict discovery_from_machine(const Sender &from, Bytes frame, const IpPacket &ip, const Discovery &its_message)
+{
+	const Policy &policy = from.policy;
+	const Vsid vsid = from.port.vsid;
+	const Discovery *message = &its_message;
 	if (message->type == nd_router_solicitation)
 		return advertise_router(from, frame, ip.source);
 	if (message->type != nd_neighbour_solicitation)
@@ -315,13 +374,79 @@ Verdict discovery(const Sender &from, Bytes frame, const IpPacket &ip)
 							      ip.source, router),
 				      Verdict::Work::arp_reply);
 	};
-	const auto routers = policy.router_addresses(from.settings, vsid);
+	const auto routers = from.router_addresses();
 	const auto router = routers.find(message->target);
 	if (router != routers.end())
 		return answer(router->second, true);
 	if (const Record *record = policy.record(vsid, message->target))
 		return record->mac == from.port.mac ? Verdict::consume() : answer(record->mac, false);
-	return flood(from, std::move(frame), APUS_DROP_ND_UNANSWERED);
+	return flood(from, std::move(frame), APUS_DROP_ND_UNANSWERED, ip.end());
+}
+
+/// Section 2.6, from step 2. `end`: where the Ethernet padding begins.
+Verdict replicate(const Sender &from, Bytes frame, std::size_t end)
+{
+	const Policy &policy = from.policy;
+	const Vsid vsid = from.port.vsid;
+	Verdict verdict;
+	verdict.kind = Verdict::Kind::flood;
+	verdict.work = Verdict::Work::switched;
+	verdict.vsid = vsid;
+	verdict.whole = true;
+	bool sends = from.port.trusted;
+	for (const Record *record : policy.records_of_machine(vsid, get_mac(frame, 6)))
+		sends = sends || policy.is_local(*record);
+	if (sends)
+		verdict.hosts = policy.hosts_of(vsid, false);
+	verdict.group = policy.subnet(vsid).group;
+	verdict.copy_rate = policy.subnet(vsid).rate;
+	verdict.copy.assign(frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(end));
+	verdict.bytes = std::move(frame);
+	return verdict;
+}
+
+/// Section 2.5 on frames that are neither IP nor ARP.
+Verdict other_protocol(const Sender &from, Bytes frame)
+{
+	const Policy &policy = from.policy;
+	const Vsid vsid = from.port.vsid;
+	const Mac to = get_mac(frame, 0);
+	if (!policy.carries_others(vsid))
+		return Verdict::drop(APUS_DROP_ETHERTYPE);
+	if (is_group(to)) {
+		const std::size_t end = frame.size();
+		return policy.carries_broadcast(vsid) ? replicate(from, std::move(frame), end) : Verdict::drop(APUS_DROP_NOT_UNICAST);
+	}
+	if (const auto port = policy.vm_port(vsid, to))
+		return *port == from.port_id ? Verdict::drop(APUS_DROP_HAIRPIN)
+					     : Verdict::deliver(std::move(frame), *port, Verdict::Work::switched);
+	bool known = from.port.trusted;
+	for (const Record *record : policy.records_of_machine(vsid, get_mac(frame, 6)))
+		known = known || policy.is_local(*record);
+	if (!known)
+		return Verdict::drop(APUS_DROP_SOURCE_RECORD_MISSING);
+	const Record *target = policy.record_of_machine(vsid, to);
+	if (target == nullptr)
+		return Verdict::drop(APUS_DROP_DESTINATION_RECORD_MISSING);
+	if (target->is_unusable())
+		return Verdict::drop(APUS_DROP_RECORD_UNUSABLE);
+	if (policy.is_local(*target))
+		return Verdict::drop(APUS_DROP_NO_LOCAL_PORT);
+	if (target->rule == APUS_RULE_NONE)
+		return Verdict::drop(APUS_DROP_RULE_NONE);
+	Verdict verdict;
+	verdict.kind = Verdict::Kind::encapsulate;
+	verdict.bytes = std::move(frame);
+	verdict.remote = target->provider_address;
+	verdict.vsid = vsid;
+	verdict.is_ip = false;
+	return verdict;
+}
+
+/// Section 2, step 4.
+bool is_from_dhcp_server(const Bytes &frame, const IpPacket &ip)
+{
+	return ip.protocol == protocol_udp && !ip.fragment && ip.shows(4) && get16(frame, ip.upper) == (ip.is_v6() ? 547 : 67);
 }
 
 }  // namespace
@@ -339,15 +464,18 @@ Verdict from_vm(const Policy &policy, const Settings &settings, std::uint32_t po
 	if (type == type_arp)
 		return arp(from, std::move(frame));
 	if (type != type_ipv4 && type != type_ipv6)
-		return Verdict::drop(APUS_DROP_ETHERTYPE);
+		return other_protocol(from, std::move(frame));
 	const auto ip = IpPacket::parse(type, frame, ethernet_size, readable);
 	if (!ip)
 		return Verdict::drop(APUS_DROP_IP_MALFORMED);
 	if (is_discovery(frame, *ip))
 		return discovery(from, std::move(frame), *ip);
-	if (is_group(get_mac(frame, 0)) || is_special(ip->destination))
+	if (from.port.dhcp_guard && is_from_dhcp_server(frame, *ip))
+		return Verdict::drop(APUS_DROP_DHCP_GUARD);
+	const bool to_all = is_group(get_mac(frame, 0)) && policy.carries_broadcast(vsid);
+	if (!to_all && (is_group(get_mac(frame, 0)) || is_special(ip->destination)))
 		return Verdict::drop(APUS_DROP_NOT_UNICAST);
-	if (is_special(ip->source))
+	if (is_special(ip->source) && !(to_all && ip->source.is_unspecified()))
 		return Verdict::drop(APUS_DROP_IP_MALFORMED);
 
 	const Record *forwarder = policy.forwarding_record(vsid, get_mac(frame, 6), ip->source);
@@ -359,7 +487,9 @@ Verdict from_vm(const Policy &policy, const Settings &settings, std::uint32_t po
 		if (!policy.is_local(*source))
 			return Verdict::drop(APUS_DROP_SOURCE_CA_REMOTE);
 	}
-	if (policy.is_gateway_mac(settings, vsid, get_mac(frame, 0)))
+	if (to_all)
+		return replicate(from, std::move(frame), ip->end());
+	if (from.is_gateway_mac(get_mac(frame, 0)))
 		return routed(from, std::move(frame), *ip, source);
 	return switched(from, std::move(frame), *ip, source);
 }
@@ -382,39 +512,6 @@ static std::optional<std::pair<Ip, Ip>> error_source(const Policy &policy, const
 	if (!gateway)
 		return std::nullopt;
 	return std::pair(*gateway, is_link_local(sender) ? link_local_of(policy.gateway_mac(settings, vsid, *gateway)) : *gateway);
-}
-
-/// The ICMP message; `source` sends it.
-static Bytes icmpv4_message(const Ip &source, const Ip &destination, bool expired, std::size_t mtu, const Bytes &quoted)
-{
-	Bytes error(28);
-	put8(error, 0, 0x45);
-	put8(error, 1, 0xC0);
-	put16(error, 2, static_cast<std::uint16_t>(28 + quoted.size()));
-	put16(error, 6, 0x4000);
-	put8(error, 8, 128);
-	put8(error, 9, protocol_icmp);
-	put_ip(error, 12, source);
-	put_ip(error, 16, destination);
-	put16(error, 10, internet_checksum(error, 0, 20));
-	put8(error, 20, expired ? 11 : 3);
-	put8(error, 21, expired ? 0 : 4);
-	put16(error, 26, static_cast<std::uint16_t>(expired ? 0 : mtu));
-	error.insert(error.end(), quoted.begin(), quoted.end());
-	put16(error, 22, internet_checksum(error, 20, error.size() - 20));
-	return error;
-}
-
-static Bytes icmpv6_message(const Ip &source, const Ip &destination, bool expired, std::size_t mtu, const Bytes &quoted)
-{
-	Bytes error;
-	append_ipv6(error, source, destination, 128, protocol_icmpv6, 8 + quoted.size());
-	error.resize(48);
-	put8(error, 40, expired ? 3 : 2);
-	put32(error, 44, static_cast<std::uint32_t>(expired ? 0 : mtu));
-	error.insert(error.end(), quoted.begin(), quoted.end());
-	put16(error, 42, icmpv6_checksum(error, 40, error.size() - 40, source, destination));
-	return error;
 }
 
 std::optional<Bytes> icmp_error(const Policy &policy, const Settings &settings, std::uint32_t port_id, Bytes frame, std::size_t contiguous,
@@ -440,8 +537,9 @@ std::optional<Bytes> icmp_error(const Policy &policy, const Settings &settings, 
 	const Bytes quoted(begin, begin + static_cast<std::ptrdiff_t>(size));
 	const auto &[gateway, address] = *source;
 	Bytes error = ethernet_header(sender, policy.gateway_mac(settings, vsid, gateway), 0, type);
-	const Bytes message = ip.is_v6() ? icmpv6_message(address, ip.source, expired, mtu, quoted)
-					 : icmpv4_message(address, ip.source, expired, mtu, quoted);
+	const std::uint8_t its_type = ip.is_v6() ? (expired ? 3 : 2) : expired ? 11 : 3;
+	const Bytes message = icmp_error_message(address, ip.source, its_type, expired || ip.is_v6() ? 0 : 4,
+						 static_cast<std::uint32_t>(expired ? 0 : mtu), quoted);
 	error.insert(error.end(), message.begin(), message.end());
 	return error;
 }

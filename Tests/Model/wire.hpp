@@ -94,7 +94,7 @@ inline bool is_mapped(const Ip &ip) { return ip.is_v6() && ip.value >> 32 == 0xF
 /// fe80::/10
 inline bool is_link_local(const Ip &ip) { return ip.is_v6() && ip.value >> 118 == 0xFE80 >> 6; }
 
-/// An address that can be neither the source nor the destination of a customer's unicast packet (docs/pipeline.md 2.5):
+/// An address that can be neither the source nor the destination of a customer's unicast packet (docs/pipeline.md section 2, step 5):
 /// 0.0.0.0, 127.0.0.0/8, 224.0.0.0/4 and 240.0.0.0/4; ::, ::1, ff00::/8 and ::ffff:0:0/96.
 inline bool is_special(const Ip &ip)
 {

@@ -51,6 +51,8 @@ World::World(Random &random, const Settings &settings, Families its_families) : 
 		some_of(remote_pas, {net(192, 168, 0, 33), net(192, 168, 0, 34), net(192, 168, 1, 33), net(198, 51, 100, 7), net(203, 0, 113, 9)},
 			true);
 		some_of(routers, {net(192, 168, 0, 254), net(192, 168, 1, 254)}, true);
+		groups.push_back(net(239, 1, 2, 3));
+		groups.push_back(net(239, 129, 2, 4));
 	}
 	for (unsigned i = 0; i < nat_machines; i++) {
 		if (families.v4)
@@ -63,6 +65,7 @@ World::World(Random &random, const Settings &settings, Families its_families) : 
 		some_of(remote_pas, {net6(site, 0x33), net6(site, 0x34), net6(site + 1, 0x33), net6(documentation + 0x77770000, 7), net6(link_local, 0x39)},
 			true);
 		some_of(routers, {net6(site, 0x254), net6(link_local, 0x254)}, true);
+		groups.push_back(net6(0xFF0E000000000000, 0x12345678));
 	}
 }
 
@@ -179,6 +182,10 @@ Record World::record(Random &random, const RecordKey &key) const
 	record.rule = random.one_in(10) ? APUS_RULE_NONE : APUS_RULE_ENCAP;
 	record.type = random.one_in(4) ? APUS_RECORD_DYNAMIC : APUS_RECORD_STATIC;
 	record.provider_address = random.chance(45) ? random.pick(local_pas) : random.pick(remote_pas);
+	if (random.one_in(12))
+		record.flags |= APUS_RECORD_UNUSABLE;
+	if (random.one_in(20))
+		record.flags |= APUS_RECORD_UNSYNCHRONIZED;
 	if (families.v6 && random.one_in(80))
 		record.provider_address = net6(0, 0xFFFFC0A80021);  // IPv4-mapped: refused
 	if (random.one_in(30))
@@ -195,6 +202,30 @@ Record World::record(Random &random, const RecordKey &key) const
 	if (random.one_in(record.is_nat() ? 1 : 40))
 		record.provider_address = of_family(random, random.chance(50) ? local_nat_pas : remote_nat_pas, random.one_in(20) ? 4 : key.second.family);
 	return record;
+}
+
+SubnetOptions World::subnet_options(Random &random) const
+{
+	SubnetOptions options;
+	options.flags = random.pick<std::uint32_t>({0, APUS_SUBNET_BROADCAST, APUS_SUBNET_BROADCAST, APUS_SUBNET_ALLOW_NON_IP,
+						    APUS_SUBNET_BROADCAST | APUS_SUBNET_ALLOW_NON_IP, APUS_SUBNET_BROADCAST | APUS_SUBNET_ALLOW_NON_IP});
+	if ((options.flags & APUS_SUBNET_BROADCAST) != 0 && random.one_in(3))
+		options.group = random.pick(groups);
+	options.rate = random.pick<std::uint32_t>({10'000, 10'000, 1, 100, 10'000'000});
+	return options;
+}
+
+MachineKey World::machine_key(Random &random) const
+{
+	return {some_subnet(random).vsid, vm_mac(2 + static_cast<unsigned>(random.below(hosts_of_a_subnet))), some_family(random)};
+}
+
+Record World::machine(Random &random, const MachineKey &key) const
+{
+	Record out = record(random, {key.vsid, 0});
+	out.mac = key.mac;
+	out.type = random.chance(65) ? APUS_RECORD_L2_ONLY : APUS_RECORD_GATEWAY_WILDCARD;
+	return out;
 }
 
 CustomerRouteKey World::customer_route(Random &random) const
@@ -313,6 +344,8 @@ Port World::vm_port(Random &random) const
 	Port port;
 	port.vm = true;
 	port.trusted = random.one_in(8);
+	port.dhcp_guard = random.one_in(4);
+	port.address_limit = random.pick<std::uint32_t>({0, 1, 2, 5, 65536});
 	port.vsid = some_subnet(random).vsid;
 	port.mac = vm_mac(2 + static_cast<unsigned>(random.below(hosts_of_a_subnet)));
 	port.mtu = random.pick<std::uint16_t>({1500, 576, 65535});

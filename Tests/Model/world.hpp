@@ -31,6 +31,7 @@ public:
 	std::vector<Ip> local_pas;
 	std::vector<Ip> remote_pas;
 	std::vector<Ip> routers;
+	std::vector<Ip> groups;  // multicast addresses of the provider network
 	// Of machines whose packets are rewritten: each has one of its own.
 	std::vector<Ip> local_nat_pas;
 	std::vector<Ip> remote_nat_pas;
@@ -47,6 +48,9 @@ public:
 
 	RecordKey record_key(Random &random) const;
 	Record record(Random &random, const RecordKey &key) const;
+	SubnetOptions subnet_options(Random &random) const;
+	MachineKey machine_key(Random &random) const;
+	Record machine(Random &random, const MachineKey &key) const;
 	CustomerRouteKey customer_route(Random &random) const;
 	std::uint32_t customer_route_flags(Random &random, const CustomerRouteKey &key) const;
 	Ip some_peer(Random &random) const;

@@ -33,7 +33,7 @@ struct apus_explanation {
 	uint32_t drop_reason; /**< enum apus_drop_reason; 0 unless the verdict is APUS_VERDICT_DROP */
 	uint32_t port;        /**< through which the first frame would leave; 0 when none would */
 	uint32_t frames;      /**< frames that would leave */
-	uint32_t mtu;         /**< the largest IP packet of this flow that gets through the provider network, known as soon as there is a way (also of packets that wait or are too big); 0 when it does not go there */
+	uint32_t mtu;         /**< the largest IP packet of this flow that gets through the provider network, known as soon as there is a way (also of packets that wait or are too big); of copies the smallest; 0 when it does not go there */
 };
 
 /**

@@ -60,7 +60,7 @@ public func apus_explain(
                 let copy = bench.take(unsafe UnsafeRawPointer(frame).load(as: Frame.self))
                 let count = worker.explain(copy, bench.output, Bench.outputs, now)
                 explanation = conclude(worker, bench.output, count)
-                explanation.mtu = worker.explainedMTU
+                explanation.mtu = unsafe trace.pointee.mtu
                 write(explanation, bench.output, to: unsafe Ref(trace))
             }
         }

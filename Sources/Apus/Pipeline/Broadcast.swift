@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Frames for all machines of a virtual subnet, and frames that are not IP: docs/pipeline.md 2.5, 2.6 and 4.2.
+// Frames for all machines of a virtual subnet, and frames that are not IP: docs/pipeline.md 2.5, 2.6 and 4.3.
 
 extension Worker {
     func subnetOptions(_ vsid: UInt32) -> SubnetOptions? {
@@ -93,7 +93,7 @@ extension Worker {
 
     // MARK: - From a provider port
 
-    /// A packet for a group MAC from another host, decided: 4.2. nil: the virtual subnet does not carry them.
+    /// A packet for a group MAC from another host, decided: 4.3. nil: the virtual subnet does not carry them.
     func decideGroup(
         _ packet: IPPacket, _ mac: MACAddress, at pa: IPAddress, _ outer: OuterPacket, _ scope: UInt32
     ) -> Decision? {
@@ -132,7 +132,7 @@ extension Worker {
         deliverDecapsulated(frame, copiesTo: count)
     }
 
-    /// 4.2: an inner frame that is neither IP nor ARP.
+    /// 4.3: an inner frame that is neither IP nor ARP.
     mutating func processTunnelledOther(
         _ original: Frame, _ outer: OuterPacket, from pa: IPAddress, to ourPA: IPAddress
     ) {

@@ -103,7 +103,8 @@ extension Worker {
     mutating func sendUnreachable(about frame: Frame) {
         guard trace == nil, let outer = outerPacket(frame), !outer.isVXLAN, outer.vsid != 0 else { return }
         let header = tunnel(of: frame).1
-        if header.destination.isMulticast || controlKind(frame, outer, from: header.source) != nil { return }
+        if header.destination.isMulticast || isLocal(header.source) { return }
+        if controlKind(frame, outer, from: header.source) != nil { return }
         let target = CopyTarget(pa: header.source, vsid: outer.vsid, isControl: true)
         guard let source = tunnelSource(to: target) else { return }
         if !mayTell(frame.port) { return counters.add(.icmpSuppressed) }

@@ -32,7 +32,8 @@ extension Worker {
             if !packet.names(only: port.mac) { return false }
         }
         guard accepts(sender: packet.ip.source, mac, from: port) else { return false }
-        return packet.type != NeighborDiscovery.advertisement || accepts(sender: packet.target, mac, from: port)
+        if packet.type != NeighborDiscovery.advertisement || packet.target == packet.ip.source { return true }
+        return accepts(sender: packet.target, mac, from: port)
     }
 
     private mutating func answerSolicitation(_ frame: Frame, _ packet: NeighborDiscovery, _ port: Port) {

@@ -64,6 +64,7 @@ extension Worker {
         scratch.value.overhead = overhead.u16
         scratch.value.pathCell = pathCell(pa) ?? none
         limitToPath(scratch)
+        if let trace { note(trace, mtu: scratch.value.maximum) }
     }
 
     /// What comes before in the order of checks - the TTL of a routed packet - still comes before.

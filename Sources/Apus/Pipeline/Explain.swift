@@ -10,6 +10,8 @@ import Synchronization
 /// One line for each object that the pipeline looked at.
 struct Trace {
     var text: TextWriter
+    /// The largest packet that every way into the provider network takes; 0: there was none.
+    var mtu: UInt32 = 0
 
     mutating func begin(_ words: Words) {
         if text.length > 0 { text.put(0x0A) }
@@ -26,8 +28,10 @@ extension Worker {
         return outputCount
     }
 
-    /// The largest packet of the flow that was decided last, 0 if it enters no tunnel.
-    var explainedMTU: UInt32 { scratch.value.pathCell != none ? scratch.value.maximum.u32 : 0 }
+    @inline(never)
+    func note(_ trace: Ref<Trace>, mtu: UInt16) {
+        trace.value.mtu = trace.value.mtu == 0 ? mtu.u32 : min(trace.value.mtu, mtu.u32)
+    }
 
     @inline(never)
     func note(_ trace: Ref<Trace>, _ words: Words) { trace.value.begin(words) }

@@ -19,14 +19,18 @@ extension Worker {
             ?? (settings.usesExternalRouter ? routerRecord(vsid, mac, for: address) : nil)
     }
 
-    /// The record of the external router, which has a gateway address of the virtual subnet.
+    /// The record of the external router, which has a gateway address of the virtual subnet: of several the lowest.
     private func routerRecord(_ vsid: UInt32, _ mac: MACAddress, for address: IPAddress) -> UInt32? {
         var found: UInt32?
         let onLink = tables.routes.findSecondary(CustomerRoute.hash(tables.key, onLinkIn: vsid), at: version) {
             let route = tables.routes[$0]
             guard route.vsid == vsid, route.isOnLink, route.prefix.isV4 == address.isV4 else { return false }
             if address.isIn(route.prefix, route.length) { return true }
-            if let number = record(vsid, route.gateway), tables.records[number].mac == mac { found = number }
+            if let number = record(vsid, route.gateway), tables.records[number].mac == mac,
+                found.map({ tables.records[number].ca < tables.records[$0].ca }) ?? true
+            {
+                found = number
+            }
             return false
         }
         return onLink == nil ? found : nil
@@ -67,11 +71,10 @@ extension Worker {
         return best
     }
 
-    /// The L2Only record with this MAC, of either family; `pa`: only one with this provider address.
-    func l2Only(_ vsid: UInt32, _ mac: MACAddress, at pa: IPAddress? = nil) -> UInt32? {
-        let number = findRecord(vsid, mac, special: true) { number in
-            let record = tables.records[number]
-            return record.type == LookupRecord.l2Only && (pa.map { $0 == record.pa } ?? true)
+    /// An L2Only record with this MAC, of either family, and this provider address.
+    func l2Only(_ vsid: UInt32, _ mac: MACAddress, at pa: IPAddress) -> UInt32? {
+        let number = findRecord(vsid, mac, special: true) {
+            tables.records[$0].type == LookupRecord.l2Only && tables.records[$0].pa == pa
         }
         if let trace { note(trace, special: number, "L2Only record ", vsid, mac) }
         return number

@@ -166,7 +166,7 @@ extension Worker {
         var statement = Statement(
             sender: packet.ip.source, target: packet.target,
             isConsistent: packet.names(only: frame.bytes.mac(Ethernet.source)), isReply: isReply)
-        if isReply { statement.claim = packet.target }
+        if isReply, packet.target != packet.ip.source { statement.claim = packet.target }
         process(statement, frame, outer.vsid, from: pa, orDrop: .ndUnanswered)
     }
 

@@ -2,7 +2,7 @@
 
 import CApus
 
-// IP rewrite, HNV's TranslationMethodNat: docs/pipeline.md 2.5 and 4.2.
+// IP rewrite, HNV's TranslationMethodNat: docs/pipeline.md 2.7 and 4.2.
 
 extension Worker {
     // MARK: - Towards the provider network

@@ -19,10 +19,14 @@ extension Store {
     mutating func learn(_ note: Note, limit: UInt32) -> (failure: Failure?, learning: Learning?) {
         var learning: Learning?
         let failure = change(Self.recordName) { store in
-            let l2Only = store.findInChain(note.vsid, note.mac, special: true) {
-                store.tables.records[$0].type == LookupRecord.l2Only && store.tables.records[$0].pa == note.pa
+            var found: UInt32?
+            _ = store.findInChain(note.vsid, note.mac, special: true) {
+                let machine = store.tables.records[$0]
+                // IPv4's before IPv6's; there is at most one of each.
+                if machine.type == LookupRecord.l2Only, machine.pa == note.pa, found == nil || machine.ca.isV4 { found = $0 }
+                return false
             }
-            guard let l2Only else { return nil }
+            guard let l2Only = found else { return nil }
             let record = LookupRecord(
                 vsid: note.vsid, ca: note.ca, mac: note.mac, pa: note.pa, rule: store.tables.records[l2Only].rule,
                 type: LookupRecord.dynamic, texts: 0, flags: LookupRecord.unsynchronized)
