@@ -137,10 +137,12 @@ extension Worker {
 
     /// Something that was made here enters the VM network.
     mutating func enterInside(_ frame: Frame) {
-        let (wasExtra, sender) = (isExtra, outsideSender)
+        let (wasExtra, sender, mtu) = (isExtra, outsideSender, trace?.value.mtu)
         (isExtra, outsideSender) = (true, MACAddress(0))
         processOutside(frame)
         (isExtra, outsideSender) = (wasExtra, sender)
+        // That of its way is not what was asked for.
+        if let mtu { trace?.value.mtu = mtu }
     }
 
     /// The same for an answer that was made of a packet from a tunnel, and takes its place.

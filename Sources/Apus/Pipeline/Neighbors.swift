@@ -176,6 +176,7 @@ extension Worker {
         let (address, port) = (AddressRewrite(scratch).destination, scratch.value.externalPort)
         let present = held.findUnknown(address, behind: port)
         if held.isFull || present.map({ held.waiting(at: $0).value.count >= HeldQueue.perNeighbor }) ?? false {
+            if present == nil { want(address, behind: port) }
             return drop(frame, .neighborQueueFull)
         }
         let index = present ?? held.begin(none, address, behind: port, scratch)
