@@ -4,6 +4,7 @@
 // drop_reasons_ipv6.cpp.
 #include "drop_reasons.hpp"
 #include "drop_reasons_peers.hpp"
+#include "external.hpp"
 #include "hosts.hpp"
 #include "machines.hpp"
 
@@ -1179,8 +1180,9 @@ void run_drop_cases(const Stats &of_machines)
 	for (const auto *cases : {&ipv6_drop_cases, &peer_drop_cases})
 		for (const DropCase &one : *cases)
 			run(one, true, covered);
-	for (const DropCase &one : hosts::drop_cases)
-		run(one, false, covered);
+	for (const auto *cases : {&hosts::drop_cases, &external::drop_cases})
+		for (const DropCase &one : *cases)
+			run(one, false, covered);
 	for (const Reason reason : {APUS_DROP_RECORD_UNUSABLE, APUS_DROP_REPLICATION_LIMIT, APUS_DROP_INNER_ARP_MALFORMED})
 		if (of_machines.drops[reason] != 0)
 			covered.insert(reason);
@@ -1197,8 +1199,9 @@ void run_counter_cases(const Stats &of_machines)
 	for (const auto *cases : {&ipv6_counter_cases, &peer_counter_cases})
 		for (const CounterCase &one : *cases)
 			run(one, true, covered);
-	for (const CounterCase &one : hosts::counter_cases)
-		run(one, false, covered);
+	for (const auto *cases : {&hosts::counter_cases, &external::counter_cases})
+		for (const CounterCase &one : *cases)
+			run(one, false, covered);
 	for (const auto &[counter, value] : {counters[field("replicated")], counters[field("learned")], counters[field("learn_throttled")],
 					     counters[field("events_lost")]})
 		if (of_machines.*value != 0)
@@ -1262,7 +1265,9 @@ int main()
 	run_counter_cases(of_machines);
 	std::printf("%zu cases of machines, %zu of broadcast\n", machines::machine_cases.size(), machines::broadcast_cases.size());
 	std::printf("%zu cases for drop reasons, %zu for counters\n",
-		    std::size(drop_cases) + ipv6_drop_cases.size() + peer_drop_cases.size() + hosts::drop_cases.size(),
-		    std::size(counter_cases) + ipv6_counter_cases.size() + peer_counter_cases.size() + hosts::counter_cases.size());
+		    std::size(drop_cases) + ipv6_drop_cases.size() + peer_drop_cases.size() + hosts::drop_cases.size() +
+			    external::drop_cases.size(),
+		    std::size(counter_cases) + ipv6_counter_cases.size() + peer_counter_cases.size() + hosts::counter_cases.size() +
+			    external::counter_cases.size());
 	return report::finish();
 }
