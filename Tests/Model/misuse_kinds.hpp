@@ -175,7 +175,6 @@ inline Kind<struct apus_port_params> ports(Bench &bench)
 	wrong_text(kind, "name", &Object::name);
 	wrong_number(kind, "mtu", &Object::mtu, {1, 575}, value, APUS_ERR_RANGE, "576-65535");
 	wrong_number(kind, "kind", &Object::kind, {0, 4, 255, 256, UINT32_MAX}, value, APUS_ERR_RANGE, "1-3");
-	wrong_number(kind, "kind", &Object::kind, {APUS_PORT_EXTERNAL}, value, APUS_ERR_UNSUPPORTED, "");
 	kind.wrong.push_back({"routing_domain_id of a vm port", value, {APUS_ERR_CONFLICT}, {"routing_domain_id"},
 			      [](Object &object) { object.routing_domain_id.bytes[15] = 1; }});
 	const auto provider = [](Object &object) { object = objects::port({false, false, 0, 0, 1500}); };

@@ -12,6 +12,13 @@ enum Decision {
     case unresolved(UInt32)
     /// The packet is a control message of another host.
     case control
+
+    var isComplete: Bool {
+        switch self {
+        case .flow, .packet: true
+        case .unresolved, .control: false
+        }
+    }
 }
 
 extension Worker {
