@@ -22,12 +22,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from accounting import Account
-from dual_stack import ADVERTISED_MTU, DualStack, gateway_mac, own_address
-from frames import NVGRE_OVERHEAD, NVGRE_OVERHEAD_IPV6, Captured, Frame, link_local, parse, write_pcap
+from accounting import USUAL_DROPS, Account
+from dual_stack import ADVERTISED_MTU, DualStack, gateway_mac, overhead, own_address
+from frames import Captured, Frame, link_local, parse, write_pcap
 from nvgre_peer import NvgrePeer
 from runner import run_tests
-from system import Capture, SetupError, end, get_ipv6, run, set_ipv6, spawn, wait_until
+from system import Capture, SetupError, end, get_ipv6, run, set_ipv6, spawn, wait_until, without_ipv6
 from topology import (
     C_FORWARDER,
     FABRIC,
@@ -48,18 +48,6 @@ from topology import (
 from traffic import Transfer, exchange_datagrams, interface_counters, tshark_fields
 
 _VSIDS = {vm.virtual_subnet_id for vm in MACHINES}
-#: Linux listens to multicast groups, which the dataplane does not carry, and asks for what nobody has.
-_USUAL_DROPS = {"NOT_UNICAST", "CUSTOMER_ROUTE_MISSING", "ARP_UNANSWERED", "ND_UNANSWERED"}
-
-
-def overhead(provider_family: int) -> int:
-    """What the tunnel adds to a customer's packet."""
-    return NVGRE_OVERHEAD_IPV6 if provider_family == 6 else NVGRE_OVERHEAD
-
-
-def without_ipv6() -> str | None:
-    """Why IPv6 cannot be tested here, or None."""
-    return None if Path("/proc/sys/net/ipv6").is_dir() else "this kernel has no IPv6"
 
 
 # --- one setup, looked at from all sides --------------------------------------------------------------------------
@@ -205,7 +193,7 @@ class _DualStackSetup(unittest.TestCase):
         for host in HOSTS:
             account = self._account(host.number)
             seen = {name for name, count in account.drops.items() if count}
-            self.assertLessEqual(seen, _USUAL_DROPS | {"MTU_EXCEEDED", "TTL_EXPIRED"})
+            self.assertLessEqual(seen, USUAL_DROPS | {"MTU_EXCEEDED", "TTL_EXPIRED"})
         self.assertGreaterEqual(self._account(1).drops.get("CUSTOMER_ROUTE_MISSING", 0), 8)
         self.assertGreaterEqual(self._account(2).drops.get("ND_UNANSWERED", 0), 1)
 
@@ -504,7 +492,7 @@ class _Changing(unittest.TestCase):
         total: dict[str, int] = {}
         for host in hosts or lab.forwarders:
             for name, count in Account.from_json(lab.forwarders[host].statistics()).drops.items():
-                if name not in _USUAL_DROPS and not name.startswith(("ARP_", "ND_")):
+                if name not in USUAL_DROPS and not name.startswith(("ARP_", "ND_")):
                     total[name] = total.get(name, 0) + count
         return total
 
