@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Open vSwitch in the place of a host: an implementation of GRE, VXLAN, ARP and neighbour discovery that owes nothing to Apus.
+Open vSwitch in the place of a host: an implementation of GRE, VXLAN, ARP and neighbour discovery that owes nothing to
+Apus.
 
-It is Debian's, with the datapath in user space (no kernel module), and all of it - database, control sockets, processes -
-belongs to one test: no service of the system is used, and none that runs is touched.
+It is Debian's, with the datapath in user space (no kernel module), and all of it - database, control sockets,
+processes - belongs to one test: no service of the system is used, and none that runs is touched.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ _UNDERLAY, _OVERLAY, _TUNNEL = "br_phy", "br_int", "tunnel"
 
 def without_open_vswitch() -> str | None:
     """Why Open vSwitch cannot be had here, or None."""
-    missing = [tool for tool in ("ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ovs-ofctl") if shutil.which(tool) is None]
+    tools = ("ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ovs-ofctl")
+    missing = [tool for tool in tools if shutil.which(tool) is None]
     return f"{', '.join(missing)} not installed (Debian package openvswitch-switch)" if missing else None
 
 
@@ -60,7 +62,8 @@ class OpenVSwitch:
         """Both daemons, in the foreground, as children that end with the test."""
         run("ovsdb-tool", "create", str(self._directory / "conf.db"), str(_SCHEMA))
         database = f"unix:{self._directory}/db.sock"
-        for command in (["ovsdb-server", f"{self._directory}/conf.db", f"--remote=p{database}"], ["ovs-vswitchd", database]):
+        server = ["ovsdb-server", f"{self._directory}/conf.db", f"--remote=p{database}"]
+        for command in (server, ["ovs-vswitchd", database]):
             program = command[0]
             control, log = self._directory / f"{program}.ctl", self._directory / f"{program}.log"
             ours = ["env", f"OVS_RUNDIR={self._directory}", *command, f"--unixctl={control}"]
@@ -98,7 +101,7 @@ class OpenVSwitch:
         self._add_tunnel(kind, f"options:key={key}", f"options:remote_ip={self.remote}")
 
     def virtualize(self, lab: Lab, kind: str) -> None:
-        """A host of Hyper-V Network Virtualization, made of OpenFlow rules. Nothing is forwarded that is not in them."""
+        """A virtualization host that is made of OpenFlow rules. Nothing is forwarded that is not in them."""
         self._add_tunnel(kind, "options:key=flow", "options:remote_ip=flow")
         for vm in self.machines:
             self._introduce(lab, vm)

@@ -38,7 +38,7 @@ from topology import (
 from traffic import Transfer, exchange_datagrams, tshark_fields
 
 _VSIDS = {vm.virtual_subnet_id for vm in MACHINES}
-#: Who talks with whom: both directions, switched and routed, and twice what only the virtual subnet tells apart. With a port.
+#: Who talks with whom, and a port: both directions, switched and routed, and twice what only the key tells apart.
 _WAYS = (
     ("Contoso1", "Contoso3", 5200),
     ("Woodgrove1", "Woodgrove3", 5200),
@@ -119,8 +119,8 @@ class _VirtualizationHost(_Case):
         names += ["udp.srcport", "udp.dstport", "udp.checksum", "udp.checksum.status", "tcp.srcport", "tcp.dstport"]
         names += ["_ws.malformed"]
         names += [f"{p}.{field}" for p in ("tcp", "icmp", "icmpv6") for field in ("checksum", "checksum.status")]
-        options = ("-d", f"udp.port=={_WAYS[0][2]}-{_WAYS[-1][2] + 9},data")  # or random bytes look like RTCP now and then
-        cls.rows = tshark_fields(path, names, options) if shutil.which("tshark") else []
+        as_data = ("-d", f"udp.port=={_WAYS[0][2]}-{_WAYS[-1][2] + 9},data")  # random bytes look like RTCP, too
+        cls.rows = tshark_fields(path, names, as_data) if shutil.which("tshark") else []
 
     @classmethod
     def _transfer(cls, source: str, target: str, port: int, family: int) -> Transfer:
@@ -263,8 +263,8 @@ class VxlanOverIPv6(_VirtualizationHost):
 
 class PlainBridge(_Case):
     """
-    One bridge, one tunnel, one key, as Open vSwitch's manual shows it, and Contoso3. All 32 bits of the key have to match
-    there, so the FlowID is 0. Nobody knows anybody: ARP and neighbour solicitations of Contoso3 go through the tunnel.
+    One bridge, one tunnel, one key, as Open vSwitch's manual shows it, and Contoso3. All 32 bits of the key have to
+    match there, so the FlowID is 0. Contoso3 knows nobody: its ARP and neighbour solicitations go through the tunnel.
     """
 
     program, kind, provider_family, peer = C_FORWARDER, "gre", 4, "flow_id: zero"
