@@ -224,6 +224,8 @@ class Frame:
     ip_source: str | None = None
     ip_destination: str | None = None
     ttl: int | None = None
+    tos: int | None = None
+    """DSCP and ECN: TOS, or the traffic class."""
     echo: Echo | None = None
     nvgre: Nvgre | None = None
     discovery: Discovery | None = None
@@ -270,6 +272,7 @@ def parse(data: bytes) -> Frame:
         ip_source=str(IPv4Address(body[12:16])),
         ip_destination=str(IPv4Address(body[16:20])),
         ttl=body[8],
+        tos=body[1],
         echo=echo,
         nvgre=carried,
     )
@@ -312,6 +315,7 @@ def _parse_ipv6(destination: str, source: str, body: bytes) -> Frame:
         ip_source=sender,
         ip_destination=receiver,
         ttl=hop_limit,
+        tos=(body[0] & 0x0F) << 4 | body[1] >> 4,
         echo=echo,
         nvgre=carried,
         discovery=discovery,

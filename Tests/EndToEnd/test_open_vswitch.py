@@ -10,6 +10,7 @@ They need root, and skip themselves with a reason where namespaces or Open vSwit
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import sys
 import tempfile
@@ -232,6 +233,27 @@ class _VirtualizationHost(_Case):
             self.assertGreater(len(values), 8)
             if self.kind == "vxlan":
                 self.assertGreaterEqual(min(values), 0xC000 if host == 1 else 0x8000)
+
+
+    def test_ecn_and_dscp(self) -> None:
+        """
+        Nothing that a customer says is lost. To the tunnel Apus says the same (RFC 6040), and Open vSwitch only the
+        ECN, of a packet that has met congestion before ECT(0) (RFC 3168).
+        """
+        said = {0x00: 0x00, 0xB9: 0x01, 0xBA: 0x02, 0xBB: 0x02}  # nothing; EF with ECT(1), ECT(0), CE
+        for (source, target), (tos, of_switch) in itertools.product(
+            itertools.permutations((machine("Contoso1"), machine("Contoso3"))), said.items()
+        ):
+            with self.subTest(source=source.name, tos=tos):
+                wire, other_end = self.lab.capture_underlay(), self.lab.capture(target.name, target.port)
+                result = self.lab.ping(source, target.address, count=1, options=("-Q", str(tos)))
+                self.assertEqual(result.received, 1, result.output)
+                arrived = [parse(frame.data) for frame in other_end.stop()]
+                self.assertEqual({f.tos for f in arrived if f.echo and f.echo.is_request}, {tos})
+                ours = HOSTS[source.host - 1].provider_address_of(self.provider_family)
+                outer = [parse(frame.data) for frame in wire.stop()]
+                sent = {f.tos for f in outer if f.ip_source == ours and not f.discovery}
+                self.assertEqual(sent, {tos if source.host == 1 else of_switch})
 
 
 class NvgreOverIPv4(_VirtualizationHost):
