@@ -86,7 +86,7 @@ programs: $(programs) ## Build apus-forwarder, apus-forwarder-c and apusctl
 demo: all ## Two tenants ping each other over NVGRE between two hosts made of namespaces
 	@python3 Tests/EndToEnd/demo.py
 
-test: all ## Run every test; about six minutes, the end-to-end part needs root
+test: all ## Run every test; about a quarter of an hour, the end-to-end part needs root
 	@Tests/run.sh
 
 bench: lib ## Measure everything: cycles and instructions per packet against the same work in C (Benchmarks/README.md)
