@@ -86,10 +86,18 @@ extension Worker {
         processStaged(frame, packet)
     }
 
+    /// The same for a packet that had to be made ready first, and is staged by itself.
+    mutating func processStaged(_ frame: Frame) {
+        // What waited was a miss already, and what is explained or made here is nobody's flow.
+        if trace != nil || isExtra { return carryOut(decideVM(frame), frame) }
+        processStaged(frame, single)
+    }
+
     /// By what is remembered of its flow, or as the first packet of one.
     @_optimize(speed)
     mutating func processStaged(_ frame: Frame, _ packet: Ref<Staged>) {
-        if let flow = findFlow(packet) {
+        packet.value.flow = findFlow(packet)
+        if let flow = packet.value.flow {
             let number = flow.value.transposition
             let transposition = transpositions.place(of: number)
             if isCurrent(flow.value, transposition), transposition.value.outerIdentity == packet.value.outerIdentity,
@@ -107,7 +115,7 @@ extension Worker {
     }
 
     @_optimize(speed)
-    private func findFlow(_ packet: Ref<Staged>) -> Ref<FlowState>? {
+    func findFlow(_ packet: Ref<Staged>) -> Ref<FlowState>? {
         packet.value.form == .wide
             ? wideCache.flow(packet.value.hash, packet.value.wideKey)
             : cache.flow(packet.value.hash, packet.value.key)

@@ -309,7 +309,7 @@ extension Worker {
             // The flow's result counts on an outer header without options: it is not remembered.
             applyDecapsulation(frame, outer)
         } else {
-            carryOut(decision, frame, single)
+            carryOut(decision, frame)
         }
     }
 
