@@ -79,6 +79,26 @@ const DropCase drop_cases[] = {
 		t.drops("tags beyond the first 192 bytes", frame);
 	}},
 
+	{APUS_DROP_NEW_FLOW_LIMIT, "too many new flows; known ones go on, and so do those of others", [](Trial &t) {
+		auto limited = objects::port({true, false, subnet1, vm1_mac, 1500});
+		limited.new_flow_rate = 10;
+		MUST(apus_port_set(t.dataplane, t.vm1, &limited));
+		t.passes(t.vm1, vm1_to_remote1(), t.uplink);
+		const auto flow = [](unsigned i) { return with16(vm1_to_vm2(), ip_at + 20, static_cast<std::uint16_t>(i)); };
+		for (unsigned i = 1; i < 1024; i++)
+			t.check(t.send(t.vm1, flow(i)).size() == 1, "one of 1024 at once");
+		t.drops("one too many", t.vm1, flow(2000));
+		t.drops("tagged", t.vm1, tagged(flow(2000)));
+		t.check(t.send(t.vm1, flow(1023)).size() == 1, "a known flow");
+		t.passes(t.vm2, udp(vm1_mac, vm2_mac, vm2_ip, vm1_ip), t.vm1);
+		t.now += second / 10;
+		t.passes(t.vm1, flow(2000), t.vm2);
+		t.drops("and another", t.vm1, flow(2001));
+		limited.new_flow_rate = 0;
+		MUST(apus_port_set(t.dataplane, t.vm1, &limited));
+		t.passes(t.vm1, flow(2001), t.vm2);
+	}, [](Trial &t) { t.worker_opts.flow_capacity = 4096; }},
+
 	{APUS_DROP_DHCP_GUARD, "a DHCP server, also if the port is trusted", [](Trial &t) {
 		const auto from = [](std::uint16_t port) { return with16(vm1_to_vm2(), ip_at + 20, port); };
 		t.passes(t.vm1, from(67), t.vm2);

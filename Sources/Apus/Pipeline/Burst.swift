@@ -44,6 +44,7 @@ extension Worker {
         version = published
         floor = shared.value.floor.load(ordering: .relaxed)
         hasRewrites = shared.value.rewrites.load(ordering: .relaxed) != 0
+        hasFlowLimits = shared.value.flowLimits.load(ordering: .relaxed) != 0
         hasExternalPorts = shared.value.externalPorts.load(ordering: .relaxed) != 0
         hasDraftPeers = shared.value.draftPeers.load(ordering: .relaxed) != 0
         if epoch != seenNeighborEpoch || self.now >= nextRefresh { lookAround(epoch) }
@@ -88,7 +89,7 @@ extension Worker {
 
     /// The same for a packet that had to be made ready first, and is staged by itself.
     mutating func processStaged(_ frame: Frame) {
-        // What waited was a miss already, and what is explained or made here is nobody's flow.
+        // What waited was a miss already; what is explained, or made here, is nobody's flow.
         if trace != nil || isExtra { return carryOut(decideVM(frame), frame) }
         processStaged(frame, single)
     }
@@ -111,8 +112,25 @@ extension Worker {
             }
         }
         counters.add(.flowMisses)
+        if hasFlowLimits, !mayBeginFlow(from: frame.port) { return drop(frame, .newFlowLimit) }
         classify(frame, packet)
     }
+
+    /// A token bucket for each port, as in ``mayTell``.
+    @inline(never)
+    private func mayBeginFlow(from port: UInt32) -> Bool {
+        guard let number = findPort(port) else { return true }
+        let rate = tables.ports[number].newFlowRate.u64
+        if rate == 0 { return true }
+        let interval = 1_000_000_000 / rate
+        let slot = PortSlots.slot(of: port)
+        let due = max(flowTimes[slot], now)
+        if due &- now > (Self.newFlowBurst &- 1) &* interval { return false }
+        flowTimes[slot] = due &+ interval
+        return true
+    }
+
+    private static var newFlowBurst: UInt64 { 1024 }
 
     @_optimize(speed)
     func findFlow(_ packet: Ref<Staged>) -> Ref<FlowState>? {
