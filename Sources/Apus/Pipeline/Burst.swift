@@ -84,6 +84,8 @@ extension Worker {
         isExtra = false
         let packet = staged.advanced(by: i)
         if packet.value.form == .none { return processSlowly(frame) }
+        // Who begins too many flows costs no second look.
+        if hasFlowLimits, packet.value.flow == nil, !mayBeginFlow(from: frame.port) { return refuseFlow(frame) }
         processStaged(frame, packet)
     }
 
@@ -91,6 +93,7 @@ extension Worker {
     mutating func processStaged(_ frame: Frame) {
         // What waited was a miss already; what is explained, or made here, is nobody's flow.
         if trace != nil || isExtra { return carryOut(decideVM(frame), frame) }
+        if hasFlowLimits, findFlow(single) == nil, !mayBeginFlow(from: frame.port) { return refuseFlow(frame) }
         processStaged(frame, single)
     }
 
@@ -112,8 +115,12 @@ extension Worker {
             }
         }
         counters.add(.flowMisses)
-        if hasFlowLimits, !mayBeginFlow(from: frame.port) { return drop(frame, .newFlowLimit) }
         classify(frame, packet)
+    }
+
+    private mutating func refuseFlow(_ frame: Frame) {
+        counters.add(.flowMisses)
+        drop(frame, .newFlowLimit)
     }
 
     /// A token bucket for each port, as in ``mayTell``.
