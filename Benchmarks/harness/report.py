@@ -29,7 +29,8 @@ def heading(run):
     yield f"{where['compilers']['swiftc']}; {where['compilers']['gcc']}"
     yield f"revision {(git['revision'] or '?')[:12]}{' with changes' if git['dirty'] else ''}, load {where['load'][0]:.1f}, {run['when']}"
     yield "Median [least greatest] over processes."
-    yield "Cycles of the time stamp counter; packets of 64 bytes, hot, bursts of 64, 1,024 records, flows known, where a name does not say else."
+    if any(is_packets(result) for result in run["scenarios"].values()):
+        yield "Cycles of the time stamp counter; packets of 64 bytes, hot, bursts of 64, 1,024 records, flows known, where a name does not say else."
 
 
 def figures(result):
@@ -47,13 +48,56 @@ def is_packets(result):
     return result.get("scenario") == "packets"
 
 
+def is_end_to_end(result):
+    return result.get("scenario") == "end-to-end"
+
+
+def contenders(run):
+    """Who takes part in the end-to-end scenarios of a run."""
+    return [name for name in ("apus", "ovs", "testpmd") if any(is_end_to_end(r) and name in r for r in run["scenarios"].values())]
+
+
+def end_to_end(run):
+    """The table of the end-to-end scenarios, its conditions above it."""
+    found = {name: result for name, result in run["scenarios"].items() if is_end_to_end(result)}
+    if not found:
+        return
+    names = contenders(run)
+    first = next(iter(found.values()))["conditions"]
+    yield ""
+    yield (f"End to end over DPDK {run['machine']['dpdk']}: source, forwarder, sink on CPU {first['core']}; millions of packets in a second "
+           "that the forwarding thread ran.")
+    yield (f"{first['pages'].capitalize()} pages; frames of 64 bytes, just written, where a name does not say else; in turns of "
+           f"{first['turn_seconds']} s. Nothing is subtracted.")
+    for name in names:
+        described = first[name]
+        yield f"{name}: " + ", ".join(f"{key} {value}" if key != "program" else f"{value}" for key, value in described.items())
+    rows = [("end to end", *names, *(f"apus/{name}" for name in names[1:]), "cycles apus", "least share of the core")]
+    for name, result in found.items():
+        millions = [{key: value / 1e6 for key, value in result[each]["packets_per_second"].items()} for each in names]
+        rows.append((name, *map(interval, millions), *(interval(result[f"apus_speed_over_{each}"]) for each in names[1:]),
+                     number(result["apus"]["cycles_per_packet"]["median"]),
+                     number(min(result[each]["share_of_core"]["least"] for each in names))))
+    yield from columns(rows)
+    for name, reason in run.get("absent", {}).items():
+        yield f"{name}: not measured: {reason}"
+
+
 def instructions(result, engine):
     """Counted by callgrind, else by the processor, else unknown."""
     counted = result.get("instructions_per_packet", {}).get(engine)
     return counted if counted is not None else result.get(engine, {}).get("instructions_per_packet")
 
 
+def with_conditions(run):
+    """The run, a figure without its conditions replaced by that fault."""
+    kept = {name: result if "error" in result or "conditions" in result else {"error": "a result without its conditions"}
+            for name, result in run["scenarios"].items()}
+    return {**run, "scenarios": kept}
+
+
 def table(run):
+    run = with_conditions(run)
     yield from heading(run)
     rows = [("packets", "apus", "C", "speed apus/C", "instructions apus", "C")]
     for name, result in run["scenarios"].items():
@@ -64,8 +108,9 @@ def table(run):
     if len(rows) > 1:
         yield ""
         yield from columns(rows)
+    yield from end_to_end(run)
     for name, result in run["scenarios"].items():
-        if "error" not in result and not is_packets(result):
+        if "error" not in result and not is_packets(result) and not is_end_to_end(result):
             yield ""
             yield name
             yield from columns([(f"  {key}", value if isinstance(value, str) else interval(value)) for key, value in figures(result)])

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""End to end over DPDK: a source, a forwarder, a sink, one core; contenders take turns with the same frames."""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+
+from . import contender, ovs, scenarios
+from .machine import ROOT, first_line
+from .processes import spread
+from .program import Refused
+
+PACKAGES = {"ovs": "openvswitch-switch-dpdk", "testpmd": "dpdk-dev"}
+PROGRAMS = {"ovs": [ovs.VSWITCHD, "ovsdb-server", "ovs-vsctl", "unshare", "nsenter", "ip"], "testpmd": ["dpdk-testpmd"]}
+CONTENDERS = {"apus": contender.Apus, "ovs": ovs.OpenVSwitch, "testpmd": contender.Testpmd}
+HUGE_PAGES = 1024
+TURN = {"quick": 0.25, "full": 0.5}
+ROUNDS = {"quick": 3, "full": 5}
+PASSES = {"quick": 1, "full": 3}
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    direction: str
+    flows: int
+    records: int = 1
+    hosts: int = 1
+    frame: int = 64
+    ring: int = 0
+    is_rule_per_record: bool = False
+
+    received = property(lambda self: "inner" if self.direction == "encap" else "outer-back")
+    sent = property(lambda self: "outer" if self.direction == "encap" else "inner-back")
+
+
+def cases():
+    """Every case: name -> Case."""
+    found = {}
+    for direction in scenarios.TUNNEL:
+        for label in ("1k", "64k", "1M"):
+            found[f"dpdk/{direction}/flows-{label}"] = Case(direction, scenarios.SIZES[label])
+        for label in ("1k", "64k"):
+            size = scenarios.SIZES[label]
+            found[f"dpdk/{direction}/records-{label}"] = Case(direction, size, size, 64, is_rule_per_record=True)
+        found[f"dpdk/{direction}/frame-1500"] = Case(direction, 65536, frame=1500)
+        for label in ("1k", "64k", "1M"):
+            found[f"dpdk/{direction}/ring-4096-{label}"] = Case(direction, scenarios.SIZES[label], ring=4096)
+    return found
+
+
+QUICK = ("dpdk/encap/flows-*", "dpdk/decap/flows-64k", "dpdk/*/records-64k")
+
+
+def select(quick, only):
+    chosen = cases()
+    if quick:
+        chosen = {name: case for name, case in chosen.items() if scenarios.matches(name, QUICK)}
+    if only:
+        chosen = {name: case for name, case in chosen.items() if scenarios.matches(name, [only, f"*{only}*"])}
+    return chosen
+
+
+# ---- what is needed
+
+
+def missing(peer):
+    """Why a peer cannot take part, or None."""
+    if any(shutil.which(program) is None for program in PROGRAMS[peer]):
+        return f"apt-get install --no-install-recommends {PACKAGES[peer]}"
+    if peer == "ovs" and os.geteuid() != 0:
+        return "needs root, for interfaces in a network namespace of its own"
+    return None
+
+
+def peers(wanted):
+    """(names of those that take part, name -> why not). Those that are asked for must be there."""
+    names = [name for name in (wanted.split(",") if wanted is not None else PROGRAMS) if name]
+    absent = {name: missing(name) if name in PROGRAMS else "there is no such peer" for name in names}
+    absent = {name: reason for name, reason in absent.items() if reason}
+    if wanted is not None and absent:
+        sys.exit("bench.py: " + "; ".join(f"{name}: {reason}" for name, reason in absent.items()))
+    return [name for name in names if name not in absent], absent
+
+
+def build():
+    if not contender.Apus.program.exists():
+        sys.exit("bench.py: build/bin/apus-forwarder-c is missing: run `make lib build/bin/apus-forwarder-c` first")
+    if first_line("pkg-config", "--modversion", "libdpdk") is None:
+        sys.exit("bench.py: libdpdk is missing: apt-get install libdpdk-dev")
+    done = subprocess.run(["make", "-s", "-C", str(ROOT / "Benchmarks/dpdk")], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"bench.py: the device does not build:\n{done.stderr}")
+
+
+def pages(wanted):
+    free = pathlib.Path("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
+    has_room = free.exists() and int(free.read_text()) >= HUGE_PAGES
+    if wanted == "huge" and not has_room:
+        sys.exit(f"bench.py: fewer than {HUGE_PAGES} huge pages are free: echo {HUGE_PAGES} > /proc/sys/vm/nr_hugepages")
+    return wanted or ("huge" if has_room else "small")
+
+
+def cpus():
+    """(for everything else, for the thread that forwards)."""
+    allowed = sorted(os.sched_getaffinity(0))
+    if len(allowed) < 2:
+        sys.exit("bench.py: two CPUs are needed: one forwards, the other measures")
+    return allowed[0], allowed[-1]
+
+
+# ---- measuring
+
+
+def rounds(contenders, count, seconds):
+    """Turns of all, A B C C B A; figures by contender, one for each round."""
+    found = {each.name: [] for each in contenders}
+    for number in range(count):
+        for each in contenders if number % 2 == 0 else reversed(contenders):
+            packets, ran, clock = each.turn(seconds)
+            if packets == 0:
+                raise each.explain("no packet in a whole turn")
+            found[each.name].append({
+                "packets_per_second": packets / ran, "cycles_per_packet": each.source.tsc_hertz * ran / packets,
+                "share_of_core": ran / clock})
+    return found
+
+
+def measure(case, contenders, quick):
+    """One case with all contenders, in processes of their own."""
+    size = "quick" if quick else "full"
+    result = {"scenario": "end-to-end", "conditions": {
+        **dataclasses.asdict(case), "turn_seconds": TURN[size], "rounds": ROUNDS[size], "pages": contenders[0].pages,
+        "core": contenders[0].cpu, "tsc_hertz": 0}}
+    for each in contenders:
+        each.start(case)
+    before = {each.name: each.totals() for each in contenders}
+    found = rounds(contenders, ROUNDS[size], TURN[size])
+    result["conditions"]["tsc_hertz"] = contenders[0].source.tsc_hertz
+    for each in contenders:
+        checked = each.check(TURN[size])
+        each.account(before[each.name])
+        result[each.name] = {
+            **{key: spread([turn[key] for turn in found[each.name]]) for key in found[each.name][0]}, "frames_checked": checked}
+    for each in contenders[1:]:
+        ratios = [a["packets_per_second"] / b["packets_per_second"] for a, b in zip(found["apus"], found[each.name])]
+        result[f"apus_speed_over_{each.name}"] = spread(ratios)
+    for each in contenders:
+        result["conditions"][each.name] = each.conditions()
+        each.finish()
+    return result
+
+
+def combine(results):
+    """Median over passes; of one pass, over its rounds."""
+    combined = dict(results[0])
+    if len(results) == 1:
+        return combined
+    for key, value in results[0].items():
+        if key.startswith("apus_speed_over_"):
+            combined[key] = spread([result[key]["median"] for result in results])
+        elif key in CONTENDERS:
+            combined[key] = {
+                figure: spread([result[key][figure]["median"] for result in results]) if isinstance(inner, dict)
+                else sum(result[key][figure] for result in results) for figure, inner in value.items()}
+    combined["processes"] = results
+    return combined
+
+
+class Field:
+    """The contenders of a run. Open vSwitch lives through all cases, the others for one."""
+
+    def __init__(self, names, page_size):
+        self.names = names
+        self.pages = page_size
+        self._stack = contextlib.ExitStack()
+        self._switch = None
+
+    def __enter__(self):
+        self._directory = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="apus-bench-", dir="/dev/shm"))
+        self._count = 0
+        return self
+
+    def __exit__(self, *what):
+        self._stack.close()
+
+    def _make(self, name, stack):
+        self._count += 1
+        directory = pathlib.Path(self._directory) / str(self._count)
+        directory.mkdir()
+        made = CONTENDERS[name](directory, cpus(), self.pages)
+        stack.callback(made.close)
+        return made
+
+    def measure(self, case, quick):
+        with contextlib.ExitStack() as stack:
+            if "ovs" in self.names and self._switch is None:
+                self._switch = self._make("ovs", self._stack)
+            contenders = [self._switch if name == "ovs" else self._make(name, stack) for name in self.names]
+            try:
+                return measure(case, contenders, quick)
+            except Refused:
+                # One that may be in any state is not for the next case.
+                if self._switch is not None:
+                    self._switch.close()
+                    self._switch = None
+                raise
+
+
+def run(chosen, peers, quick, page_size, progress):
+    """All cases, as many times as there are passes: name -> result, or why there is none."""
+    results = {name: [] for name in chosen}
+    refused = {}
+    with Field(["apus", *peers], page_size) as field:
+        passes = PASSES["quick" if quick else "full"]
+        for number in range(passes):
+            for position, (name, case) in enumerate(chosen.items(), 1):
+                if name in refused:
+                    continue
+                progress(f"[pass {number + 1}/{passes}, {position}/{len(chosen)}] {name}")
+                try:
+                    results[name].append(field.measure(case, quick))
+                except Refused as refusal:
+                    refused[name] = {"error": str(refusal)}
+    return {name: refused.get(name) or combine(results[name]) for name in chosen}
