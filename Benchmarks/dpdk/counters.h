@@ -12,7 +12,7 @@
 
 struct counters {
 	uint64_t tsc_hertz;
-	uint64_t thread;   /* the system's number of the thread that receives */
+	uint64_t thread;   /* the system's number of the thread that receives, or that sends if nothing is received */
 	uint64_t is_checking; /* written by the benchmark: look at every byte of what is sent */
 	uint64_t reserved[5];
 	/* One line for each queue: one thread writes it. */

@@ -57,6 +57,7 @@ struct source {
 struct sink {
 	struct frames frames;
 	uint32_t length;
+	uint16_t port;
 	bool expects;
 	struct counters *counters;
 	typeof(&((struct counters *)0)->sent[0]) count;
@@ -117,7 +118,7 @@ static uint16_t receive_outer_back(void *s, struct rte_mbuf **mbufs, uint16_t n)
 static const eth_rx_burst_t receive_of[] = {
 	[INNER] = receive_inner, [INNER_BACK] = receive_inner_back, [OUTER] = receive_outer, [OUTER_BACK] = receive_outer_back};
 
-/* Say who receives, once: the benchmark wants to know how long that thread ran. */
+/* Say which thread that is, once: the benchmark wants to know how long it ran. */
 static uint16_t receive_first(void *queue, struct rte_mbuf **mbufs, uint16_t n)
 {
 	struct source *s = queue;
@@ -234,6 +235,18 @@ static uint16_t transmit(void *queue, struct rte_mbuf **mbufs, uint16_t n)
 	return n;
 }
 
+/* As receive_first(). */
+static uint16_t transmit_first(void *queue, struct rte_mbuf **mbufs, uint16_t n)
+{
+	struct sink *s = queue;
+
+	if (s->counters->thread == 0)
+		s->counters->thread = (uint64_t)rte_gettid();
+	rte_eth_devices[s->port].tx_pkt_burst = transmit;
+	rte_eth_fp_ops[s->port].tx_pkt_burst = transmit;
+	return transmit(queue, mbufs, n);
+}
+
 static int set_up_sending(struct rte_eth_dev *dev, uint16_t queue, uint16_t descriptors, unsigned int socket,
 			  const struct rte_eth_txconf *conf)
 {
@@ -245,6 +258,7 @@ static int set_up_sending(struct rte_eth_dev *dev, uint16_t queue, uint16_t desc
 	if (s == NULL)
 		return -ENOMEM;
 	dev->data->tx_queues[queue] = s;
+	s->port = dev->data->port_id;
 	s->counters = d->counters;
 	s->count = &d->counters->sent[queue];
 	s->expects = d->settings.send >= 0;
@@ -281,6 +295,7 @@ static int start(struct rte_eth_dev *dev)
 			return result;
 	}
 	dev->rx_pkt_burst = d->settings.receive >= 0 ? receive_first : receive_nothing;
+	dev->tx_pkt_burst = transmit_first;
 	dev->data->dev_link.link_status = RTE_ETH_LINK_UP;
 	return 0;
 }
@@ -482,7 +497,7 @@ static int probe(struct rte_vdev_device *vdev)
 	dev->data->dev_flags |= RTE_ETH_DEV_AUTOFILL_QUEUE_XSTATS;
 	dev->dev_ops = &operations;
 	dev->rx_pkt_burst = receive_nothing;
-	dev->tx_pkt_burst = transmit;
+	dev->tx_pkt_burst = transmit_first;
 	rte_eth_dev_probing_finish(dev);
 	return 0;
 }

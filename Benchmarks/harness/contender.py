@@ -1,78 +1,93 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A program that forwards frames between a source and a sink on one core, and takes turns with others on it.
+"""What forwards frames between a source and a sink on one core, and takes turns with others on it.
 
-All contenders of a case are there at the same time; one runs, the others are stopped (SIGSTOP). What a turn took is what the
-kernel says that the forwarding thread ran: where a core is shared, time that others had on it is nobody's cost.
+All contenders of a case are there at the same time; one runs, the others are stopped. What a turn took is what the kernel says
+that the forwarding thread ran: where a core is shared, time that others had on it is nobody's cost.
 """
 
-import os
+import json
 import pathlib
 import signal
-import subprocess
+import socket
 import time
 
+from . import world
+from .child import Child, wait_until
 from .counters import Counters
 from .machine import ROOT
-from .program import Refused
 
 PLUGIN = ROOT / "build/benchmarks/dpdk/librte_net_apusbench.so"
 SOURCE, SINK = "net_apusbench0", "net_apusbench1"
+MEMORY = {
+    "huge": ["--in-memory"],
+    # Open vSwitch adds --in-memory, which needs huge pages, unless it finds --legacy-mem.
+    "small": ["--no-huge", "--no-shconf", "--legacy-mem"],
+}
 # Frames that may be between source and sink when a program is stopped.
 IN_FLIGHT = 1024
+FORWARDER = ROOT / "build/bin/apus-forwarder-c"
 
 
-def wait_until(condition, seconds, what):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise Refused(f"{what}: not within {seconds} s")
-        time.sleep(0.02)
+def eal(pages, megabytes):
+    return [*MEMORY[pages], "-m", megabytes, "--no-pci", "--no-telemetry", "-d", PLUGIN]
+
+
+def source(counters, case):
+    ring = f",ring={case.ring}" if case.ring else ""
+    return f"{SOURCE},counters={counters.path},receive={case.received},{case.frames}{ring}"
+
+
+def sink(counters, case, expected):
+    return f"{SINK},counters={counters.path},send={expected},{case.frames}"
+
+
+def forwarder(name, directory, cpus, pages, vdevs, policy, flows):
+    """apus-forwarder-c, as it is shipped. `cpus`: of the main thread and of the forwarding one, or one for both."""
+    file = pathlib.Path(directory) / "policy.yaml"
+    file.write_text(policy)
+    words = [FORWARDER, "-l", ",".join(map(str, sorted(cpus))), "--main-lcore", cpus[0], *eal(pages, 256), *(f"--vdev={vdev}" for vdev in vdevs),
+             "--", "--policy", file, "--control", pathlib.Path(directory) / "control", "--flows", max(65536, 2 * flows)]
+    return Child(name, words, directory, cpus[0])
+
+
+def testpmd(name, directory, cpus, pages, vdevs, mbufs):
+    """dpdk-testpmd, which moves frames and does nothing else."""
+    words = ["dpdk-testpmd", "-l", ",".join(map(str, sorted(cpus))), "--main-lcore", cpus[0], *eal(pages, 256),
+             *(f"--vdev={vdev}" for vdev in vdevs), "--", "--forward-mode=io", "--nb-cores=1", "--burst=32", "--no-flush-rx",
+             f"--total-num-mbufs={mbufs}"]
+    return Child(name, words, directory, cpus[0])
+
+
+def ask(path, command):
+    """What a forwarder answers on its control socket."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        connection.sendall(f"{command}\n".encode())
+        return json.loads(connection.makefile().readline())
 
 
 class Contender:
-    """What all have in common. A subclass has `name`, `launch(case)` and `conditions()`."""
+    """A subclass launches, and describes, what forwards."""
 
     name = ""
-    # Whether it does the work, or only passes frames on.
-    transforms = True
+    # The share of its core that the forwarding thread must have had for a turn to count. None where time is that of the thread.
+    least_share = 0
 
     def __init__(self, directory, cpus, pages):
         self.directory = pathlib.Path(directory) / self.name
         self.directory.mkdir()
-        self.main_cpu, self.cpu = cpus
+        self.cpus = cpus
         self.pages = pages
-        self.process = None
+        self.children = []
         self.source = self.sink = None
 
-    # ---- what subclasses use
-
-    def eal(self, megabytes):
-        """Words for the EAL. Nothing of it is left behind, and no program sees another."""
-        # Open vSwitch adds --in-memory, which needs huge pages, unless it finds --legacy-mem.
-        memory = ["--in-memory"] if self.pages == "huge" else ["--no-huge", "--no-shconf", "--legacy-mem"]
-        return [*memory, "-m", str(megabytes), "--no-pci", "--no-telemetry", "-d", str(PLUGIN)]
-
-    def devices(self, case):
-        """Arguments of the two devices, with fresh counters."""
+    def fresh_counters(self):
         self.source = Counters(self.directory / "source")
         self.sink = Counters(self.directory / "sink")
-        flows = f"flows={case.flows},records={case.records},hosts={case.hosts},frame={case.frame}"
-        expected = case.sent if self.transforms else case.received
-        ring = f",ring={case.ring}" if case.ring else ""
-        return (f"{SOURCE},counters={self.source.path},receive={case.received},{flows}{ring}",
-                f"{SINK},counters={self.sink.path},send={expected},{flows}")
 
-    def spawn(self, words, **more):
-        """A child that the kernel kills if this process goes away, however it does."""
-        self.log = self.directory / "log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", *map(str, words)], stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT,
-                env={**os.environ, "RUNTIME_DIRECTORY": str(self.directory)}, **more)
-
-    def explain(self, what):
-        tail = self.log.read_text(errors="replace").splitlines()[-4:] if self.process else []
-        return Refused("\n    ".join([f"{self.name}: {what}", *tail]))
+    def threads(self):
+        """The forwarding thread of each child."""
+        return [self.source.thread]
 
     # ---- turns
 
@@ -84,39 +99,39 @@ class Contender:
         self.stop()
 
     def _forwards(self):
-        if self.process.poll() is not None:
-            raise self.explain(f"ended with status {self.process.returncode}")
-        return self.source.thread != 0 and self.sink.sent > 0
+        for child in self.children:
+            child.must_run()
+        return self.sink.sent > 0 and all(self.threads())
 
     def warm(self, case):
         """Long enough for each flow to have had several packets."""
         goal = self.sink.sent + 8 * case.flows
         wait_until(lambda: self.sink.sent > goal, 60, f"{self.name}: every flow's first packets")
 
-    def stop(self):
-        self.process.send_signal(signal.SIGSTOP)
-        wait_until(lambda: self._state() in "TX", 10, f"{self.name} stops")
-
     def resume(self):
-        self.process.send_signal(signal.SIGCONT)
+        for child in self.children:
+            child.resume()
 
-    def _state(self):
-        try:
-            return pathlib.Path(f"/proc/{self.source.thread}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError as error:
-            raise self.explain("the forwarding thread is gone") from error
+    def stop(self):
+        for child, thread in zip(self.children, self.threads()):
+            child.stop(thread)
 
     def ran(self):
-        """Seconds that the forwarding thread had its core. Exact while it is stopped."""
-        return int(pathlib.Path(f"/proc/{self.source.thread}/schedstat").read_text().split()[0]) / 1e9
+        """Seconds that each forwarding thread had its core."""
+        return [child.ran(thread) for child, thread in zip(self.children, self.threads())]
 
     def turn(self, seconds):
-        """(packets, seconds on the core, seconds by the clock) of one turn."""
+        """One turn: (packets, seconds that count, share of it that the forwarding threads had their cores)."""
         packets, ran, clock = self.sink.sent, self.ran(), time.monotonic()
         self.resume()
         time.sleep(seconds)
         self.stop()
-        return self.sink.sent - packets, self.ran() - ran, time.monotonic() - clock
+        clock = time.monotonic() - clock
+        ran = [now - before for now, before in zip(self.ran(), ran)]
+        return self.sink.sent - packets, ran[0] if len(ran) == 1 else clock, min(ran) / clock
+
+    def refusal(self, what):
+        return self.children[-1].refusal(what)
 
     def check(self, seconds):
         """A turn in which the sink looks at every byte. Returns how many frames that were."""
@@ -124,82 +139,131 @@ class Contender:
         self.turn(seconds)
         self.sink.check(False)
         if self.sink.checked == 0:
-            raise self.explain("no frame was looked at")
+            raise self.refusal("no frame was looked at")
         if self.sink.wrong:
-            raise self.explain(f"{self.sink.wrong} of {self.sink.checked} frames are not as they must be")
+            raise self.refusal(f"{self.sink.wrong} of {self.sink.checked} frames are not as they must be")
         return self.sink.checked
-
-    def account(self, before):
-        """Refuse when frames were lost, or had another length, since `before` = (received, sent, wrong lengths)."""
-        received, sent, wrong = (now - then for now, then in zip(self.totals(), before))
-        if wrong:
-            raise self.explain(f"{wrong} of {sent} frames have not the length that they must have")
-        if not -IN_FLIGHT <= received - sent <= IN_FLIGHT:
-            raise self.explain(f"{received} frames went in, {sent} came out")
 
     def totals(self):
         return self.source.received, self.sink.sent, self.sink.wrong_length
 
+    def account(self, before):
+        """Refuse when frames were lost, or had another length, since the totals were `before`."""
+        received, sent, wrong = (now - then for now, then in zip(self.totals(), before))
+        if wrong:
+            raise self.refusal(f"{wrong} of {sent} frames have not the length that they must have")
+        if not -IN_FLIGHT <= received - sent <= IN_FLIGHT:
+            raise self.refusal(f"{received} frames went in, {sent} came out")
+
     # ---- the end
 
     def finish(self):
-        """End the program; refuse if it says that something was wrong."""
+        """End all; refuse if one says that something was wrong."""
+        for child in self.children:
+            child.ask_to_end(self.goodbye)
         self.resume()
-        self.ask_to_end()
-        try:
-            status = self.process.wait(20)
-        except subprocess.TimeoutExpired as late:
-            raise self.explain("does not end") from late
-        if status != 0:
-            raise self.explain(f"ended with status {status}")
-
-    def ask_to_end(self):
-        self.process.send_signal(signal.SIGTERM)
+        for child in self.children:
+            child.must_end_well()
 
     def close(self):
-        """Nothing of it runs any more, whatever happened."""
-        if self.process is not None:
-            if self.process.poll() is None:
-                self.process.kill()
-            self.process.wait()
-            self.process.stdin.close()
+        for child in self.children:
+            child.kill()
 
 
 class Apus(Contender):
-    """apus-forwarder-c, as it is shipped."""
-
     name = "apus"
-    program = ROOT / "build/bin/apus-forwarder-c"
+    goodbye = signal.SIGTERM
 
     def launch(self, case):
-        from . import world
-
-        source, sink = self.devices(case)
+        self.fresh_counters()
         machine, uplink = (SOURCE, SINK) if case.direction == "encap" else (SINK, SOURCE)
-        policy = self.directory / "policy.yaml"
-        policy.write_text(world.policy(machine, uplink, case.records, case.hosts))
-        self.spawn([self.program, "-l", f"{self.main_cpu},{self.cpu}", "--main-lcore", self.main_cpu, *self.eal(256), "--vdev", source,
-                    "--vdev", sink, "--", "--policy", policy, "--flows", max(65536, 2 * case.flows)])
+        self.children = [forwarder(
+            self.name, self.directory, self.cpus, self.pages, [source(self.source, case), sink(self.sink, case, case.sent)],
+            world.policy(case, machine, uplink), case.flows)]
 
     def conditions(self):
-        return {"program": "apus-forwarder-c", "burst": 64, "flow_cache": "twice the flows, at least 65536"}
+        return "apus-forwarder-c, bursts of 64, flow cache for twice the flows, at least 65,536"
 
 
 class Testpmd(Contender):
-    """dpdk-testpmd moves frames from the source to the sink and does nothing: the floor under all others."""
+    """The floor under all others: frames go from the source to the sink as they are."""
 
     name = "testpmd"
-    transforms = False
+    goodbye = b"\n"
 
     def launch(self, case):
-        source, sink = self.devices(case)
-        self.spawn(["dpdk-testpmd", "-l", f"{self.main_cpu},{self.cpu}", "--main-lcore", self.main_cpu, *self.eal(256),
-                    "--vdev", source, "--vdev", sink, "--", "--forward-mode=io", "--nb-cores=1", "--burst=32",
-                    "--no-flush-rx", f"--total-num-mbufs={16384 + case.ring}"])
-
-    def ask_to_end(self):
-        self.process.stdin.write(b"\n")
-        self.process.stdin.flush()
+        self.fresh_counters()
+        self.children = [testpmd(
+            self.name, self.directory, self.cpus, self.pages, [source(self.source, case), sink(self.sink, case, case.received)],
+            16384 + case.ring)]
 
     def conditions(self):
-        return {"program": "dpdk-testpmd", "mode": "io", "burst": 32}
+        return "dpdk-testpmd, io mode, bursts of 32"
+
+
+# ---- two, back to back
+
+
+class Pair(Contender):
+    """One forwards from the source into a memif on a CPU, another from there to the sink on the other CPU.
+
+    The source always has frames and the slower of the two says how many come through: what the first cannot send is lost.
+    Time is that of the clock: a thread that is not there loses the other's frames.
+    """
+
+    least_share = 0.8
+
+    def launch(self, case):
+        self.fresh_counters()
+        link = self.directory / "memif"
+        ends = [f"net_memif0,role={role},socket={link},socket-abstract=no" for role in ("server", "client")]
+        first, second = self.directory / "first", self.directory / "second"
+        first.mkdir()
+        second.mkdir()
+        self.children = [self.forward(case, first, tuple(reversed(self.cpus)), source(self.source, case), ends[0])]
+        wait_until(link.exists, 20, f"{self.name}: a memif")
+        self.children.append(self.forward(case, second, self.cpus, ends[1], sink(self.sink, case, case.sent)))
+
+    def threads(self):
+        return [self.source.thread, self.sink.thread]
+
+    def account(self, before):
+        wrong = self.sink.wrong_length - before[2]
+        if wrong:
+            raise self.refusal(f"{wrong} frames have not the length that they must have")
+
+    def finish(self):
+        """Not asked to end: DPDK's memif crashes the one that polls it while the other one goes."""
+        self.close()
+
+
+class ApusPair(Pair):
+    """A host that encapsulates and a host that decapsulates."""
+
+    name = Apus.name
+    goodbye = Apus.goodbye
+    conditions = Apus.conditions
+
+    def forward(self, case, directory, cpus, entrance, exit):
+        if entrance.startswith(SOURCE):
+            policy = world.policy(case, SOURCE, "net_memif0")
+        else:
+            policy = world.policy_of_other(case, SINK, "net_memif0")
+        return forwarder(self.name, directory, cpus[1:], self.pages, [entrance, exit], policy, case.flows)
+
+    def finish(self):
+        self.resume()
+        for name in ("first", "second"):
+            totals = ask(self.directory / name / "control", "stats")["totals"]
+            if totals["dropped"] or totals["encapsulated"] + totals["decapsulated"] != totals["received"]:
+                raise self.refusal(f"the {name} forwarder did not transform every frame: {totals}")
+        super().finish()
+
+
+class TestpmdPair(Pair):
+    name = Testpmd.name
+    goodbye = Testpmd.goodbye
+    conditions = Testpmd.conditions
+
+    def forward(self, case, directory, cpus, entrance, exit):
+        return testpmd(self.name, directory, cpus, self.pages, [entrance, exit], 32768)

@@ -19,14 +19,19 @@ from .program import Refused
 PACKAGES = {"ovs": "openvswitch-switch-dpdk", "testpmd": "dpdk-dev"}
 PROGRAMS = {"ovs": [ovs.VSWITCHD, "ovsdb-server", "ovs-vsctl", "unshare", "nsenter", "ip"], "testpmd": ["dpdk-testpmd"]}
 CONTENDERS = {"apus": contender.Apus, "ovs": ovs.OpenVSwitch, "testpmd": contender.Testpmd}
+PAIRS = {"apus": contender.ApusPair, "testpmd": contender.TestpmdPair}
 HUGE_PAGES = 1024
 TURN = {"quick": 0.25, "full": 0.5}
 ROUNDS = {"quick": 3, "full": 5}
 PASSES = {"quick": 1, "full": 3}
+# So many times the rounds that are wanted, where those do not count in which a CPU was not free.
+TRIES = 2
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
+    """Frames of a source, and the work that is to be done on them: encap, decap or, on two CPUs, one after the other."""
+
     direction: str
     flows: int
     records: int = 1
@@ -35,8 +40,13 @@ class Case:
     ring: int = 0
     is_rule_per_record: bool = False
 
-    received = property(lambda self: "inner" if self.direction == "encap" else "outer-back")
-    sent = property(lambda self: "outer" if self.direction == "encap" else "inner-back")
+    # The frames as the device knows them (dpdk/device.c).
+    received = property(lambda self: "outer-back" if self.direction == "decap" else "inner")
+    sent = property(lambda self: {"encap": "outer", "decap": "inner-back", "back-to-back": "inner"}[self.direction])
+    frames = property(lambda self: f"flows={self.flows},records={self.records},hosts={self.hosts},frame={self.frame}")
+    # Room for the outer header, where a frame needs it.
+    mtu = property(lambda self: 1500 if self.frame <= 1400 else 1600)
+    contenders = property(lambda self: PAIRS if self.direction == "back-to-back" else CONTENDERS)
 
 
 def cases():
@@ -51,10 +61,12 @@ def cases():
         found[f"dpdk/{direction}/frame-1500"] = Case(direction, 65536, frame=1500)
         for label in ("1k", "64k", "1M"):
             found[f"dpdk/{direction}/ring-4096-{label}"] = Case(direction, scenarios.SIZES[label], ring=4096)
+    for label in ("1k", "64k", "1M"):
+        found[f"dpdk/back-to-back/flows-{label}"] = Case("back-to-back", scenarios.SIZES[label])
     return found
 
 
-QUICK = ("dpdk/encap/flows-*", "dpdk/decap/flows-64k", "dpdk/*/records-64k")
+QUICK = ("dpdk/encap/flows-*", "dpdk/decap/flows-64k", "dpdk/*/records-64k", "dpdk/back-to-back/flows-1k")
 
 
 def select(quick, only):
@@ -89,7 +101,7 @@ def peers(wanted):
 
 
 def build():
-    if not contender.Apus.program.exists():
+    if not contender.FORWARDER.exists():
         sys.exit("bench.py: build/bin/apus-forwarder-c is missing: run `make lib build/bin/apus-forwarder-c` first")
     if first_line("pkg-config", "--modversion", "libdpdk") is None:
         sys.exit("bench.py: libdpdk is missing: apt-get install libdpdk-dev")
@@ -107,7 +119,7 @@ def pages(wanted):
 
 
 def cpus():
-    """(for everything else, for the thread that forwards)."""
+    """(for everything else, for the thread that forwards). Where two forward each has one."""
     allowed = sorted(os.sched_getaffinity(0))
     if len(allowed) < 2:
         sys.exit("bench.py: two CPUs are needed: one forwards, the other measures")
@@ -117,31 +129,40 @@ def cpus():
 # ---- measuring
 
 
+def turn(each, seconds):
+    packets, took, share = each.turn(seconds)
+    if packets == 0:
+        raise each.refusal("no packet in a whole turn")
+    return {"packets_per_second": packets / took, "cycles_per_packet": each.source.tsc_hertz * took / packets, "share_of_core": share}
+
+
 def rounds(contenders, count, seconds):
     """Turns of all, A B C C B A; figures by contender, one for each round."""
     found = {each.name: [] for each in contenders}
-    for number in range(count):
-        for each in contenders if number % 2 == 0 else reversed(contenders):
-            packets, ran, clock = each.turn(seconds)
-            if packets == 0:
-                raise each.explain("no packet in a whole turn")
-            found[each.name].append({
-                "packets_per_second": packets / ran, "cycles_per_packet": each.source.tsc_hertz * ran / packets,
-                "share_of_core": ran / clock})
-    return found
+    least = max(each.least_share for each in contenders)
+    for number in range(TRIES * count):
+        order = contenders if number % 2 == 0 else contenders[::-1]
+        turns = {each.name: turn(each, seconds) for each in order}
+        if min(figures["share_of_core"] for figures in turns.values()) < least:
+            continue
+        for name, figures in turns.items():
+            found[name].append(figures)
+        if len(found[contenders[0].name]) == count:
+            return found
+    raise Refused(f"the CPUs were not free: fewer than {count} of {TRIES * count} rounds in which each thread had {least:.0%} of its own")
 
 
 def measure(case, contenders, quick):
-    """One case with all contenders, in processes of their own."""
+    """One case with all contenders."""
     size = "quick" if quick else "full"
     result = {"scenario": "end-to-end", "conditions": {
         **dataclasses.asdict(case), "turn_seconds": TURN[size], "rounds": ROUNDS[size], "pages": contenders[0].pages,
-        "core": contenders[0].cpu, "tsc_hertz": 0}}
+        "cpus": contenders[0].cpus}}
     for each in contenders:
         each.start(case)
     before = {each.name: each.totals() for each in contenders}
     found = rounds(contenders, ROUNDS[size], TURN[size])
-    result["conditions"]["tsc_hertz"] = contenders[0].source.tsc_hertz
+    result["tsc_hertz"] = contenders[0].source.tsc_hertz
     for each in contenders:
         checked = each.check(TURN[size])
         each.account(before[each.name])
@@ -189,23 +210,28 @@ class Field:
     def __exit__(self, *what):
         self._stack.close()
 
-    def _make(self, name, stack):
+    def _make(self, maker, stack):
         self._count += 1
         directory = pathlib.Path(self._directory) / str(self._count)
         directory.mkdir()
-        made = CONTENDERS[name](directory, cpus(), self.pages)
+        made = maker(directory, cpus(), self.pages)
         stack.callback(made.close)
         return made
 
+    def _contender(self, name, case, stack):
+        if name != "ovs":
+            return self._make(case.contenders[name], stack)
+        if self._switch is None:
+            self._switch = self._make(ovs.OpenVSwitch, self._stack)
+        return self._switch
+
     def measure(self, case, quick):
         with contextlib.ExitStack() as stack:
-            if "ovs" in self.names and self._switch is None:
-                self._switch = self._make("ovs", self._stack)
-            contenders = [self._switch if name == "ovs" else self._make(name, stack) for name in self.names]
+            contenders = [self._contender(name, case, stack) for name in self.names if name in case.contenders]
             try:
                 return measure(case, contenders, quick)
             except Refused:
-                # One that may be in any state is not for the next case.
+                # What may be in any state is not for the next case.
                 if self._switch is not None:
                     self._switch.close()
                     self._switch = None

@@ -65,19 +65,20 @@ def end_to_end(run):
     names = contenders(run)
     first = next(iter(found.values()))["conditions"]
     yield ""
-    yield (f"End to end over DPDK {run['machine']['dpdk']}: source, forwarder, sink on CPU {first['core']}; millions of packets in a second "
-           "that the forwarding thread ran.")
+    yield (f"End to end over DPDK {run['machine']['dpdk']}: source, forwarder, sink on CPU {first['cpus'][1]}; back to back: on CPUs "
+           f"{first['cpus'][1]} and {first['cpus'][0]}. Millions of packets")
+    yield "in a second that the forwarding thread ran; back to back in a second by the clock, what the first cannot pass on is lost."
     yield (f"{first['pages'].capitalize()} pages; frames of 64 bytes, just written, where a name does not say else; in turns of "
            f"{first['turn_seconds']} s. Nothing is subtracted.")
     for name in names:
-        described = first[name]
-        yield f"{name}: " + ", ".join(f"{key} {value}" if key != "program" else f"{value}" for key, value in described.items())
+        yield f"{name}: {next(r['conditions'][name] for r in found.values() if name in r)}"
     rows = [("end to end", *names, *(f"apus/{name}" for name in names[1:]), "cycles apus", "least share of the core")]
     for name, result in found.items():
-        millions = [{key: value / 1e6 for key, value in result[each]["packets_per_second"].items()} for each in names]
-        rows.append((name, *map(interval, millions), *(interval(result[f"apus_speed_over_{each}"]) for each in names[1:]),
+        rates = [result[each]["packets_per_second"] if each in result else {} for each in names]
+        rows.append((name, *(interval({key: value / 1e6 for key, value in rate.items()}) for rate in rates),
+                     *(interval(result.get(f"apus_speed_over_{each}")) for each in names[1:]),
                      number(result["apus"]["cycles_per_packet"]["median"]),
-                     number(min(result[each]["share_of_core"]["least"] for each in names))))
+                     number(min(result[each]["share_of_core"]["least"] for each in names if each in result))))
     yield from columns(rows)
     for name, reason in run.get("absent", {}).items():
         yield f"{name}: not measured: {reason}"

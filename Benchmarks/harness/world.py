@@ -6,8 +6,6 @@ OUR_ADDRESS = "192.168.0.1"
 OUR_MAC = "02:02:c0:a8:00:01"
 MACHINE_ADDRESS = "10.0.0.2"
 MACHINE_MAC = "02:01:0a:00:00:02"
-# Room for a frame of 1,514 bytes with its outer header.
-MTU = 1600
 
 
 def host(number):
@@ -26,37 +24,48 @@ def machine_mac(record):
     return f"02:01:0a:{64 + (record >> 16):02x}:{record >> 8 & 255:02x}:{record & 255:02x}"
 
 
-def policy(machine_device, uplink_device, records, hosts):
-    """The policy of this host."""
-    def record(address, mac, provider):
-        return (f"  - {{customer_address: {address}, virtual_subnet_id: {VSID}, mac: \"{mac}\", provider_address: {provider}}}")
+def _record(address, mac, provider):
+    return f"  - {{customer_address: {address}, virtual_subnet_id: {VSID}, mac: \"{mac}\", provider_address: {provider}}}"
 
-    lines = [
+
+def _policy(mtu, machine_device, mac, uplink_device, provider, provider_mac, neighbours, records):
+    return "\n".join([
         "apus: 1",
         "ports:",
-        f"  - {{name: uplink, kind: provider, device: {uplink_device}, mtu: {MTU}}}",
-        f"  - {{name: machine, kind: vm, device: {machine_device}, virtual_subnet_id: {VSID}, mac: \"{MACHINE_MAC}\", mtu: {MTU}}}",
+        f"  - {{name: uplink, kind: provider, device: {uplink_device}, mtu: {mtu}}}",
+        f"  - {{name: machine, kind: vm, device: {machine_device}, virtual_subnet_id: {VSID}, mac: \"{mac}\", mtu: {mtu}}}",
         "provider_addresses:",
-        f"  - {{provider_address: {OUR_ADDRESS}, prefix_length: 16, port: uplink, mac: \"{OUR_MAC}\"}}",
+        f"  - {{provider_address: {provider}, prefix_length: 16, port: uplink, mac: \"{provider_mac}\"}}",
         "provider_neighbours:",
-        *(f"  - {{address: {host(number)}, mac: \"{host_mac(number)}\"}}" for number in range(hosts)),
+        *(f"  - {{address: {address}, mac: \"{neighbour_mac}\"}}" for address, neighbour_mac in neighbours),
         "customer_routes:",
         f"  - {{routing_domain_id: \"{{12345678-1000-2000-3000-123456780001}}\", virtual_subnet_id: {VSID}, "
         "destination_prefix: 10.0.0.0/8, next_hop: 0.0.0.0}",
         "lookup_records:",
-        record(MACHINE_ADDRESS, MACHINE_MAC, OUR_ADDRESS),
-        *(record(machine(number), machine_mac(number), host(number % hosts)) for number in range(records)),
-    ]
-    return "\n".join(lines) + "\n"
+        _record(MACHINE_ADDRESS, MACHINE_MAC, OUR_ADDRESS),
+        *records, ""])
 
 
-def rules(direction, records, hosts, is_rule_per_record):
+def policy(case, machine_device, uplink_device):
+    """The policy of this host."""
+    return _policy(
+        case.mtu, machine_device, MACHINE_MAC, uplink_device, OUR_ADDRESS, OUR_MAC, ((host(number), host_mac(number)) for number in range(case.hosts)),
+        (_record(machine(number), machine_mac(number), host(number % case.hosts)) for number in range(case.records)))
+
+
+def policy_of_other(case, machine_device, uplink_device):
+    """The policy of the first of the other hosts, where its first machine is."""
+    return _policy(case.mtu, machine_device, machine_mac(0), uplink_device, host(0), host_mac(0), [(OUR_ADDRESS, OUR_MAC)],
+                   [_record(machine(0), machine_mac(0), host(0))])
+
+
+def rules(case):
     """OpenFlow rules of the bridge that the machine (port 1) and the tunnel (port 3) are at."""
     key = VSID << 8
-    for number in range(records if is_rule_per_record else 1):
-        if direction == "encap":
-            match = f",ip,nw_dst={machine(number)}" if is_rule_per_record else ""
-            yield f"in_port=1{match},actions=set_field:{key}->tun_id,set_field:{host(number % hosts)}->tun_dst,output:3"
+    for number in range(case.records if case.is_rule_per_record else 1):
+        if case.direction == "encap":
+            match = f",ip,nw_dst={machine(number)}" if case.is_rule_per_record else ""
+            yield f"in_port=1{match},actions=set_field:{key}->tun_id,set_field:{host(number % case.hosts)}->tun_dst,output:3"
         else:
-            match = f",tun_src={host(number % hosts)},ip,nw_src={machine(number)}" if is_rule_per_record else ""
+            match = f",tun_src={host(number % case.hosts)},ip,nw_src={machine(number)}" if case.is_rule_per_record else ""
             yield f"in_port=3,tun_id={key}/0xffffff00{match},actions=output:1"
