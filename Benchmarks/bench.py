@@ -11,7 +11,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from harness import endtoend, guard, machine, plots, processes, program, report, scenarios
+from harness import endtoend, guard, machine, plots, processes, program, report, rfc2544, scenarios
 
 # Processes of each scenario; those that take long to set up have the fewest.
 PROCESSES = {"quick": 3, "full": 5, "8M": 3}
@@ -106,13 +106,20 @@ def dpdk(options):
     chosen = endtoend.select(options.quick, options.only)
     if not chosen:
         sys.exit(f"bench.py: no scenario is called {options.only}")
+    if options.ports and len(options.ports) != 4 and options.ports != ["memif"]:
+        sys.exit("bench.py: --ports takes four ports, or \"memif\"")
     peers, absent = endtoend.peers(options.peers)
     for name, reason in absent.items():
         progress(f"{name} is not measured: {reason}")
     start = time.monotonic()
     result = begin(options.quick)
     result["absent"] = absent
-    result["scenarios"] = endtoend.run(chosen, peers, options.quick, endtoend.pages(options.pages), progress)
+    pages = endtoend.pages(options.pages)
+    if options.ports:
+        chosen = {name.replace("dpdk/", "rfc2544/"): case for name, case in chosen.items() if case.is_for_ports}
+        result["scenarios"] = rfc2544.run(chosen, ["apus", *peers], options.quick, pages, rfc2544.ports_of(options.ports), progress)
+    else:
+        result["scenarios"] = endtoend.run(chosen, peers, options.quick, pages, progress)
     return end(result, start, options.out)
 
 
@@ -133,6 +140,8 @@ def main():
     commands.add_parser("run", parents=[measuring], help="measure the library, print a table, write one JSON file")
     command = commands.add_parser("dpdk", parents=[measuring], help="the same end to end over DPDK, beside other switches")
     command.add_argument("--peers", metavar="LIST", help="of ovs,testpmd; without: those that are installed; none: \"\"")
+    command.add_argument("--ports", nargs="+", metavar="PORT", help="search NDR, PDR and MRR over ports: the tester's sending and "
+                         "receiving one, the forwarder's first and second (PCI addresses, or vdevs); \"memif\": without NICs")
     command.add_argument("--pages", choices=("huge", "small"), help="memory of DPDK; without: huge pages if enough are free")
     command = commands.add_parser("compare", help="two runs, figure by figure")
     command.add_argument("old")

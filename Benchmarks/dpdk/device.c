@@ -5,11 +5,11 @@
  * counted, looked at if that is wanted, and freed.
  *
  *   counters=FILE             where it counts (counters.h); required
- *   receive=SIDE, send=SIDE   inner, inner-back, outer, outer-back: what is received, and what is expected to be sent;
- *                             without: nothing is received, and whatever is sent is wrong
- *   flows=N records=N hosts=N powers of two
- *   frame=N                   bytes of the customer's frame
+ *   receive=SIDE, send=SIDE   what is received, and what is expected to be sent; without: nothing is received, and whatever
+ *                             is sent is wrong
  *   ring=N                    frames lie so long in a ring before they are received, as those of a NIC do; 0: just written
+ *
+ * and what settings.h says.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,25 +22,18 @@
 #include <ethdev_driver.h>
 #include <ethdev_vdev.h>
 #include <rte_cycles.h>
-#include <rte_kvargs.h>
 #include <rte_malloc.h>
 #include <rte_mbuf.h>
 
 #include "counters.h"
 #include "frames.h"
+#include "settings.h"
 
 /* What a driver sets of an mbuf: data offset, references, segments, port, flags, type, lengths, tag, hash. */
 #define DESCRIPTION offsetof(struct rte_mbuf, rearm_data)
 
 #define BURST_MOST 512u
-#define RING_MOST 16384u
 #define MTU_MOST 1900u
-
-struct settings {
-	uint32_t flows, records, hosts, frame, ring;
-	int receive, send; /* enum side, or -1 */
-	char counters[512];
-};
 
 struct source {
 	struct frames frames;
@@ -169,8 +162,7 @@ static int set_up_receiving(struct rte_eth_dev *dev, uint16_t queue, uint16_t de
 	s->count = &d->counters->received[queue];
 	if (d->settings.receive < 0)
 		return 0;
-	frames_make(&s->frames, (enum side)d->settings.receive, d->settings.flows, d->settings.records, d->settings.hosts,
-		    d->settings.frame);
+	settings_frames(&d->settings, d->settings.receive, &s->frames);
 	length = frames_length(&s->frames);
 	if (length + RTE_PKTMBUF_HEADROOM > rte_pktmbuf_data_room_size(pool))
 		return -ENOSPC;
@@ -263,8 +255,7 @@ static int set_up_sending(struct rte_eth_dev *dev, uint16_t queue, uint16_t desc
 	s->count = &d->counters->sent[queue];
 	s->expects = d->settings.send >= 0;
 	if (s->expects) {
-		frames_make(&s->frames, (enum side)d->settings.send, d->settings.flows, d->settings.records, d->settings.hosts,
-			    d->settings.frame);
+		settings_frames(&d->settings, d->settings.send, &s->frames);
 		s->length = frames_length(&s->frames);
 	}
 	return 0;
@@ -389,66 +380,7 @@ static const struct eth_dev_ops operations = {
 	.mac_addr_set = set_mac,
 };
 
-/* ---- arguments ------------------------------------------------------------------------------------------------- */
-
-static int read_side(const char *text, int *out)
-{
-	static const char *const names[] = {[INNER] = "inner", [INNER_BACK] = "inner-back", [OUTER] = "outer",
-					    [OUTER_BACK] = "outer-back"};
-
-	for (unsigned int i = 0; i < RTE_DIM(names); i++) {
-		if (strcmp(text, names[i]) == 0) {
-			*out = (int)i;
-			return 0;
-		}
-	}
-	return -EINVAL;
-}
-
-static int read_argument(const char *key, const char *value, void *into)
-{
-	struct settings *s = into;
-	const struct {
-		const char *key;
-		uint32_t *out, least, most;
-		bool is_power;
-	} numbers[] = {
-		{"flows", &s->flows, 1, 1u << 24, true}, {"records", &s->records, 1, 1u << 22, true},
-		{"hosts", &s->hosts, 1, 256, true},      {"frame", &s->frame, FRAME_LEAST, FRAME_MOST, false},
-		{"ring", &s->ring, 1, RING_MOST, true},
-	};
-
-	if (strcmp(key, "counters") == 0)
-		return (size_t)snprintf(s->counters, sizeof(s->counters), "%s", value) < sizeof(s->counters) ? 0 : -ENAMETOOLONG;
-	if (strcmp(key, "receive") == 0)
-		return read_side(value, &s->receive);
-	if (strcmp(key, "send") == 0)
-		return read_side(value, &s->send);
-	for (unsigned int i = 0; i < RTE_DIM(numbers); i++) {
-		const unsigned long n = strtoul(value, NULL, 10);
-
-		if (strcmp(key, numbers[i].key) != 0)
-			continue;
-		if (n < numbers[i].least || n > numbers[i].most || (numbers[i].is_power && !rte_is_power_of_2((uint32_t)n)))
-			return -ERANGE;
-		*numbers[i].out = (uint32_t)n;
-		return 0;
-	}
-	return -EINVAL;
-}
-
-static int read_arguments(const char *text, struct settings *s)
-{
-	struct rte_kvargs *list = rte_kvargs_parse(text, NULL);
-	int result;
-
-	*s = (struct settings){.flows = 1, .records = 1, .hosts = 1, .frame = FRAME_LEAST, .receive = -1, .send = -1};
-	if (list == NULL)
-		return -EINVAL;
-	result = rte_kvargs_process(list, NULL, read_argument, s);
-	rte_kvargs_free(list);
-	return result < 0 || s->counters[0] == '\0' || s->records > s->flows || s->hosts > s->records ? -EINVAL : 0;
-}
+/* ---- coming and going ------------------------------------------------------------------------------------------ */
 
 static struct counters *map_counters(const char *path)
 {
@@ -475,7 +407,7 @@ static int probe(struct rte_vdev_device *vdev)
 
 	if (rte_eal_process_type() != RTE_PROC_PRIMARY)
 		return -ENOTSUP;
-	if (read_arguments(rte_vdev_device_args(vdev), &settings) < 0)
+	if (settings_read(rte_vdev_device_args(vdev), &settings) < 0 || settings.counters[0] == '\0')
 		return -EINVAL;
 	counters = map_counters(settings.counters);
 	if (counters == NULL)

@@ -28,8 +28,16 @@ IN_FLIGHT = 1024
 FORWARDER = ROOT / "build/bin/apus-forwarder-c"
 
 
-def eal(pages, megabytes):
-    return [*MEMORY[pages], "-m", megabytes, "--no-pci", "--no-telemetry", "-d", PLUGIN]
+def eal(pages, megabytes, devices):
+    """Words for the EAL: memory, and the devices that it makes or takes."""
+    cards = [device for device in devices if not device.startswith("net_")]
+    return [*MEMORY[pages], "-m", megabytes, "--no-telemetry", "-d", PLUGIN, *(f"--allow={card}" for card in cards), *([] if cards else ["--no-pci"]),
+            *(f"--vdev={device}" for device in devices if device not in cards)]
+
+
+def name_of(device):
+    """Of "NAME,ARGUMENTS"."""
+    return device.partition(",")[0]
 
 
 def source(counters, case):
@@ -41,20 +49,19 @@ def sink(counters, case, expected):
     return f"{SINK},counters={counters.path},send={expected},{case.frames}"
 
 
-def forwarder(name, directory, cpus, pages, vdevs, policy, flows):
+def forwarder(name, directory, cpus, pages, devices, policy, flows):
     """apus-forwarder-c, as it is shipped. `cpus`: of the main thread and of the forwarding one, or one for both."""
     file = pathlib.Path(directory) / "policy.yaml"
     file.write_text(policy)
-    words = [FORWARDER, "-l", ",".join(map(str, sorted(cpus))), "--main-lcore", cpus[0], *eal(pages, 256), *(f"--vdev={vdev}" for vdev in vdevs),
-             "--", "--policy", file, "--control", pathlib.Path(directory) / "control", "--flows", max(65536, 2 * flows)]
+    words = [FORWARDER, "-l", ",".join(map(str, sorted(cpus))), "--main-lcore", cpus[0], *eal(pages, 256, devices), "--", "--policy", file,
+             "--control", pathlib.Path(directory) / "control", "--flows", max(65536, 2 * flows)]
     return Child(name, words, directory, cpus[0])
 
 
-def testpmd(name, directory, cpus, pages, vdevs, mbufs):
+def testpmd(name, directory, cpus, pages, devices, mbufs):
     """dpdk-testpmd, which moves frames and does nothing else."""
-    words = ["dpdk-testpmd", "-l", ",".join(map(str, sorted(cpus))), "--main-lcore", cpus[0], *eal(pages, 256),
-             *(f"--vdev={vdev}" for vdev in vdevs), "--", "--forward-mode=io", "--nb-cores=1", "--burst=32", "--no-flush-rx",
-             f"--total-num-mbufs={mbufs}"]
+    words = ["dpdk-testpmd", "-l", ",".join(map(str, sorted(cpus))), "--main-lcore", cpus[0], *eal(pages, 256, devices),
+             "--", "--forward-mode=io", "--nb-cores=1", "--burst=32", "--no-flush-rx", f"--total-num-mbufs={mbufs}"]
     return Child(name, words, directory, cpus[0])
 
 
@@ -73,17 +80,30 @@ class Contender:
     # The share of its core that the forwarding thread must have had for a turn to count. None where time is that of the thread.
     least_share = 0
 
-    def __init__(self, directory, cpus, pages):
+    # What comes out: the case's frames transformed, or as they went in.
+    transforms = True
+
+    def __init__(self, directory, cpus, pages, ports=None):
+        """`ports`: what frames come in and go out on, where these are not our own source and sink."""
         self.directory = pathlib.Path(directory) / self.name
         self.directory.mkdir()
         self.cpus = cpus
         self.pages = pages
+        self.ports = ports
         self.children = []
         self.source = self.sink = None
 
-    def fresh_counters(self):
+    def out(self, case):
+        """What comes out, as the devices know it."""
+        return case.sent if self.transforms else case.received
+
+    def ends(self, case):
+        """The devices that frames come in and go out on."""
+        if self.ports is not None:
+            return self.ports
         self.source = Counters(self.directory / "source")
         self.sink = Counters(self.directory / "sink")
+        return source(self.source, case), sink(self.sink, case, self.out(case))
 
     def threads(self):
         """The forwarding thread of each child."""
@@ -175,11 +195,10 @@ class Apus(Contender):
     goodbye = signal.SIGTERM
 
     def launch(self, case):
-        self.fresh_counters()
-        machine, uplink = (SOURCE, SINK) if case.direction == "encap" else (SINK, SOURCE)
-        self.children = [forwarder(
-            self.name, self.directory, self.cpus, self.pages, [source(self.source, case), sink(self.sink, case, case.sent)],
-            world.policy(case, machine, uplink), case.flows)]
+        entrance, exit = self.ends(case)
+        machine, uplink = (entrance, exit) if case.direction == "encap" else (exit, entrance)
+        self.children = [forwarder(self.name, self.directory, self.cpus, self.pages, [entrance, exit],
+                                   world.policy(case, name_of(machine), name_of(uplink)), case.flows)]
 
     def conditions(self):
         return "apus-forwarder-c, bursts of 64, flow cache for twice the flows, at least 65,536"
@@ -190,12 +209,10 @@ class Testpmd(Contender):
 
     name = "testpmd"
     goodbye = b"\n"
+    transforms = False
 
     def launch(self, case):
-        self.fresh_counters()
-        self.children = [testpmd(
-            self.name, self.directory, self.cpus, self.pages, [source(self.source, case), sink(self.sink, case, case.received)],
-            16384 + case.ring)]
+        self.children = [testpmd(self.name, self.directory, self.cpus, self.pages, self.ends(case), 16384 + case.ring)]
 
     def conditions(self):
         return "dpdk-testpmd, io mode, bursts of 32"
@@ -214,15 +231,15 @@ class Pair(Contender):
     least_share = 0.8
 
     def launch(self, case):
-        self.fresh_counters()
+        entrance, exit = self.ends(case)
         link = self.directory / "memif"
         ends = [f"net_memif0,role={role},socket={link},socket-abstract=no" for role in ("server", "client")]
         first, second = self.directory / "first", self.directory / "second"
         first.mkdir()
         second.mkdir()
-        self.children = [self.forward(case, first, tuple(reversed(self.cpus)), source(self.source, case), ends[0])]
+        self.children = [self.forward(case, first, tuple(reversed(self.cpus)), entrance, ends[0])]
         wait_until(link.exists, 20, f"{self.name}: a memif")
-        self.children.append(self.forward(case, second, self.cpus, ends[1], sink(self.sink, case, case.sent)))
+        self.children.append(self.forward(case, second, self.cpus, ends[1], exit))
 
     def threads(self):
         return [self.source.thread, self.sink.thread]

@@ -46,6 +46,8 @@ class Case:
     frames = property(lambda self: f"flows={self.flows},records={self.records},hosts={self.hosts},frame={self.frame}")
     # Room for the outer header, where a frame needs it.
     mtu = property(lambda self: 1500 if self.frame <= 1400 else 1600)
+    # NICs have rings of their own.
+    is_for_ports = property(lambda self: self.direction != "back-to-back" and self.ring == 0)
     contenders = property(lambda self: PAIRS if self.direction == "back-to-back" else CONTENDERS)
 
 
@@ -66,7 +68,7 @@ def cases():
     return found
 
 
-QUICK = ("dpdk/encap/flows-*", "dpdk/decap/flows-64k", "dpdk/*/records-64k", "dpdk/back-to-back/flows-1k")
+QUICK = ("dpdk/encap/flows-1k", "dpdk/encap/flows-1M", "dpdk/decap/flows-64k", "dpdk/encap/records-64k", "dpdk/back-to-back/flows-1k")
 
 
 def select(quick, only):
@@ -124,6 +126,11 @@ def cpus():
     if len(allowed) < 2:
         sys.exit("bench.py: two CPUs are needed: one forwards, the other measures")
     return allowed[0], allowed[-1]
+
+
+def cpu_of_tester():
+    """The one beside that of the forwarding thread; where there are only two, that of everything else."""
+    return sorted(os.sched_getaffinity(0))[-2]
 
 
 # ---- measuring

@@ -12,7 +12,7 @@ import time
 
 from . import world
 from .child import Child, wait_until
-from .contender import Contender, eal, sink, source
+from .contender import Contender, eal
 from .machine import first_line
 from .program import Refused
 
@@ -29,8 +29,8 @@ class OpenVSwitch(Contender):
 
     name = "ovs"
 
-    def __init__(self, directory, cpus, pages):
-        super().__init__(directory, cpus, pages)
+    def __init__(self, directory, cpus, pages, ports=None):
+        super().__init__(directory, cpus, pages, ports)
         self.database = None
         self.places = {f"OVS_{kind}DIR": str(self.directory) for kind in ("RUN", "LOG", "DB")}
 
@@ -43,9 +43,11 @@ class OpenVSwitch(Contender):
             "ovsdb-server", ["ovsdb-server", f"--remote=punix:{self.directory}/db.sock", f"--unixctl={self.directory}/ovsdb.ctl",
                              "-vconsole:warn", self.directory / "conf.db"], self.directory / "ovsdb", self.cpus[0], self.places)
         wait_until((self.directory / "db.sock").exists, 10, "ovsdb-server")
+        # Virtual devices are made with the bridges' ports.
+        cards = [port for port in self.ports or () if not port.startswith("net_")]
         settings = {
             "dpdk-init": "true", "dpdk-lcore-mask": hex(1 << self.cpus[0]), "pmd-cpu-mask": hex(1 << self.cpus[1]),
-            "dpdk-extra": '"' + " ".join(map(str, eal(self.pages, MEGABYTES))) + '"', "max-idle": IDLE_MS, "flow-limit": FLOW_LIMIT}
+            "dpdk-extra": '"' + " ".join(map(str, eal(self.pages, MEGABYTES, cards))) + '"', "max-idle": IDLE_MS, "flow-limit": FLOW_LIMIT}
         self._vsctl("--no-wait", "init")
         self._vsctl("--no-wait", "set", "Open_vSwitch", ".", *(f"other_config:{key}={value}" for key, value in settings.items()))
         # IPv6 off in the namespace: the kernel would speak on the bridges' own interfaces.
@@ -104,8 +106,7 @@ class OpenVSwitch(Contender):
         else:
             self.open()
         self._clear()
-        self.fresh_counters()
-        ends = source(self.source, case), sink(self.sink, case, case.sent)
+        ends = self.ends(case)
         machine, uplink = ends if case.direction == "encap" else reversed(ends)
 
         def port(bridge, name, number, device):

@@ -90,6 +90,38 @@ def instructions(result, engine):
     return counted if counted is not None else result.get(engine, {}).get("instructions_per_packet")
 
 
+def is_search(result):
+    return result.get("scenario") == "rfc2544"
+
+
+def searched(run):
+    """The table of the searches over real ports."""
+    found = {name: result for name, result in run["scenarios"].items() if is_search(result)}
+    if not found:
+        return
+    first = next(iter(found.values()))["conditions"]
+    yield ""
+    yield f"RFC 2544 over the ports {', '.join(first['ports'])}; forwarder on CPU {first['cpus'][1]}, tester on CPU {first['tester_cpu']}."
+    for name, goal in first["goals"].items():
+        yield (f"{name.upper()}: loss at most {goal['loss_ratio']:.1%}, bounds within {goal['width']:.1%}, trials of {goal['trial_seconds']} s, "
+               f"{goal['duration_sum']} s of them at a load.")
+    yield "Millions of packets in a second: NDR and PDR what came through at the lower bound [lower upper bound], MRR median [least greatest]."
+    rows = [("rfc2544", "contender", "NDR", "PDR", "MRR", "greatest load", "limited by")]
+
+    def bounds(goal):
+        lower, upper, throughput = (number(value / 1e6) if value is not None else "-" for value in (goal["lower"], goal["upper"], goal["throughput"]))
+        return f"{throughput} [{lower} {upper}]"
+
+    for name, result in found.items():
+        for each in ("apus", "ovs", "testpmd"):
+            if each in result:
+                figures_of = result[each]
+                rows.append((name, each, bounds(figures_of["ndr"]), bounds(figures_of["pdr"]),
+                             interval({key: value / 1e6 for key, value in figures_of["mrr"].items()}),
+                             number(figures_of["greatest_load"] / 1e6), figures_of["limited_by"]))
+    yield from columns(rows)
+
+
 def with_conditions(run):
     """The run, a figure without its conditions replaced by that fault."""
     kept = {name: result if "error" in result or "conditions" in result else {"error": "a result without its conditions"}
@@ -110,8 +142,9 @@ def table(run):
         yield ""
         yield from columns(rows)
     yield from end_to_end(run)
+    yield from searched(run)
     for name, result in run["scenarios"].items():
-        if "error" not in result and not is_packets(result) and not is_end_to_end(result):
+        if "error" not in result and result["scenario"] not in ("packets", "end-to-end", "rfc2544"):
             yield ""
             yield name
             yield from columns([(f"  {key}", value if isinstance(value, str) else interval(value)) for key, value in figures(result)])
@@ -146,7 +179,7 @@ def comparison(old, new):
                 pairs.append(("apus instructions", *(processes.spread([value]) for value in counted)))
         else:
             known = dict(figures(b))
-            pairs = [(key, value, known[key]) for key, value in figures(a) if key in known and not isinstance(value, str)]
+            pairs = [(key, value, known[key]) for key, value in figures(a) if key in known and isinstance(value, dict) and "median" in value]
         rows += [(name, key, interval(x), interval(y), change(x, y)) for key, x, y in pairs]
     yield from columns(rows)
     yield "* the ranges over processes do not meet. Cycles of different runs drift with the machine; trust the speed against C, and instructions."
