@@ -108,16 +108,16 @@ def measure(contender, case, ports, cpu, quick, directory):
                 **{name: dataclasses.asdict(found[goal]) for name, goal in goals.items()}}
 
 
-def ports_of(words):
+def ports_of(words, directory):
     """What `--ports` says: the tester's sending and receiving port, the forwarder's first and second."""
     if words != ["memif"]:
         return words
-    ends = [f"net_memif{number},role={role},socket=@/{number},socket-abstract=no" for role in ("server", "client") for number in (0, 1)]
-    return ends
+    return [f"net_memif{number},role={role},socket={directory}/{number},socket-abstract=no"
+            for role in ("server", "client") for number in (0, 1)]
 
 
 def run(chosen, names, quick, page_size, ports, progress):
-    """All cases: name -> result, or why there is none. In `ports` @ stands for a directory that is there while they are used."""
+    """All cases: name -> result, or why there is none."""
     cpus = endtoend.cpus()
     tester_cpu = endtoend.cpu_of_tester()
     results = {}
@@ -130,7 +130,7 @@ def run(chosen, names, quick, page_size, ports, progress):
             with tempfile.TemporaryDirectory(prefix="apus-bench-", dir="/dev/shm") as directory:
                 place = pathlib.Path(directory) / "tester"
                 place.mkdir()
-                placed = [port.replace("@", directory) for port in ports]
+                placed = ports_of(ports, directory)
                 contender = endtoend.CONTENDERS[each](directory, cpus, page_size, placed[2:])
                 try:
                     result[each] = measure(contender, case, placed[:2], tester_cpu, quick, place)
