@@ -68,7 +68,7 @@ def cases():
     return found
 
 
-QUICK = ("dpdk/encap/flows-1k", "dpdk/encap/flows-1M", "dpdk/decap/flows-64k", "dpdk/encap/records-64k", "dpdk/back-to-back/flows-1k")
+QUICK = ("dpdk/encap/flows-1k", "dpdk/encap/flows-1M", "dpdk/decap/flows-64k", "dpdk/encap/records-64k")
 
 
 def select(quick, only):

@@ -103,21 +103,22 @@ def stages(pyplot, run, path):
 
 
 def side_by_side(pyplot, run, path):
-    """End to end: a group of bars for each scenario, a bar for each contender."""
+    """End to end: a row for each scenario, a mark for each contender."""
     found = {name: result for name, result in run["scenarios"].items() if report.is_end_to_end(result)}
-    names = report.contenders(run)
-    figure, axes = pyplot.subplots(figsize=(8, 1.2 + 0.5 * len(found)))
-    for position, each in enumerate(names):
+    figure, axes = pyplot.subplots(figsize=(7, 1.4 + 0.3 * len(found)))
+    for position, each in enumerate(report.contenders(run)):
         rows = [row for row, result in enumerate(found.values()) if each in result]
         rates = [result[each]["packets_per_second"] for result in found.values() if each in result]
         middle = [rate["median"] / 1e6 for rate in rates]
         reach = [[(rate["median"] - rate["least"]) / 1e6 for rate in rates], [(rate["greatest"] - rate["median"]) / 1e6 for rate in rates]]
-        y = [row + (position + 0.5) * 0.8 / len(names) for row in rows]
-        axes.barh(y, middle, height=0.8 / len(names), xerr=reach, label=each, ecolor="black", error_kw={"linewidth": 0.8})
-    axes.set_yticks([row + 0.4 for row in range(len(found))], [name.removeprefix("dpdk/") for name in found], fontsize=8)
+        axes.errorbar(middle, rows, xerr=reach, fmt="os^"[position], color=f"C{position}", label=each, capsize=2)
+    axes.set_yticks(range(len(found)), [name.removeprefix("dpdk/") for name in found], fontsize=8)
     axes.invert_yaxis()
     axes.set_xscale("log")
-    axes.set(title="End to end over DPDK, one core, source and sink included", xlabel="million packets per second")
+    first = next(iter(found.values()))["conditions"]
+    axes.set(title=f"End to end over DPDK, source and sink included: {run['machine']['cpu']['model']}, {first['pages']} pages",
+             xlabel="million packets per second")
+    axes.title.set_fontsize(9)
     axes.legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
