@@ -69,18 +69,18 @@ def count(chosen, measured, quick):
         result["instruction_places"] = program.readable(counted["apus"][1])
 
 
-def begin(quick):
+def begin(quick, libraries):
     when = datetime.datetime.now(datetime.timezone.utc)
     return {"format": 2, "when": when.isoformat(timespec="seconds"), "quick": quick,
-            "machine": machine.fingerprint(program.LIBRARY), "scenarios": {}}
+            "machine": machine.fingerprint(libraries), "scenarios": {}}
 
 
-def end(result, start, out):
+def end(result, libraries, start, out):
     """Write a run, print its table; the exit status of the program."""
     result["seconds"] = round(time.monotonic() - start, 1)
     result["machine"]["load_after"] = os.getloadavg()
-    if machine.digest(program.LIBRARY) != result["machine"]["library_sha256"]:
-        sys.exit("bench.py: libapus.so was built anew while it was measured: these figures belong to nothing")
+    if machine.digests(libraries) != result["machine"]["digests"]:
+        sys.exit("bench.py: a library was built anew while it was measured: these figures belong to nothing")
     directory = pathlib.Path(out)
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{datetime.datetime.fromisoformat(result['when']):%Y%m%d-%H%M%S}.json"
@@ -96,10 +96,10 @@ def run(options):
     if not chosen:
         sys.exit(f"bench.py: no scenario is called {options.only}")
     start = time.monotonic()
-    result = begin(options.quick)
+    result = begin(options.quick, [program.LIBRARY])
     result["scenarios"] = measure(chosen, options.quick)
     count(chosen, result["scenarios"], options.quick)
-    return end(result, start, options.out)
+    return end(result, [program.LIBRARY], start, options.out)
 
 
 def dpdk(options):
@@ -116,7 +116,8 @@ def dpdk(options):
     for name, reason in absent.items():
         progress(f"{name} is not measured: {reason}")
     start = time.monotonic()
-    result = begin(options.quick)
+    libraries = [*endtoend.LIBRARIES, endtoend.contender.FORWARDER]
+    result = begin(options.quick, libraries)
     result["absent"] = absent
     pages = endtoend.pages(options.pages)
     if options.ports:
@@ -124,7 +125,7 @@ def dpdk(options):
         result["scenarios"] = rfc2544.run(chosen, ["apus", *peers], options.quick, pages, options.ports, progress)
     else:
         result["scenarios"] = endtoend.run(chosen, peers, options.quick, pages, progress)
-    return end(result, start, options.out)
+    return end(result, libraries, start, options.out)
 
 
 def load(path):

@@ -6,7 +6,6 @@ import dataclasses
 import os
 import pathlib
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from .machine import ROOT, first_line
 from .processes import spread
 from .program import Refused
 
+LIBRARIES = [ROOT / f"build/lib/lib{name}.so" for name in ("apus", "apus_dpdk", "apus_policy")]
 PACKAGES = {"ovs": "openvswitch-switch-dpdk", "testpmd": "dpdk-dev"}
 PROGRAMS = {"ovs": [ovs.VSWITCHD, "ovsdb-server", "ovs-vsctl", "unshare", "nsenter", "ip"], "testpmd": ["dpdk-testpmd"]}
 CONTENDERS = {"apus": contender.Apus, "ovs": ovs.OpenVSwitch, "testpmd": contender.Testpmd}
@@ -72,12 +72,9 @@ QUICK = ("dpdk/encap/flows-1k", "dpdk/encap/flows-1M", "dpdk/decap/flows-64k", "
 
 
 def select(quick, only):
-    chosen = cases()
-    if quick:
-        chosen = {name: case for name, case in chosen.items() if scenarios.matches(name, QUICK)}
-    if only:
-        chosen = {name: case for name, case in chosen.items() if scenarios.matches(name, [only, f"*{only}*"])}
-    return chosen
+    """The cases of a run; those that are named are taken from all."""
+    patterns = [only, f"*{only}*"] if only else QUICK if quick else ["*"]
+    return {name: case for name, case in cases().items() if scenarios.matches(name, patterns)}
 
 
 # ---- what is needed

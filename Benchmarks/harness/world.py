@@ -49,7 +49,8 @@ def _policy(mtu, machine_device, mac, uplink_device, provider, provider_mac, nei
 def policy(case, machine_device, uplink_device):
     """The policy of this host."""
     return _policy(
-        case.mtu, machine_device, MACHINE_MAC, uplink_device, OUR_ADDRESS, OUR_MAC, ((host(number), host_mac(number)) for number in range(case.hosts)),
+        case.mtu, machine_device, MACHINE_MAC, uplink_device, OUR_ADDRESS, OUR_MAC,
+        ((host(number), host_mac(number)) for number in range(case.hosts)),
         (_record(machine(number), machine_mac(number), host(number % case.hosts)) for number in range(case.records)))
 
 
