@@ -6,6 +6,8 @@ struct TunnelCache {
     /// All that the outer half of an encapsulation depends on.
     struct Key: BitwiseCopyable {
         var pa: IPAddress
+        /// Who sends.
+        var source: IPAddress
         var vsid: UInt32
         var isIPv6: Bool
         /// When the provider side changed last: the policy, and what is known of neighbours and paths.
@@ -14,7 +16,7 @@ struct TunnelCache {
         var neighborEpoch: UInt32
 
         static func == (a: Key, b: Key) -> Bool {
-            a.pa == b.pa && a.vsid == b.vsid && a.isIPv6 == b.isIPv6 && a.era == b.era && a.floor == b.floor
+            a.pa == b.pa && a.source == b.source && a.vsid == b.vsid && a.isIPv6 == b.isIPv6 && a.era == b.era && a.floor == b.floor
                 && a.neighborEpoch == b.neighborEpoch
         }
     }
@@ -39,7 +41,7 @@ struct TunnelCache {
 
     @_optimize(speed)
     private func place(_ key: Key) -> Ref<Entry> {
-        let mixed = (key.pa.low ^ key.pa.high ^ key.vsid.u64 &<< 20) &* 0x9E37_79B9_7F4A_7C15
+        let mixed = (key.pa.low ^ key.pa.high ^ key.source.low &<< 8 ^ key.vsid.u64 &<< 20) &* 0x9E37_79B9_7F4A_7C15
         return entries.advanced(by: (mixed &>> 56).int)
     }
 

@@ -30,6 +30,9 @@ struct IPAddress: BitwiseCopyable, Equatable {
         self.low = low
     }
 
+    /// IPv6's.
+    static var unspecified: IPAddress { IPAddress(high: 0, low: 0) }
+
     @inline(__always)
     init(v4: UInt32) {
         high = 0

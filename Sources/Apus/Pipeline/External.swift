@@ -131,7 +131,11 @@ extension Worker {
         {
             return dropPacket(.sourceCAMAC)
         }
-        return decideRouted(packet, from: port, domain: domain, true)
+        let gateway = forwardingRecord(port.vsid, port.mac, for: source)
+        let decision = decideRouted(
+            packet, from: port, domain: domain, Sender(pa: gateway.map { tables.records[$0].pa } ?? .unspecified))
+        scratch.value.dependsOnTwoRecords = false
+        return decision
     }
 
     /// Something that was made here enters the VM network.

@@ -70,7 +70,7 @@ extension Worker {
 
     /// Packets wait for a next hop behind an external port that there is no entry for.
     func want(_ address: IPAddress, behind port: UInt32) {
-        let nothing = IPAddress(high: 0, low: 0)
+        let nothing = IPAddress.unspecified
         note(Note(kind: .wanted, port: port, vsid: 0, ca: address, mac: MACAddress(0), pa: nothing), PortSlots.slot(of: port))
     }
 

@@ -178,14 +178,20 @@ extension Worker {
         return best
     }
 
-    /// The provider address that packets through `port` to `nextHop` come from, of its family.
+    /// The provider address that packets through `port` to `nextHop` come from, of its family: `preferred` if that is possible.
     @_optimize(speed)
-    func sourceAddress(port: UInt32, nextHop: IPAddress) -> UInt32? {
+    func sourceAddress(port: UInt32, nextHop: IPAddress, preferred: IPAddress) -> UInt32? {
+        if let number = usableAddress(preferred), tables.addresses[number].port == port, preferred.isV4 == nextHop.isV4 {
+            if let trace { note(trace, source: number, port: port) }
+            return number
+        }
         var best: UInt32?
         var bestRank = 0
         _ = tables.addresses.findSecondary(ProviderAddress.hash(tables.key, port: port), at: version) {
             let candidate = tables.addresses[$0]
-            guard candidate.port == port, candidate.address.isV4 == nextHop.isV4, isUsable($0) else { return false }
+            guard candidate.port == port, candidate.address.isV4 == nextHop.isV4, isUsable($0),
+                rewrittenRecord(candidate.address) == nil
+            else { return false }
             let contains = nextHop.isIn(candidate.address.masked(candidate.length), candidate.length)
             let rank = (candidate.isDeprecated ? 0 : 2) &+ (contains ? 1 : 0)
             let isBetter =

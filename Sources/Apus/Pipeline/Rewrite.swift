@@ -9,7 +9,7 @@ extension Worker {
 
     /// Complete `scratch`, whose inner side is decided, as a rewriting from the machine of `source` to that of `target`.
     func decideRewrite(_ packet: IPPacket, from source: LookupRecord, to target: LookupRecord) -> Decision {
-        let (reason, found) = way(to: target.pa)
+        let (reason, found) = way(to: target.pa, from: source.pa)
         guard let way = found else { return failEncapsulation(reason) }
         guard let number = usableAddress(source.pa), tables.addresses[number].port == way.route.port else {
             return failEncapsulation(.providerAddressMissing)

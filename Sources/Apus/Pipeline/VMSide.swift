@@ -64,14 +64,25 @@ extension Worker {
         if destinationMAC.isGroup || !packet.hasUnicastDestination { return dropFlow(.notUnicast, scope) }
         if !packet.hasUnicastSource { return dropFlow(.ipMalformed, scope) }
 
-        let (isKnown, isForwarder, refusal) = checkSource(packet.source, sourceMAC, port)
-        if let refusal { return dropFlow(refusal, scope) }
+        let sender = checkSource(packet.source, sourceMAC, port)
+        if let refusal = sender.refusal { return dropFlow(refusal, scope) }
         let decision =
             domain != none && isGatewayMAC(destinationMAC, vsid: port.vsid)
-            ? decideRouted(packet, from: port, domain: domain, isKnown)
-            : decideSwitched(packet, destinationMAC, from: port, scope, isKnown)
-        if isForwarder { scratch.value.dependsOnTwoRecords = false }
+            ? decideRouted(packet, from: port, domain: domain, sender)
+            : decideSwitched(packet, destinationMAC, from: port, scope, sender)
+        if !sender.hasRecord { scratch.value.dependsOnTwoRecords = false }
         return decision
+    }
+
+    /// Who sends a packet into the VM network.
+    struct Sender {
+        /// The packet may leave the virtual subnet or the host.
+        var isKnown = true
+        /// There is a record of its address on this host.
+        var hasRecord = false
+        /// Where others expect its packets from: docs/pipeline.md 5, "sender's address". Unspecified: anywhere.
+        var pa = IPAddress.unspecified
+        var refusal: DropReason?
     }
 
     private func isFromDHCPServer(_ frame: Frame, _ packet: IPPacket) -> Bool {
@@ -83,33 +94,37 @@ extension Worker {
         return packet.ip.u16(transport.offset) == (packet.isIPv6 ? 547 : 67)
     }
 
-    /// Step 6, and whether the packet may leave the virtual subnet or the host.
+    /// Step 6.
     @_optimize(speed)
-    func checkSource(
-        _ ca: IPAddress, _ mac: MACAddress, _ port: Port
-    ) -> (isKnown: Bool, isForwarder: Bool, refusal: DropReason?) {
+    func checkSource(_ ca: IPAddress, _ mac: MACAddress, _ port: Port) -> Sender {
         let source = record(port.vsid, ca)
-        if port.isTrusted { return (true, false, nil) }
-        if let source, tables.records[source].mac == mac, isLocal(tables.records[source].pa) { return (true, false, nil) }
-        if isForwarder(port.vsid, mac, for: ca) { return (true, true, nil) }
-        guard let source else { return (false, false, nil) }
-        return (false, false, tables.records[source].mac == mac ? .sourceCARemote : .sourceCAMAC)
+        if let source, isLocal(tables.records[source].pa), port.isTrusted || tables.records[source].mac == mac {
+            return Sender(hasRecord: true, pa: tables.records[source].pa)
+        }
+        if let gateway = forwardingRecord(port.vsid, port.isTrusted ? port.mac : mac, for: ca),
+            isLocal(tables.records[gateway].pa)
+        {
+            return Sender(pa: tables.records[gateway].pa)
+        }
+        if port.isTrusted { return Sender() }
+        guard let source else { return Sender(isKnown: false) }
+        return Sender(isKnown: false, refusal: tables.records[source].mac == mac ? .sourceCARemote : .sourceCAMAC)
     }
 
     /// Section 2.1.
     @_optimize(speed)
     private func decideSwitched(
-        _ packet: IPPacket, _ mac: MACAddress, from port: Port, _ scope: UInt32, _ isKnown: Bool
+        _ packet: IPPacket, _ mac: MACAddress, from port: Port, _ scope: UInt32, _ sender: Sender
     ) -> Decision {
         if let egress = vmPort(port.vsid, mac) {
             if egress == port.id { return dropFlow(.hairpin, scope) }
             scratch.value = Transposition(.deliver, scope: scope)
             scratch.value.egress = egress
             // Without a source record some gateway may be the sender tomorrow.
-            scratch.value.dependsOnTwoRecords = isKnown
+            scratch.value.dependsOnTwoRecords = sender.hasRecord
             return .flow
         }
-        if !isKnown { return dropFlow(.sourceRecordMissing, scope) }
+        if !sender.isKnown { return dropFlow(.sourceRecordMissing, scope) }
         if let external = externalPort(port.vsid, mac) { return decideLeaving(packet, through: external, scope) }
         let destination = packet.destination
         let own = record(port.vsid, destination)
@@ -122,14 +137,15 @@ extension Worker {
         if isLocal(target.pa) { return dropFlow(.noLocalPort, scope) }
         if target.isRuleNone { return dropFlow(.ruleNone, scope) }
         scratch.value = Transposition(.encapsulate, scope: scope)
-        let decision = decideTransport(packet, from: port, to: target)
+        let decision = decideTransport(packet, from: port, sender, to: target)
         scratch.value.dependsOnTwoRecords = own != nil
         return decision
     }
 
     /// Into a tunnel or rewritten, by the rules of both records; `scratch` is an encapsulation whose inner side is decided.
     @_optimize(speed)
-    private func decideTransport(_ packet: IPPacket, from port: Port, to target: LookupRecord) -> Decision {
+    private func decideTransport(
+        _ packet: IPPacket, from port: Port, _ sender: Sender, to target: LookupRecord) -> Decision {
         scratch.value.variant.set(Transposition.Variant.ipv6, packet.isIPv6)
         if target.isRewritten || hasRewrites {
             let source = record(port.vsid, packet.source).map { tables.records[$0] }
@@ -138,15 +154,15 @@ extension Worker {
             if target.isRewritten, target.ca != packet.destination { return failEncapsulation(.translationMismatch) }
             if target.isRewritten, let source { return decideRewrite(packet, from: source, to: target) }
         }
-        return decideEncapsulation(to: target.pa, vsid: target.vsid)
+        return decideEncapsulation(to: target.pa, vsid: target.vsid, from: sender.pa)
     }
 
     /// Section 2.2.
     @_optimize(speed)
-    func decideRouted(_ packet: IPPacket, from port: Port, domain: UInt32, _ isKnown: Bool) -> Decision {
+    func decideRouted(_ packet: IPPacket, from port: Port, domain: UInt32, _ sender: Sender) -> Decision {
         if let trace { note(trace, "destination MAC is that of the gateway: routed") }
         let scope = Scopes.of(domain: domain)
-        if !isKnown { return dropFlow(.sourceRecordMissing, scope) }
+        if !sender.isKnown { return dropFlow(.sourceRecordMissing, scope) }
         let destination = packet.destination
         if isGateway(destination, domain: domain) || routerMAC(destination, vsid: port.vsid) != nil {
             return decideAnswer(through: none, scope)
@@ -180,7 +196,7 @@ extension Worker {
         }
         scratch.value.isRouted = 1
         scratch.value.destinationMAC = target.mac.inMemoryOrder
-        let decision = isLocal ? .flow : decideTransport(packet, from: port, to: target)
+        let decision = isLocal ? .flow : decideTransport(packet, from: port, sender, to: target)
         scratch.value.dependsOnTwoRecords = own != nil
         return decision
     }
