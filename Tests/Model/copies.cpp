@@ -92,7 +92,7 @@ void Model::pass_copy(Burst &burst, const Copy &copy)
 		if (arrival.refused)
 			return drop_copy(burst, *arrival.refused);
 		if (arrival.waits) {
-			burst.worker.waiting_.push_back({{}, *path, copy});
+			burst.worker.waiting_.push_back({{}, *path, copy, 0});
 			return;
 		}
 		next_hop = arrival.mac;
@@ -160,7 +160,10 @@ std::vector<Event> Model::poll(const std::vector<Worker *> &workers)
 	}
 	for (Worker *worker : workers)
 		for (const Notes::Note &note : worker->notes_.take())
-			learned_ += make_record(policy_, note, events);
+			if (note.told == Notes::Note::wanted)
+				policy_.enter({note.port, note.seen.ip});
+			else
+				learned_ += make_record(policy_, note, events);
 	return events;
 }
 

@@ -31,6 +31,13 @@ struct About {
 	Mac mac = 0;
 };
 
+/// The outer headers of a packet that came out of a tunnel and has not lost its marks to the inner one yet (4.15).
+struct Tunnel {
+	std::uint8_t tos = 0;
+	bool is_uniform = false;  // the peer's `dscp_mode`
+	std::size_t outer = 0;    // bytes
+};
+
 struct Verdict {
 	enum class Kind {
 		drop,         ///< with `reason`
@@ -40,6 +47,7 @@ struct Verdict {
 		answer,       ///< `bytes` back to where the frame came from, in its buffer
 		reply,        ///< the same in a buffer of its own
 		consume,      ///< did its work here
+		leave,        ///< `bytes` through the external port `gateway`, to the next hop `remote`
 		flood         ///< `bytes` to every other vm port of the virtual subnet; `work` is counted for each
 	};
 	enum class Work { none, switched, routed, decapsulated, rewritten, arp_reply, echo_reply, router_advertisement };
@@ -66,6 +74,9 @@ struct Verdict {
 	Ip told = 0;                ///< where its machine is now
 	std::optional<About> about;  ///< and which machine that is
 	std::optional<Complaint> complaint;  ///< to a drop
+	std::uint32_t gateway = 0;     ///< the external port through which it leaves, or would
+	std::uint32_t entered = 0;     ///< the external port through which it came in; its drops count there
+	std::optional<Tunnel> tunnel;  ///< to `gateway`, through a tunnel
 	bool routed = false;  ///< the distributed router forwarded it
 	bool is_ip = true;    ///< to encapsulate: else ARP or neighbour discovery, of which nothing is known outside
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "outside.hpp"
 #include "packet.hpp"
 #include "tunnel.hpp"
 
@@ -36,6 +37,8 @@ bool remove_tags(Bytes &frame)
 	}
 	return true;
 }
+
+}  // namespace
 
 /// Section 6.
 Verdict answer_echo(Bytes frame, const IpPacket &ip)
@@ -74,6 +77,8 @@ bool is_echo_request(const Bytes &frame, const IpPacket &ip)
 	       get8(frame, ip.payload()) == 8 && get8(frame, ip.payload() + 1) == 0 &&
 	       internet_checksum(frame, ip.at, ip.header_length) == 0;
 }
+
+namespace {
 
 Verdict encapsulate(Bytes frame, const IpPacket &ip, Ip remote, Vsid vsid, bool routed)
 {
@@ -121,6 +126,8 @@ Verdict switched(const Sender &from, Bytes frame, const IpPacket &ip, const Reco
 	}
 	if (source == nullptr && from.needs_record())
 		return Verdict::drop(APUS_DROP_SOURCE_RECORD_MISSING);
+	if (const auto gateway = from.policy.external_port(vsid, destination_mac))
+		return leave_through(from.policy, *gateway, std::move(frame), ip);
 	const Record *target = from.policy.record(vsid, ip.destination);
 	if (target == nullptr)
 		target = from.policy.forwarding_record(vsid, destination_mac, ip.destination);
@@ -139,14 +146,22 @@ Verdict switched(const Sender &from, Bytes frame, const IpPacket &ip, const Reco
 	return send_to_host(std::move(frame), ip, source, *target, vsid, false);
 }
 
+Verdict routed_to(const Sender &from, Bytes frame, const IpPacket &ip, const Record *source);
+
 /// Section 2.2.
 Verdict routed(const Sender &from, Bytes frame, const IpPacket &ip, const Record *source)
 {
-	const Policy &policy = from.policy;
-	const Guid domain = *policy.domain_of(from.port.vsid);
 	if (source == nullptr && from.needs_record())
 		return Verdict::drop(APUS_DROP_SOURCE_RECORD_MISSING);
-	const bool to_router = policy.is_gateway_in_domain(domain, ip.destination) ||
+	return routed_to(from, std::move(frame), ip, source);
+}
+
+/// From step 3 on.
+Verdict routed_to(const Sender &from, Bytes frame, const IpPacket &ip, const Record *source)
+{
+	const Policy &policy = from.policy;
+	const Guid domain = *policy.domain_of(from.port.vsid);
+	const bool to_router = (!policy.external_router && policy.is_gateway_in_domain(domain, ip.destination)) ||
 			       from.router_addresses().count(ip.destination) != 0;
 	if (to_router) {
 		if (is_echo_request(frame, ip))
@@ -169,8 +184,12 @@ Verdict routed(const Sender &from, Bytes frame, const IpPacket &ip, const Record
 	if (target->rule == APUS_RULE_NONE && !local)
 		return Verdict::drop(APUS_DROP_RULE_NONE);
 	const auto port = policy.vm_port(route->vsid, target->mac);
-	if (local && !port)
-		return Verdict::drop(APUS_DROP_NO_LOCAL_PORT);
+	if (local && !port) {
+		const auto gateway = policy.external_port(route->vsid, target->mac);
+		if (!gateway)
+			return Verdict::drop(APUS_DROP_NO_LOCAL_PORT);
+		return *gateway == from.port_id ? Verdict::drop(APUS_DROP_HAIRPIN) : leave_through(policy, *gateway, std::move(frame), ip);
+	}
 	if (local && *port == from.port_id)
 		return Verdict::drop(APUS_DROP_HAIRPIN);
 	if (ip.ttl <= 1)
@@ -494,6 +513,12 @@ Verdict from_vm(const Policy &policy, const Settings &settings, std::uint32_t po
 	return switched(from, std::move(frame), *ip, source);
 }
 
+Verdict route_from_outside(const Policy &policy, const Settings &settings, std::uint32_t external, Bytes frame, const IpPacket &ip)
+{
+	const Sender from{policy, settings, external, policy.ports.at(external)};
+	return routed_to(from, std::move(frame), ip, policy.record(from.port.vsid, ip.source));
+}
+
 /// Section 7: an error about this kind of packet would do harm, or nobody would understand it.
 static bool is_beneath_errors(const Bytes &frame, const IpPacket &ip)
 {
@@ -514,6 +539,16 @@ static std::optional<std::pair<Ip, Ip>> error_source(const Policy &policy, const
 	return std::pair(*gateway, is_link_local(sender) ? link_local_of(policy.gateway_mac(settings, vsid, *gateway)) : *gateway);
 }
 
+static Bytes error_message(const Bytes &frame, std::size_t contiguous, const IpPacket &ip, const Ip &from, bool expired, std::size_t mtu)
+{
+	const std::size_t most = ip.is_v6() ? 1232 : 548;
+	const std::size_t size = std::min({ip.total_length, most, contiguous - ethernet_size});
+	const auto begin = frame.begin() + static_cast<std::ptrdiff_t>(ethernet_size);
+	const Bytes quoted(begin, begin + static_cast<std::ptrdiff_t>(size));
+	const std::uint8_t its_type = ip.is_v6() ? (expired ? 3 : 2) : expired ? 11 : 3;
+	return icmp_error_message(from, ip.source, its_type, expired || ip.is_v6() ? 0 : 4, static_cast<std::uint32_t>(expired ? 0 : mtu), quoted);
+}
+
 std::optional<Bytes> icmp_error(const Policy &policy, const Settings &settings, std::uint32_t port_id, Bytes frame, std::size_t contiguous,
 				Reason reason, std::size_t mtu)
 {
@@ -531,17 +566,24 @@ std::optional<Bytes> icmp_error(const Policy &policy, const Settings &settings, 
 	if (!source || is_beneath_errors(frame, ip) || sender == 0 || is_group(sender))
 		return std::nullopt;
 
-	const std::size_t most = ip.is_v6() ? 1232 : 548;
-	const std::size_t size = std::min({ip.total_length, most, contiguous - ethernet_size});
-	const auto begin = frame.begin() + static_cast<std::ptrdiff_t>(ethernet_size);
-	const Bytes quoted(begin, begin + static_cast<std::ptrdiff_t>(size));
 	const auto &[gateway, address] = *source;
 	Bytes error = ethernet_header(sender, policy.gateway_mac(settings, vsid, gateway), 0, type);
-	const std::uint8_t its_type = ip.is_v6() ? (expired ? 3 : 2) : expired ? 11 : 3;
-	const Bytes message = icmp_error_message(address, ip.source, its_type, expired || ip.is_v6() ? 0 : 4,
-						 static_cast<std::uint32_t>(expired ? 0 : mtu), quoted);
+	const Bytes message = error_message(frame, contiguous, ip, address, expired, mtu);
 	error.insert(error.end(), message.begin(), message.end());
 	return error;
+}
+
+std::optional<Bytes> icmp_error_outside(const Policy &policy, const Settings &settings, std::uint32_t external, const Bytes &frame, std::size_t visible,
+					std::size_t contiguous, Reason reason, std::size_t mtu)
+{
+	const bool expired = reason == APUS_DROP_TTL_EXPIRED;
+	if (settings.no_icmp_errors || (!expired && reason != APUS_DROP_MTU_EXCEEDED))
+		return std::nullopt;
+	const IpPacket ip = *IpPacket::parse(get16(frame, 12), frame, ethernet_size, visible);
+	const auto &side = policy.ports.at(external).side(ip.source.family);
+	if (!side || is_beneath_errors(frame, ip))
+		return std::nullopt;
+	return error_message(frame, contiguous, ip, side->address, expired, mtu);
 }
 
 /// The options that go into fragments other than the first.

@@ -26,7 +26,10 @@ enum apus_event_kind {
 	APUS_EVENT_LEARN_LIMIT = 4,
 	/** The machine has now 80 % of the Dynamic records that it may have. [port, mac, provider_address, count, limit] */
 	APUS_EVENT_LEARN_THRESHOLD = 5,
-	/** More than `learn_rate` addresses: some were not learned. Told once, until one is learned again. [port, mac, provider_address] */
+	/**
+	 * More than `learn_rate` addresses: some were not learned. Told once, until one is learned again. [port, mac, provider_address]
+	 * Of an external port: more next hops than that are new, and packets wait longer for some. [port]
+	 */
 	APUS_EVENT_LEARN_THROTTLED = 6,
 	/** Events were lost, because a worker's ring was full or the worker was destroyed. [count] */
 	APUS_EVENT_LOST = 7,

@@ -105,7 +105,7 @@ private func take(_ note: Note, _ dataplane: Ref<Dataplane>, to sink: inout Even
     event.port = note.port
     event.virtual_subnet_id = note.vsid
     event.mac = note.mac.c
-    event.provider_address = note.pa.c
+    if !note.pa.isUnspecified { event.provider_address = note.pa.c }
     if note.kind != .seen {
         if let kind = kind(of: note, dataplane) {
             event.kind = kind.rawValue

@@ -75,7 +75,10 @@ private func conclude(_ worker: borrowing Worker, _ output: Ref<Frame>, _ count:
     func has(_ counter: Counter) -> Bool { counters.read(counter.rawValue) != 0 }
     var explanation = apus_explanation()
     let verdict: apus_verdict =
-        if has(.replicated) {
+        if has(.icmpErrors) {
+            // Whatever becomes of the error.
+            APUS_VERDICT_DROP
+        } else if has(.replicated) {
             APUS_VERDICT_COPY
         } else if has(.held) {
             APUS_VERDICT_WAIT
@@ -83,8 +86,6 @@ private func conclude(_ worker: borrowing Worker, _ output: Ref<Frame>, _ count:
             APUS_VERDICT_FRAGMENT
         } else if has(.arpReplies) || has(.echoReplies) || has(.routerAdvertisements) {
             APUS_VERDICT_ANSWER
-        } else if has(.icmpErrors) {
-            APUS_VERDICT_DROP
         } else if has(.routed), worker.scratch.value.kind == .leave {
             APUS_VERDICT_LEAVE
         } else if has(.rewritten) {
@@ -100,6 +101,7 @@ private func conclude(_ worker: borrowing Worker, _ output: Ref<Frame>, _ count:
         }
     explanation.verdict = verdict.rawValue
     if verdict == APUS_VERDICT_DROP {
+        if has(.icmpErrors) { explanation.drop_reason = APUS_DROP_TTL_EXPIRED.rawValue }
         while explanation.drop_reason < APUS_DROP_REASON_COUNT.rawValue,
             counters.read(Counters.dropsOffset &+ explanation.drop_reason.int) == 0
         { explanation.drop_reason &+= 1 }

@@ -93,6 +93,8 @@ extension Worker {
         counters.add(.generated)
         var answer = frame
         answer.flags = APUS_FRAME_GENERATED
-        return emit(answer, to: frame.port, from: none)
+        if !emit(answer, to: frame.port, from: none) { return false }
+        countMadeOutside(answer, to: frame.port)
+        return true
     }
 }

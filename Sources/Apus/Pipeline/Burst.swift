@@ -195,7 +195,9 @@ extension Worker {
         let wasExtra = isExtra
         isExtra = true
         defer { isExtra = wasExtra }
-        return emit(frame, to: port, from: none)
+        if !emit(frame, to: port, from: none) { return false }
+        countMadeOutside(frame, to: port)
+        return true
     }
 
     @inline(__always)

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CApus
+
 // Out of the VM network and into it, through external ports: docs/pipeline.md section 9.
 
 extension Worker {
@@ -69,6 +71,15 @@ extension Worker {
         if port == device { return }
         portCounters.add(port, field, 1)
         portCounters.add(port, field == .received ? .receivedBytes : .transmittedBytes, length.u64)
+    }
+
+    /// The same for what was made here.
+    func countMadeOutside(_ frame: Frame, to device: UInt32) {
+        // What leaves as fragments is counted as what leaves.
+        if !hasExternalPorts || frame.flags & APUS_FRAME_GENERATED == 0 { return }
+        var sent = frame
+        sent.port = device
+        if let number = outside(of: sent) { countOutside(tables.ports[number].id, on: device, .transmitted, frame.length) }
     }
 
     // MARK: - In

@@ -102,10 +102,11 @@ extension Store {
         tables.neighbors.recycle(number)
     }
 
-    /// What ARP knows of a neighbour outlives a transaction that removes and adds it; being static for a while it does not.
+    /// What ARP knows of a neighbour outlives a transaction that removes and adds it; being static for a while it does not. Behind an external
+    /// port, which may be elsewhere now, nothing does.
     private mutating func takeCell(for address: IPAddress, _ port: UInt32) -> UInt32? {
         let published = tables.neighbors.find(Neighbor.hash(tables.key, address, port), at: next &- 1) {
-            tables.neighbors[$0].isAt(address, port) && tables.neighbors[$0].isStatic == 0
+            port == 0 && tables.neighbors[$0].isAt(address, 0) && tables.neighbors[$0].isStatic == 0
         }
         if let published {
             let number = tables.neighbors[published].cell

@@ -69,8 +69,11 @@ extension Store {
                 return .memory(Self.portName)
             }
             store.count(new, 1)
-            guard store.join(copy), store.leave(old) else { return .memory(Self.portName) }
-            if !old.isAt(copy.device, copy.vlan) { store.forgetNeighbors(behind: old) }
+            // What is known of next hops outside is not true of another network: they go, and come back unknown.
+            let isElsewhere = old.kind == Port.external && !old.isAt(copy.device, copy.vlan)
+            if isElsewhere, !store.leave(old) { return .memory(Self.portName) }
+            if isElsewhere { store.forgetNeighbors(behind: old) }
+            guard store.join(copy), isElsewhere || store.leave(old) else { return .memory(Self.portName) }
             store.invalidateEverything()
             return nil
         }
