@@ -332,7 +332,7 @@ void Model::has_way(Burst &burst, std::size_t mtu)
 void Model::send_to_provider_network(Burst &burst, const Frame &frame, const Verdict &verdict)
 {
 	const bool rewrites = verdict.kind == Verdict::Kind::rewrite;
-	auto path = policy_.path_to(verdict.remote);
+	auto path = policy_.path_to(verdict.remote, verdict.sender);
 	if (!path)
 		return drop(burst, frame, APUS_DROP_PROVIDER_ROUTE_MISSING, verdict.entered);
 	if (rewrites) {

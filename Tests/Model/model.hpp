@@ -48,6 +48,7 @@ struct Copy {
 	Bytes bytes;
 	bool to_group = false;
 	bool is_control = false;  // no copy but a message of ours
+	std::optional<Ip> sender = {};
 };
 
 class Worker {

@@ -498,7 +498,13 @@ bool Policy::vsid_is_at(Vsid vsid, Ip provider_address) const
 	return false;
 }
 
-std::optional<Path> Policy::path_to(Ip provider_address) const
+std::optional<Ip> Policy::sender_of(Vsid vsid, Mac mac) const
+{
+	const Record *record = record_of_machine(vsid, mac);
+	return record == nullptr ? std::nullopt : std::optional<Ip>(record->provider_address);
+}
+
+std::optional<Path> Policy::path_to(Ip provider_address, const std::optional<Ip> &sender) const
 {
 	// Longest prefix, lowest metric, our own prefixes before routes, lowest port, lowest next hop.
 	using Rank = std::tuple<int, std::uint32_t, bool, std::uint32_t, Ip>;
@@ -524,19 +530,22 @@ std::optional<Path> Policy::path_to(Ip provider_address) const
 	path.port = std::get<3>(*best);
 	path.next_hop = std::get<4>(*best).is_unspecified() ? provider_address : std::get<4>(*best);
 
-	// The source: of the same family and on the egress port, rather not deprecated, one whose prefix contains the next hop, else the lowest.
-	using SourceRank = std::tuple<bool, bool, Ip>;
+	// The source: of the same family and on the egress port; the sender's, or one that is nobody's own, rather not deprecated, one whose prefix contains the next hop, else the lowest.
+	using SourceRank = std::tuple<bool, bool, bool, Ip>;
 	std::optional<SourceRank> source;
 	for (const auto &[ip, address] : provider_addresses) {
 		if (address.port != path.port || ip.family != provider_address.family || !address.is_usable())
 			continue;
-		const SourceRank rank{address.state == APUS_ADDRESS_DEPRECATED, !address.prefix(ip).contains(path.next_hop), ip};
+		const bool is_senders = sender == ip;
+		if (!is_senders && nat_record_at(ip) != nullptr)
+			continue;
+		const SourceRank rank{!is_senders, address.state == APUS_ADDRESS_DEPRECATED, !address.prefix(ip).contains(path.next_hop), ip};
 		if (!source || rank < *source)
 			source = rank;
 	}
 	path.has_source = source.has_value();
 	if (source)
-		path.source = std::get<2>(*source);
+		path.source = std::get<3>(*source);
 	return path;
 }
 

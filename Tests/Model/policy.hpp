@@ -297,7 +297,10 @@ public:
 	bool is_known_vsid(Vsid vsid) const;
 	bool any_record_at(Ip provider_address) const;
 	bool vsid_is_at(Vsid vsid, Ip provider_address) const;
-	std::optional<Path> path_to(Ip provider_address) const;
+	/// `sender`: the sender's address.
+	std::optional<Path> path_to(Ip provider_address, const std::optional<Ip> &sender) const;
+	/// Of what is encapsulated whole, from a machine.
+	std::optional<Ip> sender_of(Vsid vsid, Mac mac) const;
 	/// Addresses for which a neighbour exists: every provider address of a record, every next hop of a provider route.
 	std::set<Ip> needed_neighbours() const;
 

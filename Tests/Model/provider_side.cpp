@@ -589,7 +589,7 @@ Verdict from_provider(const Policy &policy, const Settings &settings, std::uint3
 		if (settings.send_unreachable && !vxlan && !outer.options && vsid != 0 && ip && !is_discovery(inner, *ip) &&
 		    !looks_like_control(remote, inner, *ip) && policy.provider_addresses.count(ours) != 0 &&
 		    policy.provider_addresses.count(remote) == 0)
-			verdict.complaint = {remote, vsid, get_mac(frame, 6), get_mac(frame, 0), tunnel, outer.payload};
+			verdict.complaint = {remote, vsid, get_mac(frame, 6), get_mac(frame, 0), outer.destination, tunnel, outer.payload};
 		return verdict;
 	};
 	const bool is_reserved = (vsid < APUS_VSID_MIN || vsid > APUS_VSID_MAX) && !settings.accept_reserved_vsids;

@@ -21,6 +21,7 @@ struct Complaint {
 	Ip to = 0;
 	Vsid vsid = 0;
 	Mac to_mac = 0, from_mac = 0;
+	Ip ours = 0;         // to which the packet went
 	Bytes packet;        // from its GRE header on
 	std::size_t at = 0;  // where that is in the frame
 };
@@ -59,6 +60,7 @@ struct Verdict {
 	Ip remote = 0;
 	Vsid vsid = 0;
 	Ip source_pa = 0;
+	std::optional<Ip> sender;       ///< section 5: where other hosts expect it from
 	std::optional<Mac> source_mac;  ///< of a rewritten frame, if it is not that of the provider address
 	std::uint8_t flow_id = 0;
 	Work work = Work::none;

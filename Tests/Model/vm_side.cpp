@@ -80,9 +80,20 @@ bool is_echo_request(const Bytes &frame, const IpPacket &ip)
 
 namespace {
 
-Verdict encapsulate(Bytes frame, const IpPacket &ip, Ip remote, Vsid vsid, bool routed)
+/// Section 5: the sender's address of an IP packet.
+std::optional<Ip> sender_address(const Sender &from, const IpPacket &ip)
+{
+	const Record *own = from.policy.record(from.port.vsid, ip.source);
+	if (own != nullptr && from.policy.is_local(*own))
+		return own->provider_address;
+	const Record *gateway = from.policy.forwarding_record(from.port.vsid, from.port.mac, ip.source);
+	return gateway == nullptr ? std::nullopt : std::optional<Ip>(gateway->provider_address);
+}
+
+Verdict encapsulate(const Sender &from, Bytes frame, const IpPacket &ip, Ip remote, Vsid vsid, bool routed)
 {
 	Verdict verdict;
+	verdict.sender = sender_address(from, ip);
 	verdict.flow_id = flow_id(frame, ip);
 	verdict.kind = Verdict::Kind::encapsulate;
 	verdict.bytes = std::move(frame);
@@ -93,10 +104,10 @@ Verdict encapsulate(Bytes frame, const IpPacket &ip, Ip remote, Vsid vsid, bool 
 }
 
 /// Sections 2.3 and 2.7: over the provider network to the machine that `target` is about.
-Verdict send_to_host(Bytes frame, const IpPacket &ip, const Record *source, const Record &target, Vsid vsid, bool routed)
+Verdict send_to_host(const Sender &from, Bytes frame, const IpPacket &ip, const Record *source, const Record &target, Vsid vsid, bool routed)
 {
 	if (!target.is_nat())
-		return encapsulate(std::move(frame), ip, target.provider_address, vsid, routed);
+		return encapsulate(from, std::move(frame), ip, target.provider_address, vsid, routed);
 	Verdict verdict;
 	verdict.kind = Verdict::Kind::rewrite;
 	verdict.bytes = std::move(frame);
@@ -143,7 +154,7 @@ Verdict switched(const Sender &from, Bytes frame, const IpPacket &ip, const Reco
 		return Verdict::drop(APUS_DROP_RULE_NONE);
 	if (is_translation_mismatch(source, *target, target == from.policy.record(vsid, ip.destination)))
 		return Verdict::drop(APUS_DROP_TRANSLATION_MISMATCH);
-	return send_to_host(std::move(frame), ip, source, *target, vsid, false);
+	return send_to_host(from, std::move(frame), ip, source, *target, vsid, false);
 }
 
 Verdict routed_to(const Sender &from, Bytes frame, const IpPacket &ip, const Record *source);
@@ -207,7 +218,7 @@ Verdict routed_to(const Sender &from, Bytes frame, const IpPacket &ip, const Rec
 	}
 
 	if (!local)
-		return send_to_host(std::move(frame), ip, source, *target, route->vsid, true);
+		return send_to_host(from, std::move(frame), ip, source, *target, route->vsid, true);
 	Verdict verdict = Verdict::deliver(std::move(frame), *port, Verdict::Work::none);
 	verdict.routed = true;
 	return verdict;
@@ -247,6 +258,7 @@ Verdict pass_on(const Sender &from, Bytes frame, std::size_t remote)
 	frame.resize(remote);
 	verdict.bytes = std::move(frame);
 	verdict.remote = record->provider_address;
+	verdict.sender = from.policy.sender_of(vsid, get_mac(verdict.bytes, 6));
 	verdict.vsid = vsid;
 	verdict.is_ip = false;
 	return verdict;
@@ -457,6 +469,7 @@ Verdict other_protocol(const Sender &from, Bytes frame)
 	verdict.kind = Verdict::Kind::encapsulate;
 	verdict.bytes = std::move(frame);
 	verdict.remote = target->provider_address;
+	verdict.sender = policy.sender_of(vsid, get_mac(verdict.bytes, 6));
 	verdict.vsid = vsid;
 	verdict.is_ip = false;
 	return verdict;
