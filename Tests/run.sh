@@ -53,6 +53,7 @@ suite "fuzz" Tests/Fuzz/run.sh 20
 suite "end to end" python3 Tests/EndToEnd/test_end_to_end.py
 suite "end to end policy" python3 Tests/EndToEnd/test_policy.py
 suite "end to end IPv6" python3 Tests/EndToEnd/test_ipv6.py
+suite "end to end gateway" python3 Tests/EndToEnd/test_gateway.py
 
 printf '\nLogs: %s/\n' "$logs"
 for name in ${broken[@]+"${broken[@]}"}; do echo "BROKEN: $name ($logs/${name// /-}.log)"; done
