@@ -619,7 +619,10 @@ print_event(const struct apus_event *e)
 	}
 }
 
-/* Let the dataplane learn from what its workers saw, and say what it learned. Nothing is learned without this. */
+/*
+ * Let the dataplane learn from what its workers saw, and say what it learned. Nothing is learned without this, and packets to a new
+ * next hop outside wait for it.
+ */
 static void
 poll_events(void)
 {
