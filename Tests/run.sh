@@ -51,8 +51,10 @@ suite "instructions per packet" Benchmarks/bench.py guard
 suite "sanitizers" Tests/ApusTests/run-sanitizers.sh
 suite "fuzz" Tests/Fuzz/run.sh 20
 suite "end to end" python3 Tests/EndToEnd/test_end_to_end.py
+suite "end to end book flows" python3 Tests/EndToEnd/test_book_flows.py
 suite "end to end policy" python3 Tests/EndToEnd/test_policy.py
 suite "end to end IPv6" python3 Tests/EndToEnd/test_ipv6.py
+suite "end to end Open vSwitch" python3 Tests/EndToEnd/test_open_vswitch.py
 suite "end to end gateway" python3 Tests/EndToEnd/test_gateway.py
 
 printf '\nLogs: %s/\n' "$logs"

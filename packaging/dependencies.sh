@@ -4,7 +4,7 @@
 # line that does, and fail.
 set -eu
 packages=(make gcc g++ pkg-config binutils libdpdk-dev libyaml-dev libpcap-dev
-	iproute2 iputils-ping ethtool tcpdump tshark python3 python3-scapy cmake valgrind)
+	iproute2 iputils-ping ethtool tcpdump tshark openvswitch-switch python3 python3-scapy cmake valgrind)
 missing=()
 for package in "${packages[@]}"; do
 	[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
@@ -28,3 +28,8 @@ echo "Installing Debian packages: ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
 $run apt-get update -qq
 $run env DEBIAN_FRONTEND=noninteractive $install -qq >/dev/null
+# The tests run an Open vSwitch of their own: the service that came with the package is not wanted, now or after a boot.
+if [[ " ${missing[*]} " == *" openvswitch-switch "* ]]; then
+	$run update-rc.d openvswitch-switch disable
+	$run invoke-rc.d --quiet openvswitch-switch stop || true
+fi

@@ -8,6 +8,8 @@ from typing import Any
 
 _SOURCES = ("received", "generated")
 _ENDS = ("transmitted", "consumed", "dropped", "held")
+#: Linux listens to multicast groups, which the dataplane does not carry, and asks for what nobody has.
+USUAL_DROPS = {"NOT_UNICAST", "CUSTOMER_ROUTE_MISSING", "ARP_UNANSWERED", "ND_UNANSWERED"}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from frames import interface_address
+from frames import NVGRE_OVERHEAD, NVGRE_OVERHEAD_IPV6, interface_address
 from topology import HOSTS, MACHINES, Host, Machine, machine, machines_of
 
 DOMAINS = {
@@ -30,6 +30,11 @@ AUTOCONFIGURING = (6000, 7000)
 #: The MTU of one machine's port, as routers tell it.
 ADVERTISED_MTU = {"woodgrove2": 1400}
 _PARKED_SUBNET = 16_000_000
+
+
+def overhead(provider_family: int) -> int:
+    """What the tunnel adds to a customer's packet."""
+    return NVGRE_OVERHEAD_IPV6 if provider_family == 6 else NVGRE_OVERHEAD
 
 
 def gateway_mac(host: int, virtual_subnet_id: int) -> str:
@@ -54,6 +59,14 @@ class DualStack:
     #: Provider addresses that stand in the records of a machine instead of the right ones.
     wrong: dict[str, str] = field(default_factory=dict)
     settings: str = ""
+    hosts: Sequence[Host] = HOSTS
+    machines: Sequence[Machine] = MACHINES
+    #: Machines of which only the MAC address and the host are known.
+    unknown: Sequence[str] = ()
+    #: The machine that is the way out of its VM network.
+    gateway: Machine | None = None
+    #: How the other hosts are talked to ("encapsulation: vxlan").
+    peer: str = ""
 
     def host_of(self, vm: Machine) -> int:
         """Where a machine is."""
@@ -67,13 +80,13 @@ class DualStack:
         """For Lab."""
         return {
             host.number: [self.guest_tap(machine(name)) for name, other in self.guests.items() if other == host.number]
-            for host in HOSTS
+            for host in self.hosts
         }
 
-    def write(self, directory: Path) -> tuple[Path, Path]:
-        """Write the policies of both hosts."""
-        paths = (directory / "host1.yaml", directory / "host2.yaml")
-        for host, path in zip(HOSTS, paths):
+    def write(self, directory: Path) -> list[Path]:
+        """Write the policies of all hosts."""
+        paths = [directory / f"host{host.number}.yaml" for host in self.hosts]
+        for host, path in zip(self.hosts, paths):
             path.write_text(self.policy(host))
         return paths
 
@@ -86,6 +99,7 @@ class DualStack:
             "provider_addresses:",
             f"  - {{provider_address: {host.provider_address_of(self.provider_family)}, prefix_length: {length}, "
             f'port: uplink, mac: "{host.mac}"}}',
+            *self._peers(host),
             "customer_routes:",
             *self._routes(),
             "lookup_records:",
@@ -93,8 +107,13 @@ class DualStack:
         ]
         return "\n".join(lines) + "\n"
 
+    def _peers(self, host: Host) -> list[str]:
+        others = [other.provider_address_of(self.provider_family) for other in self.hosts if other is not host]
+        lines = [f'  - {{provider_address: "{address}", {self.peer}}}' for address in others]
+        return ["provider_peers:", *lines] if self.peer else []
+
     def _ports(self, host: int) -> list[str]:
-        ports = [(vm.port, vm) for vm in machines_of(host)]
+        ports = [(vm.port, vm) for vm in machines_of(host, self.machines)]
         guests = [machine(name) for name, other in self.guests.items() if other == host]
         ports += [(self.guest_tap(vm), vm) for vm in guests]
         lines = []
@@ -109,16 +128,18 @@ class DualStack:
             )
         return lines
 
-    @staticmethod
-    def _subnets() -> dict[int, Machine]:
+    def _subnets(self) -> dict[int, Machine]:
         """A machine of each virtual subnet."""
-        return {vm.virtual_subnet_id: vm for vm in MACHINES}
+        return {vm.virtual_subnet_id: vm for vm in self.machines}
 
     def _routes(self) -> list[str]:
         lines = []
         for subnet, vm in self._subnets().items():
             start = f'  - {{routing_domain_id: "{DOMAINS[vm.tenant]}", virtual_subnet_id: {subnet}, '
             start += "destination_prefix: "
+            if self.gateway and self.gateway.virtual_subnet_id == subnet:
+                lines.append(f"{start}0.0.0.0/0, next_hop: {self.gateway.address}}}")
+                lines.append(f'{start}"::/0", next_hop: "{self.gateway.address6}"}}')
             lines.append(f"{start}{vm.gateway[:-1]}0/24, next_hop: 0.0.0.0}}")
             told = ", advertise: true" if subnet in ADVERTISING else ""
             told += ", autoconfigure: true" if subnet in AUTOCONFIGURING else ""
@@ -138,8 +159,12 @@ class DualStack:
             at = host.provider_address_of(self.provider_family)
             gateway = self._subnets()[subnet].gateway_of(family)
             add(gateway, subnet, gateway_mac(host.number, subnet), at, "Gateway")
-        for vm in MACHINES:
-            right = HOSTS[self.host_of(vm) - 1].provider_address_of(self.provider_family)
+        for vm in self.machines:
+            right = self.hosts[self.host_of(vm) - 1].provider_address_of(self.provider_family)
+            if vm.name in self.unknown:
+                known = f'virtual_subnet_id: {vm.virtual_subnet_id}, mac: "{vm.mac}", provider_address: "{right}"'
+                lines.append(f"  - {{{known}, type: L2Only, vm_name: {vm.name}}}")
+                continue
             for address in (vm.address, vm.address6, own_address(vm)):
                 add(address, vm.virtual_subnet_id, vm.mac, self.wrong.get(vm.name, right), vm.name)
         return lines

@@ -101,6 +101,11 @@ def solicited_node(address: str) -> str:
     return str(IPv6Address(IPv6Address("ff02::1:ff00:0").packed[:13] + IPv6Address(address).packed[13:]))
 
 
+def solicited_node_mac(address: str) -> str:
+    """The MAC address of that group (RFC 2464 section 7)."""
+    return "33:33:" + mac_text(IPv6Address(solicited_node(address)).packed[12:])
+
+
 def link_local(mac: str) -> str:
     """The link-local address that is made of a MAC address (RFC 4291 appendix A)."""
     return interface_address("fe80::/64", mac)
@@ -117,8 +122,7 @@ def solicitation(source: str, source_mac: str, target: str) -> bytes:
     """The frame of a neighbour solicitation (RFC 4861 section 4.3)."""
     group = solicited_node(target)
     message = bytes([135, 0, 0, 0, 0, 0, 0, 0]) + IPv6Address(target).packed + b"\x01\x01" + mac_bytes(source_mac)
-    to = "33:33:" + mac_text(IPv6Address(group).packed[12:])
-    return ethernet(to, source_mac, ETHERTYPE_IPV6, icmpv6(source, group, message))
+    return ethernet(solicited_node_mac(target), source_mac, ETHERTYPE_IPV6, icmpv6(source, group, message))
 
 
 def advertisement(source: str, source_mac: str, destination: str, destination_mac: str) -> bytes:
@@ -220,6 +224,8 @@ class Frame:
     ip_source: str | None = None
     ip_destination: str | None = None
     ttl: int | None = None
+    tos: int | None = None
+    """DSCP and ECN: TOS, or the traffic class."""
     echo: Echo | None = None
     nvgre: Nvgre | None = None
     discovery: Discovery | None = None
@@ -266,6 +272,7 @@ def parse(data: bytes) -> Frame:
         ip_source=str(IPv4Address(body[12:16])),
         ip_destination=str(IPv4Address(body[16:20])),
         ttl=body[8],
+        tos=body[1],
         echo=echo,
         nvgre=carried,
     )
@@ -308,6 +315,7 @@ def _parse_ipv6(destination: str, source: str, body: bytes) -> Frame:
         ip_source=sender,
         ip_destination=receiver,
         ttl=hop_limit,
+        tos=(body[0] & 0x0F) << 4 | body[1] >> 4,
         echo=echo,
         nvgre=carried,
         discovery=discovery,

@@ -179,6 +179,11 @@ def add_namespace(name: str, cleanup: Cleanup, *, ipv6: bool = False) -> None:
     run("ip", "-netns", name, "link", "set", "lo", "up")
 
 
+def without_ipv6() -> str | None:
+    """Why IPv6 cannot be used here, or None."""
+    return None if Path("/proc/sys/net/ipv6").is_dir() else "this kernel has no IPv6"
+
+
 def set_ipv6(namespace: str, interface: str, setting: str, value: int) -> None:
     """Set net.ipv6.conf.INTERFACE.SETTING in a namespace, if this kernel has it."""
     with inside(namespace):

@@ -30,18 +30,18 @@ from pathlib import Path
 
 from accounting import Account
 from runner import run_tests
-from system import IFF_UP, SetupError, add_namespace, disable_offloads, inside, link_flags, run, snmp6_counter, snmp_counter, wait_until
+from system import add_namespace, disable_offloads, inside, run, snmp6_counter, snmp_counter
 from topology import (
     C_FORWARDER,
     DIRECTORY,
     HOSTS,
     SWIFT_FORWARDER,
     TENANTS,
-    Forwarder,
     Lab,
     Machine,
     control_request,
     machine,
+    machines_of,
 )
 from traffic import Transfer, exchange_datagrams
 
@@ -130,21 +130,14 @@ class Patches:
 class GatewayLab(Lab):
     """The setup with a gateway in the place of Host 2. `vlans` are the tenants' on the trunk."""
 
-    vlans: Mapping[str, int] = TAGGED
+    def __init__(self, programs: tuple[Path, Path], policies: tuple[Path, Path], vlans: Mapping[str, int]) -> None:
+        super().__init__(
+            programs, policies=policies, machines=machines_of(1), spare_taps={2: [TRUNK]}, ipv6=True, machine_mtu=1500
+        )
+        self.vlans = vlans
 
-    def _taps(self, host: int) -> list[str]:
-        return super()._taps(host) if host == 1 else [TRUNK]
-
-    def _plug_machines(self, host: int, forwarder: Forwarder) -> None:
-        if host == 1:
-            return super()._plug_machines(host, forwarder)
-
-        def ready() -> bool:
-            forwarder.check_alive()
-            return forwarder.control.exists() and bool(link_flags(self.host_namespace(2), TRUNK) & IFF_UP)
-
-        if not wait_until(ready, 30):
-            raise SetupError(f"{forwarder.program.name} did not start within 30 s:\n{forwarder.output()[-2000:]}")
+    def _build(self) -> None:
+        super()._build()
         disable_offloads(self.host_namespace(2), TRUNK)
         for tenant in TENANTS:
             self._build_outside(tenant)
@@ -220,9 +213,7 @@ class _Setup(unittest.TestCase):
         policies = (cls.directory / "host1.yaml", cls.directory / "gateway.yaml")
         policies[0].write_text(machines[: machines.index("customer_routes:")] + shared)
         policies[1].write_text(gateway)
-        lab = GatewayLab(cls.programs, policies=policies, ipv6=True, machine_mtu=1500)
-        lab.vlans = cls.vlans
-        cls.lab = cls.enterClassContext(lab)
+        cls.lab = cls.enterClassContext(GatewayLab(cls.programs, policies, cls.vlans))
 
     def tearDown(self) -> None:
         for forwarder in self.lab.forwarders.values():

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """
-End-to-end tests of IPv6, and of machines that move: real forwarders, and Linux in network namespaces.
+End-to-end tests of IPv6: real forwarders, and Linux in network namespaces.
 
 Customers use IPv4 and IPv6 at the same time, over an IPv4 and over an IPv6 provider network. They need root, and skip
 themselves with a reason where namespaces, taps or bridges are not to be had.
@@ -16,18 +16,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from accounting import Account
-from dual_stack import ADVERTISED_MTU, DualStack, gateway_mac, own_address
-from frames import NVGRE_OVERHEAD, NVGRE_OVERHEAD_IPV6, Captured, Frame, link_local, parse, write_pcap
+from accounting import USUAL_DROPS, Account
+from dual_stack import ADVERTISED_MTU, DualStack, gateway_mac, overhead, own_address
+from frames import Captured, Frame, link_local, parse, write_pcap
 from nvgre_peer import NvgrePeer
 from runner import run_tests
-from system import Capture, SetupError, end, get_ipv6, run, set_ipv6, spawn, wait_until
+from system import Capture, SetupError, end, get_ipv6, run, set_ipv6, spawn, wait_until, without_ipv6
 from topology import (
     C_FORWARDER,
     FABRIC,
@@ -38,8 +37,6 @@ from topology import (
     UPLINK,
     Lab,
     Machine,
-    PingResult,
-    control_request,
     finish_ping,
     machine,
     machines_of,
@@ -48,18 +45,6 @@ from topology import (
 from traffic import Transfer, exchange_datagrams, interface_counters, tshark_fields
 
 _VSIDS = {vm.virtual_subnet_id for vm in MACHINES}
-#: Linux listens to multicast groups, which the dataplane does not carry, and asks for what nobody has.
-_USUAL_DROPS = {"NOT_UNICAST", "CUSTOMER_ROUTE_MISSING", "ARP_UNANSWERED", "ND_UNANSWERED"}
-
-
-def overhead(provider_family: int) -> int:
-    """What the tunnel adds to a customer's packet."""
-    return NVGRE_OVERHEAD_IPV6 if provider_family == 6 else NVGRE_OVERHEAD
-
-
-def without_ipv6() -> str | None:
-    """Why IPv6 cannot be tested here, or None."""
-    return None if Path("/proc/sys/net/ipv6").is_dir() else "this kernel has no IPv6"
 
 
 # --- one setup, looked at from all sides --------------------------------------------------------------------------
@@ -205,7 +190,7 @@ class _DualStackSetup(unittest.TestCase):
         for host in HOSTS:
             account = self._account(host.number)
             seen = {name for name, count in account.drops.items() if count}
-            self.assertLessEqual(seen, _USUAL_DROPS | {"MTU_EXCEEDED", "TTL_EXPIRED"})
+            self.assertLessEqual(seen, USUAL_DROPS | {"MTU_EXCEEDED", "TTL_EXPIRED"})
         self.assertGreaterEqual(self._account(1).drops.get("CUSTOMER_ROUTE_MISSING", 0), 8)
         self.assertGreaterEqual(self._account(2).drops.get("ND_UNANSWERED", 0), 1)
 
@@ -472,240 +457,6 @@ class OverIPv4(_DualStackSetup):
     provider_family = 4
 
 
-# --- policies that change -----------------------------------------------------------------------------------------
-
-
-class _Changing(unittest.TestCase):
-    """Two Swift forwarders, whose policies are written anew and reloaded while machines talk."""
-
-    def _lab(self, dual_stack: DualStack) -> Lab:
-        if reason := without_ipv6():
-            self.skipTest(reason)
-        self.directory = Path(self.enterContext(tempfile.TemporaryDirectory(prefix="apus-")))
-        self.provider_family = dual_stack.provider_family
-        return self.enterContext(
-            Lab(
-                (SWIFT_FORWARDER, SWIFT_FORWARDER),
-                policies=dual_stack.write(self.directory),
-                ipv6=True,
-                machine_mtu=UNDERLAY_MTU - overhead(dual_stack.provider_family),
-                spare_taps=dual_stack.spare_taps(),
-            )
-        )
-
-    def _reload(self, lab: Lab, *hosts: int) -> None:
-        for host in hosts:
-            answer = control_request(lab.forwarders[host].control, "reload")
-            self.assertNotIn("error", answer)
-
-    @staticmethod
-    def _drops(lab: Lab, *hosts: int) -> dict[str, int]:
-        """What hosts have dropped, without what Linux asks of itself."""
-        total: dict[str, int] = {}
-        for host in hosts or lab.forwarders:
-            for name, count in Account.from_json(lab.forwarders[host].statistics()).drops.items():
-                if name not in _USUAL_DROPS and not name.startswith(("ARP_", "ND_")):
-                    total[name] = total.get(name, 0) + count
-        return total
-
-
-class RepairedRecord(_Changing):
-    """
-    Red11 pings Red22 on the other host. The lookup record of Red22 is replaced by a wrong one and then repaired: so
-    Remove- and New-NetVirtualizationLookupRecord are explained.
-    """
-
-    def _repair(self, provider_family: int) -> None:
-        right = DualStack(provider_family, settings="neighbour_retry_ms: 100")
-        lab = self._lab(right)
-        red11, red22, blue11 = machine("Contoso1"), machine("Contoso3"), machine("Woodgrove1")
-        nowhere = "2001:db8:a::99" if provider_family == 6 else "192.168.0.99"
-        here = HOSTS[0].provider_address_of(provider_family)
-        blue = lab.start_ping(blue11, red22.address6, count=1000)
-        self._answered(lab, red11, red22)
-        for what, wrong, host, reason in (
-            ("a host that does not exist", {red22.name: nowhere}, 1, "NEIGHBOR_FAILED"),
-            ("the sender's own host", {red22.name: here}, 1, "NO_LOCAL_PORT"),
-            ("the other host sees the sender elsewhere", {red11.name: nowhere}, 2, "INNER_SOURCE_CA_PA"),
-        ):
-            with self.subTest(what):
-                before = self._drops(lab, host).get(reason, 0)
-                policy = DualStack(provider_family, wrong=wrong, settings=right.settings).policy(HOSTS[host - 1])
-                (self.directory / f"host{host}.yaml").write_text(policy)
-                self._reload(lab, host)
-                for family in (4, 6):
-                    result = lab.ping(red11, red22.address_of(family), count=4, wait=1)
-                    self.assertEqual((result.sent, result.received), (4, 0), result.output)
-                time.sleep(0.5)
-                self.assertEqual(self._drops(lab, host).get(reason, 0) - before, 8, self._drops(lab, host))
-                right.write(self.directory)
-                self._reload(lab, host)
-                self._answered(lab, red11, red22)
-        blue.send_signal(2)
-        unaware = finish_ping(blue)
-        self.assertGreater(unaware.sent, 20)
-        self.assertLessEqual(unaware.sent - unaware.received, 1, unaware.output[-500:])  # the one at its end
-        for host in HOSTS:
-            self.assertEqual(Account.from_json(lab.forwarders[host.number].statistics()).faults(), [])
-
-    def _answered(self, lab: Lab, source: Machine, target: Machine) -> None:
-        for family in (4, 6):
-            result = lab.ping(source, target.address_of(family), count=4)
-            self.assertEqual((result.sent, result.received), (4, 4), result.output)
-
-    def test_over_ipv6(self) -> None:
-        self._repair(6)
-
-    def test_over_ipv4(self) -> None:
-        self._repair(4)
-
-
-class Moving(_Changing):
-    """
-    A machine moves to the other host and back while others talk with it, one on each host.
-
-    It has a tap of each host behind a bridge of its own, so that its kernel, its addresses and its connections move
-    with it: what changes is which tap is plugged in, and the records.
-    """
-
-    def _prepare(self, provider_family: int) -> Lab:
-        self.vm = machine("Contoso1")
-        self.dual_stack = DualStack(provider_family, guests={self.vm.name: 2})
-        lab = self._lab(self.dual_stack)
-        namespace = lab.namespace(self.vm.name)
-        tool = ("ip", "-netns", namespace)
-        self.taps = (self.vm.port, self.dual_stack.guest_tap(self.vm))
-        run("ip", "-netns", lab.host_namespace(2), "link", "set", self.taps[1], "netns", namespace)
-        run(*tool, "address", "flush", "dev", self.vm.port)
-        run(*tool, "link", "add", "eth0", "type", "bridge", "stp_state", "0", "mcast_snooping", "0")
-        run(*tool, "link", "set", "eth0", "address", self.vm.mac, "mtu", str(lab.machine_mtu))
-        for number, tap in enumerate(self.taps):
-            # With an address of its own it takes nothing for the machine when it is not plugged in.
-            set_ipv6(namespace, tap, "disable_ipv6", 1)
-            run(*tool, "link", "set", tap, "address", f"02:00:00:00:01:{number:02}", "mtu", str(lab.machine_mtu))
-            run(*tool, "link", "set", tap, "up")
-        run(*tool, "link", "set", self.taps[0], "master", "eth0")
-        run(*tool, "link", "set", "eth0", "up")
-        run(*tool, "address", "add", f"{self.vm.address}/24", "dev", "eth0")
-        run(*tool, "-6", "address", "add", f"{self.vm.address6}/64", "dev", "eth0", "nodad")
-        run(*tool, "route", "add", "default", "via", self.vm.gateway)
-        run(*tool, "-6", "route", "add", "default", "via", self.vm.gateway6, "dev", "eth0")
-        return lab
-
-    def _move(self, lab: Lab, to: int) -> float:
-        """Move the machine; the seconds that it took."""
-        start = time.monotonic()
-        tool = ("ip", "-netns", lab.namespace(self.vm.name), "link", "set")
-        self.dual_stack.places = {self.vm.name: to}
-        self.dual_stack.write(self.directory)
-        run(*tool, self.taps[2 - to], "nomaster")
-        run(*tool, self.taps[to - 1], "master", "eth0")
-        self._reload(lab, to, 3 - to)
-        return time.monotonic() - start
-
-    def _moved_while_pinged(self, provider_family: int) -> None:
-        lab = self._prepare(provider_family)
-        interval, count = 0.02, 250
-        peers = [machine("Contoso2"), machine("Contoso3"), machine("Contoso4")]
-        for peer in peers:  # neighbours are known to each other
-            for family in (4, 6):
-                result = lab.ping(peer, self.vm.address_of(family))
-                self.assertEqual((result.sent, result.received), (3, 3), result.output)
-        before, device_before = self._drops(lab), self._lost_at_devices(lab)
-        captures = {name: lab.capture(self.vm.name, name) for name in (*self.taps, "eth0")}
-        pings = [
-            lab.start_ping(peer, self.vm.address_of(family), count=count, options=("-i", str(interval), "-D"))
-            for peer in peers
-            for family in (4, 6)
-        ]
-        time.sleep(1.5)
-        seconds = self._move(lab, 2)
-        time.sleep(1.5)
-        seconds += self._move(lab, 1)
-        results = [finish_ping(ping) for ping in pings]
-        seen = {name: self._echoes(capture.stop()) for name, capture in captures.items()}
-
-        lost = 0
-        for result in results:
-            lost += result.sent - result.received
-            self.assertEqual(result.sent, count)
-            gone = _sequence_gaps(result, count)
-            self.assertLessEqual(len(gone), 2, f"more than the two moves: {gone}\n{result.output[-300:]}")
-            for first, last in gone:
-                self.assertLessEqual((last - first + 1) * interval, seconds + 0.2, f"{gone} in {seconds:.2f} s")
-        # Each packet that was lost is found: at a tap that was not plugged in, or among the drops. What was dropped
-        # besides is what Linux has to say to routers and groups when a link comes up.
-        requests, replies, others = (sum(seen[tap][kind] for tap in self.taps) for kind in range(3))
-        unplugged = requests - seen["eth0"][0] + seen["eth0"][1] - replies
-        after = self._drops(lab)
-        dropped = {name: count - before.get(name, 0) for name, count in after.items() if count > before.get(name, 0)}
-        refused = sum(dropped.values()) + self._lost_at_devices(lab) - device_before
-        what = f"lost {lost}, unplugged {unplugged}, dropped {dropped}, others {others}"
-        self.assertEqual(seen["eth0"][0], seen["eth0"][1], "the machine answers each request that reaches it")
-        self.assertLessEqual(lost - unplugged, refused, what)
-        self.assertLessEqual(refused, lost - unplugged + others, what)
-        expected = {"SOURCE_MAC", "SOURCE_CA_REMOTE", "NO_LOCAL_PORT", "INNER_SOURCE_CA_PA", "INNER_DESTINATION_CA_PA"}
-        self.assertLessEqual(set(dropped), expected, what)
-        for host in HOSTS:
-            account = Account.from_json(lab.forwarders[host.number].statistics())
-            self.assertEqual(account.faults(), [])
-            self.assertEqual(account.totals["held"], 0)
-
-    @staticmethod
-    def _lost_at_devices(lab: Lab) -> int:
-        ports = [port for forwarder in lab.forwarders.values() for port in forwarder.statistics()["ports"].values()]
-        return sum(int(port["tx_dropped"]) + int(port["rx_dropped"]) for port in ports)
-
-    @staticmethod
-    def _echoes(frames: Sequence[Captured]) -> tuple[int, int, int]:
-        """Echo requests, replies, and other frames."""
-        echoes = [echo for echo in (parse(frame.data).echo for frame in frames) if echo]
-        requests = sum(echo.is_request for echo in echoes)
-        return requests, len(echoes) - requests, len(frames) - len(echoes)
-
-    def test_pinged_over_ipv6(self) -> None:
-        self._moved_while_pinged(6)
-
-    def test_pinged_over_ipv4(self) -> None:
-        self._moved_while_pinged(4)
-
-    def test_connections_survive(self) -> None:
-        lab = self._prepare(6)
-        transfers = [
-            Transfer(lab, *ends, 4 << 20, source_port=port, port=port, family=family, pace=0.012)
-            for port, family, ends in (
-                (5101, 4, (machine("Contoso2"), self.vm)),
-                (5102, 6, (self.vm, machine("Contoso2"))),
-                (5103, 6, (machine("Contoso3"), self.vm)),
-                (5104, 6, (self.vm, machine("Contoso4"))),
-            )
-        ]
-        for to in (2, 1):
-            time.sleep(1)
-            self.assertTrue(all(transfer.is_running for transfer in transfers), "over before the move")
-            self._move(lab, to)
-        for transfer in transfers:
-            sent, received, error = transfer.finish()
-            self.assertIsNone(error)
-            self.assertEqual(sent, received)
-        for host in HOSTS:
-            self.assertEqual(Account.from_json(lab.forwarders[host.number].statistics()).faults(), [])
-
-
-def _sequence_gaps(result: PingResult, count: int) -> list[tuple[int, int]]:
-    """The runs of sequence numbers that were not answered."""
-    answered = {int(number) for number in re.findall(r"bytes from .*icmp_seq=(\d+)", result.output)}
-    gaps: list[tuple[int, int]] = []
-    for number in range(1, count + 1):
-        if number in answered:
-            continue
-        if gaps and gaps[-1][1] == number - 1:
-            gaps[-1] = (gaps[-1][0], number)
-        else:
-            gaps.append((number, number))
-    return gaps
-
-
 # --- peers that are not Apus --------------------------------------------------------------------------------------
 
 
@@ -804,7 +555,7 @@ if __name__ == "__main__":
     sys.exit(
         run_tests(
             "end-to-end tests of IPv6",
-            (OverIPv6, OverIPv4, RepairedRecord, Moving, ForeignPeer),
-            time_limit=600,
+            (OverIPv6, OverIPv4, ForeignPeer),
+            time_limit=300,
         )
     )

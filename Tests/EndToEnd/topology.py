@@ -146,15 +146,20 @@ MACHINES = (
 
 TENANTS = ("Contoso", "Woodgrove")
 
+#: What the book's setup has besides: a host for the gateway alone, the gateway, and the physical host behind it.
+GATEWAY_HOST = Host(3, "192.168.0.11", "22:33:44:55:66:77")
+GATEWAY = Machine("MT-GW", "Contoso", 3, 6001, "10.0.2.2", "60:01:60:01:03:01")
+PHYSICAL = Machine("Physical", "Contoso", 0, 0, "10.1.3.100", "00:15:5d:00:00:64")
+
 
 def machine(name: str) -> Machine:
     """The machine of that name."""
     return next(candidate for candidate in MACHINES if candidate.name == name)
 
 
-def machines_of(host: int) -> list[Machine]:
+def machines_of(host: int, machines: Sequence[Machine] = MACHINES) -> list[Machine]:
     """The machines of a host, in the order of its taps: net_tap0, net_tap1, ..."""
-    return [candidate for candidate in MACHINES if candidate.host == host]
+    return [candidate for candidate in machines if candidate.host == host]
 
 
 @dataclass(frozen=True)
@@ -297,7 +302,7 @@ class Lab:
     """
     Builds the setup and takes it down again. Use it in a `with` block.
 
-    `programs` are the forwarders of Host 1 and Host 2; None leaves a host out, so that something else can
+    `programs` are the forwarders of the `hosts`; None leaves a host out, so that something else can
     take its place on the bridge (see attach()). `policies` replace the hosts' own policy files. With `ipv6` the
     machines have IPv6 addresses too. `spare_taps` are further taps of the hosts' forwarders, which stay in the hosts'
     namespaces.
@@ -305,13 +310,17 @@ class Lab:
 
     def __init__(
         self,
-        programs: tuple[Path | None, Path | None] = (SWIFT_FORWARDER, C_FORWARDER),
+        programs: Sequence[Path | None] = (SWIFT_FORWARDER, C_FORWARDER),
         *,
-        policies: tuple[Path, Path] = (HOSTS[0].policy, HOSTS[1].policy),
+        policies: Sequence[Path] = (HOSTS[0].policy, HOSTS[1].policy),
+        hosts: Sequence[Host] = HOSTS,
+        machines: Sequence[Machine] = MACHINES,
         ipv6: bool = False,
         machine_mtu: int = MACHINE_MTU,
         spare_taps: Mapping[int, Sequence[str]] | None = None,
     ) -> None:
+        self.hosts = hosts
+        self.machines = machines
         self.ipv6 = ipv6
         self.machine_mtu = machine_mtu
         self.spare_taps = spare_taps or {}
@@ -355,7 +364,7 @@ class Lab:
         self.directory = Path(tempfile.mkdtemp(prefix=self.prefix))
         self.cleanup.add(lambda: shutil.rmtree(self.directory, ignore_errors=True))
         self._build_fabric()
-        for host, program in zip(HOSTS, self.programs):
+        for host, program in zip(self.hosts, self.programs):
             if program is not None:
                 self.attach(self.host_namespace(host.number), f"host{host.number}", UPLINK)
                 self._start_forwarder(host, program)
@@ -401,7 +410,7 @@ class Lab:
 
     def _taps(self, host: int) -> list[str]:
         """The taps of a host's forwarder, in order."""
-        return [vm.port for vm in machines_of(host)] + list(self.spare_taps.get(host, ()))
+        return [vm.port for vm in machines_of(host, self.machines)] + list(self.spare_taps.get(host, ()))
 
     def _plug_machines(self, host: int, forwarder: Forwarder) -> None:
         """
@@ -416,19 +425,23 @@ class Lab:
 
         if not wait_until(ready, 30):
             raise SetupError(f"{forwarder.program.name} did not start within 30 s:\n{forwarder.output()[-2000:]}")
-        for vm in machines_of(host):
-            namespace = self.namespace(vm.name)
-            add_namespace(namespace, self.cleanup, ipv6=self.ipv6)
-            run("ip", "-netns", self.host_namespace(host), "link", "set", vm.port, "netns", namespace)
-            inside = ("ip", "-netns", namespace)
-            run(*inside, "link", "set", vm.port, "address", vm.mac, "mtu", str(self.machine_mtu))
-            disable_offloads(namespace, vm.port)
-            run(*inside, "address", "add", f"{vm.address}/24", "dev", vm.port)
-            run(*inside, "link", "set", vm.port, "up")
-            run(*inside, "route", "add", "default", "via", vm.gateway)
-            if self.ipv6:
-                run(*inside, "-6", "address", "add", f"{vm.address6}/64", "dev", vm.port, "nodad")
-                run(*inside, "-6", "route", "add", "default", "via", vm.gateway6, "dev", vm.port)
+        for vm in machines_of(host, self.machines):
+            self.plug(vm, self.host_namespace(host))
+
+    def plug(self, vm: Machine, host: str) -> None:
+        """Make a machine of a link with its name in a host's namespace."""
+        namespace = self.namespace(vm.name)
+        add_namespace(namespace, self.cleanup, ipv6=self.ipv6)
+        run("ip", "-netns", host, "link", "set", vm.port, "netns", namespace)
+        inside = ("ip", "-netns", namespace)
+        run(*inside, "link", "set", vm.port, "address", vm.mac, "mtu", str(self.machine_mtu))
+        disable_offloads(namespace, vm.port)
+        run(*inside, "address", "add", f"{vm.address}/24", "dev", vm.port)
+        run(*inside, "link", "set", vm.port, "up")
+        run(*inside, "route", "add", "default", "via", vm.gateway)
+        if self.ipv6:
+            run(*inside, "-6", "address", "add", f"{vm.address6}/64", "dev", vm.port, "nodad")
+            run(*inside, "-6", "route", "add", "default", "via", vm.gateway6, "dev", vm.port)
 
     # using
 
@@ -477,13 +490,12 @@ class Lab:
         return {
             vm.name: snmp_counter(self.namespace(vm.name), "Icmp", "InEchos")
             + snmp6_counter(self.namespace(vm.name), "Icmp6InEchos")
-            for vm in MACHINES
+            for vm in self.machines
         }
 
-    @staticmethod
-    def _owners(address: str) -> list[Machine]:
+    def _owners(self, address: str) -> list[Machine]:
         """The machines of all tenants that have an address."""
-        return [vm for vm in MACHINES if address in (vm.address, vm.address6)]
+        return [vm for vm in self.machines if address in (vm.address, vm.address6)]
 
     def _run_round(self, chosen: Sequence[Trial]) -> list[Outcome]:
         before = self._echo_counters()

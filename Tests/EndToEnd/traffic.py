@@ -15,11 +15,11 @@ from system import inside
 from topology import Lab, Machine
 
 
-def tshark_fields(capture: Path, names: Sequence[str]) -> list[dict[str, list[str]]]:
+def tshark_fields(capture: Path, names: Sequence[str], options: Sequence[str] = ()) -> list[dict[str, list[str]]]:
     """The values of the named fields in each frame, all occurrences, checksums verified."""
     command = ["tshark", "-n", "-r", str(capture), "-T", "fields", "-E", "separator=/t", "-E", "occurrence=a"]
     command += ["-E", "aggregator=,", "-o", "ip.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE"]
-    command += ["-o", "udp.check_checksum:TRUE"]
+    command += ["-o", "udp.check_checksum:TRUE", *options]
     for name in names:
         command += ["-e", name]
     output = subprocess.run(

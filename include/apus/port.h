@@ -53,6 +53,7 @@ struct apus_port_params {
 	uint32_t parent_port;           /**< external: the provider or external port that its frames come from and go to, tagged with `vlan`; 0: the port itself; others: 0 */
 	uint16_t vlan;                  /**< external: 802.1Q VLAN, 1-4094; 0 = untagged (only without `parent_port`); others: 0 */
 	uint16_t reserved;              /**< zero */
+	uint32_t new_flow_rate;         /**< packets per second that a worker decides about because it does not know their flow, after 1024 at once: what is beyond is dropped (APUS_DROP_NEW_FLOW_LIMIT), so that who sends only new flows leaves the core to others. 0 = no limit, up to 1000000000; provider: 0 */
 	struct apus_external_side ipv4; /**< external: this, the next one, or both; others: zero */
 	struct apus_external_side ipv6;
 };
@@ -63,7 +64,7 @@ struct apus_port_params {
  * @param[out] id  the port's number in `struct apus_frame`; not small: its low 12 bits are unique
  *                 among the ports that exist, so `id % APUS_PORTS_MAX` may index an array. Numbers of
  *                 removed ports are not reused before their place has been given 2^19 times
- * @return 0; APUS_ERR_RANGE (kind, mtu, name, dynamic_address_limit, vlan), APUS_ERR_VSID, APUS_ERR_MAC, APUS_ERR_DUPLICATE
+ * @return 0; APUS_ERR_RANGE (kind, mtu, name, dynamic_address_limit, vlan, new_flow_rate), APUS_ERR_VSID, APUS_ERR_MAC, APUS_ERR_DUPLICATE
  *         (virtual subnet and MAC; parent_port and vlan), APUS_ERR_CONFLICT (a field of another kind is set; the virtual subnet is bound to
  *         another routing domain, or that is zero; a provider address has the VLAN), APUS_ERR_ADDRESS, APUS_ERR_FAMILY, APUS_ERR_PREFIX (ipv4, ipv6),
  *         APUS_ERR_PORT_KIND (parent_port), APUS_ERR_LIMIT,

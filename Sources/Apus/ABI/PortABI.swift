@@ -16,7 +16,7 @@ private func read(_ params: UnsafePointer<apus_port_params>?, _ settings: Settin
     let domain = GUID(copy.routing_domain_id)
     let early =
         checkFlags(copy.flags, APUS_PORT_TRUSTED | APUS_PORT_DHCP_GUARD, object)
-        ?? checkZero(copy.reserved.u64, object, "reserved")
+        ?? checkZero(copy.reserved.u64, object, "reserved") ?? readRate(copy, &port)
     if let early { return (early, port, domain) }
     let isNamed = unsafe withUnsafePointer(to: copy.name) { unsafe readText($0, &port.name) }
     if !isNamed {
@@ -29,6 +29,12 @@ private func read(_ params: UnsafePointer<apus_port_params>?, _ settings: Settin
     default:
         return (Failure(APUS_ERR_RANGE, object, "kind", .number(copy.kind.u64), "is outside 1-3"), port, domain)
     }
+}
+
+private func readRate(_ params: apus_port_params, _ port: inout Port) -> Failure? {
+    port.newFlowRate = params.new_flow_rate
+    return port.newFlowRate > 1_000_000_000
+        ? Failure(APUS_ERR_RANGE, object, "new_flow_rate", .number(port.newFlowRate.u64), "is outside 0-1000000000") : nil
 }
 
 private func readExternal(_ params: apus_port_params, _ port: inout Port, _ settings: Settings) -> Failure? {
@@ -144,6 +150,10 @@ private func readProvider(_ params: apus_port_params, _ port: inout Port) -> Fai
             APUS_ERR_CONFLICT, object, "mac", .mac(MACAddress(params.mac)),
             "is for vm and external ports; a provider address has its own")
     }
+    if params.new_flow_rate != 0 {
+        return Failure(
+            APUS_ERR_CONFLICT, object, "new_flow_rate", .number(params.new_flow_rate.u64), "is for vm and external ports")
+    }
     if let failure = checkNoDomain(params) ?? checkNotVM(params) { return failure }
     return port.mtu < 128
         ? Failure(APUS_ERR_RANGE, object, "mtu", .number(port.mtu.u64), "is outside 128-65535") : nil
@@ -163,6 +173,7 @@ private func fill(_ port: Port, _ tables: Tables, _ out: UnsafeMutablePointer<ap
     params.mac = port.mac.c
     params.mtu = port.mtu
     params.dynamic_address_limit = port.dynamicLimit
+    params.new_flow_rate = port.newFlowRate
     if port.kind == Port.external {
         params.routing_domain_id = tables.domains[port.domain].value.id.c
         params.parent_port = port.device == port.id ? 0 : port.device

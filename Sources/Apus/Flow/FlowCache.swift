@@ -91,25 +91,20 @@ struct FlowCache<Key: FlowIdentity> {
 
     @inline(never)
     @_optimize(speed)
-    private func flowFurther(_ hash: UInt64, _ key: Key) -> Ref<FlowState>? { findFurther(hash, key).map { state($0) } }
-
-    /// The entry with this key, or nil.
-    @_optimize(speed)
-    func find(_ hash: UInt64, _ key: Key) -> Int? {
-        let home = hash.int & mask
-        if entries[home].key == key, !entries[home].state.isFree { return home }
-        return findFurther(hash, key)
-    }
-
-    @_optimize(speed)
-    private func findFurther(_ hash: UInt64, _ key: Key) -> Int? {
+    private func flowFurther(_ hash: UInt64, _ key: Key) -> Ref<FlowState>? {
         var number = 1
         while number < Self.ways {
-            let index = line(hash, number)
-            if entries[index].key == key, !entries[index].state.isFree { return index }
+            let entry = entries.advanced(by: line(hash, number))
+            if entry.value.key == key, !entry.value.state.isFree { return Self.state(of: entry) }
             number &+= 1
         }
         return nil
+    }
+
+    /// Where a flow stands.
+    @inline(__always)
+    func index(of flow: Ref<FlowState>) -> Int {
+        unsafe (flow.raw - entries.raw) / MemoryLayout<FlowEntry<Key>>.stride
     }
 
     /// What `place` decided.
@@ -126,29 +121,22 @@ struct FlowCache<Key: FlowIdentity> {
     /// Where a new flow of tenant `scope` goes. `look` says of the flow in an entry which tenant's it is, nil if it is stale.
     @_optimize(speed)
     func place(_ hash: UInt64, scope: UInt32, look: (Ref<FlowState>) -> UInt32?) -> Placement {
-        // Start at a line that differs from flow to flow, so that equals are displaced evenly; but free lines are taken in
-        // their order.
-        var free = Self.ways
-        var stale: Int?
-        var victim = 0
-        var largest: UInt32?
         var number = 0
         while number < Self.ways {
-            let way = (number &+ (hash &>> 60).int) & 7
-            let index = line(hash, way)
-            let flow = state(index)
-            if flow.value.isFree {
-                free = min(free, way)
-            } else if let owner = look(flow) {
-                let size = share(owner)
-                if size > largest ?? 0 || largest == nil { (victim, largest) = (index, size) }
-            } else if stale == nil {
-                stale = index
-            }
+            if state(line(hash, number)).value.isFree { return .free(line(hash, number)) }
             number &+= 1
         }
-        if free < Self.ways { return .free(line(hash, free)) }
-        if let stale { return .stale(stale) }
+        // Start at a line that differs from flow to flow, so that equals are displaced evenly.
+        var victim = 0
+        var largest: UInt32?
+        number = 0
+        while number < Self.ways {
+            let index = line(hash, (number &+ (hash &>> 60).int) & 7)
+            guard let owner = look(state(index)) else { return .stale(index) }
+            let size = share(owner)
+            if size > largest ?? 0 || largest == nil { (victim, largest) = (index, size) }
+            number &+= 1
+        }
         // A newcomer whose tenant already holds more than any of these is not remembered.
         return largest ?? 0 >= share(scope) ? .evict(victim) : .suppressed
     }

@@ -44,6 +44,7 @@ extension Worker {
         version = published
         floor = shared.value.floor.load(ordering: .relaxed)
         hasRewrites = shared.value.rewrites.load(ordering: .relaxed) != 0
+        hasFlowLimits = shared.value.flowLimits.load(ordering: .relaxed) != 0
         hasExternalPorts = shared.value.externalPorts.load(ordering: .relaxed) != 0
         hasDraftPeers = shared.value.draftPeers.load(ordering: .relaxed) != 0
         if epoch != seenNeighborEpoch || self.now >= nextRefresh { lookAround(epoch) }
@@ -86,10 +87,18 @@ extension Worker {
         processStaged(frame, packet)
     }
 
+    /// The same for a packet that had to be made ready first, and is staged by itself.
+    mutating func processStaged(_ frame: Frame) {
+        // What waited was a miss already; what is explained, or made here, is nobody's flow.
+        if trace != nil || isExtra { return carryOut(decideVM(frame), frame) }
+        processStaged(frame, single)
+    }
+
     /// By what is remembered of its flow, or as the first packet of one.
     @_optimize(speed)
     mutating func processStaged(_ frame: Frame, _ packet: Ref<Staged>) {
-        if let flow = findFlow(packet) {
+        packet.value.flow = findFlow(packet)
+        if let flow = packet.value.flow {
             let number = flow.value.transposition
             let transposition = transpositions.place(of: number)
             if isCurrent(flow.value, transposition), transposition.value.outerIdentity == packet.value.outerIdentity,
@@ -103,11 +112,28 @@ extension Worker {
             }
         }
         counters.add(.flowMisses)
+        if hasFlowLimits, !mayBeginFlow(from: frame.port) { return drop(frame, .newFlowLimit) }
         classify(frame, packet)
     }
 
+    /// A token bucket for each port, as in ``mayTell``.
+    @inline(never)
+    private func mayBeginFlow(from port: UInt32) -> Bool {
+        guard let number = findPort(port) else { return true }
+        let rate = tables.ports[number].newFlowRate.u64
+        if rate == 0 { return true }
+        let interval = 1_000_000_000 / rate
+        let slot = PortSlots.slot(of: port)
+        let due = max(flowTimes[slot], now)
+        if due &- now > (Self.newFlowBurst &- 1) &* interval { return false }
+        flowTimes[slot] = due &+ interval
+        return true
+    }
+
+    private static var newFlowBurst: UInt64 { 1024 }
+
     @_optimize(speed)
-    private func findFlow(_ packet: Ref<Staged>) -> Ref<FlowState>? {
+    func findFlow(_ packet: Ref<Staged>) -> Ref<FlowState>? {
         packet.value.form == .wide
             ? wideCache.flow(packet.value.hash, packet.value.wideKey)
             : cache.flow(packet.value.hash, packet.value.key)

@@ -12,6 +12,13 @@ enum Decision {
     case unresolved(UInt32)
     /// The packet is a control message of another host.
     case control
+
+    var isComplete: Bool {
+        switch self {
+        case .flow, .packet: true
+        case .unresolved, .control: false
+        }
+    }
 }
 
 extension Worker {
@@ -41,9 +48,9 @@ extension Worker {
                 return carryOut(.unresolved(scratch.value.neighbor), frame, packet)
             }
             if packet.value.form == .wide {
-                remember(packet.value.wideKey, packet.value.hash, in: wideCache, flowID, length: frame.length)
+                remember(packet.value.wideKey, packet, in: wideCache, flowID, length: frame.length)
             } else {
-                remember(packet.value.key, packet.value.hash, in: cache, flowID, length: frame.length)
+                remember(packet.value.key, packet, in: cache, flowID, length: frame.length)
             }
             apply(scratch, flowID, to: frame)
         case .packet:
@@ -60,20 +67,26 @@ extension Worker {
         }
     }
 
-    /// Put the flow whose result is in `scratch` into a cache.
+    /// The same for a packet that was looked at step by step.
+    mutating func carryOut(_ decision: Decision, _ frame: Frame) {
+        single.value.flow = findFlow(single)
+        carryOut(decision, frame, single)
+    }
+
+    /// Put the flow whose result is in `scratch` into a cache; `packet` knows where it stands there now.
     @_optimize(speed)
     private mutating func remember<Key: FlowIdentity>(
-        _ key: Key, _ hash: UInt64, in cache: FlowCache<Key>, _ flowID: UInt8, length: UInt32
+        _ key: Key, _ packet: Ref<Staged>, in cache: FlowCache<Key>, _ flowID: UInt8, length: UInt32
     ) {
         replacements &+= 1
         scratch.value.neighborEpoch = neighborEpoch
         let scope = scratch.value.scope
         let index: Int
-        if let present = cache.find(hash, key) {
-            forget(present, in: cache)
-            index = present
+        if let present = packet.value.flow {
+            index = cache.index(of: present)
+            forget(index, in: cache)
         } else {
-            let placement = cache.place(hash, scope: scope) { flow in
+            let placement = cache.place(packet.value.hash, scope: scope) { flow in
                 let transposition = transpositions.place(of: flow.value.transposition)
                 return isCurrent(flow.value, transposition) ? transposition.value.scope : nil
             }

@@ -116,8 +116,7 @@ extension Worker {
     /// A packet that is the gateway's: it came from outside, waited, or was made here.
     mutating func processOutside(_ frame: Frame) {
         guard stageVM(frame, single) else { return drop(frame, .ipMalformed) }
-        if trace != nil { return carryOut(decideVM(frame), frame, single) }
-        processStaged(frame, single)
+        processStaged(frame)
     }
 
     func decideOutside(_ packet: IPPacket, from port: Port, domain: UInt32) -> Decision {

@@ -305,11 +305,11 @@ extension Worker {
         }
         let decision = decideProvider(frame, outer)
         if case .control = decision { return processControlMessage(frame) }
-        if header.length > IPv4Header.minimumLength, !header.isIPv6, case .flow = decision, scratch.value.removesHeader {
+        if header.length > IPv4Header.minimumLength, !header.isIPv6, decision.isComplete, scratch.value.removesHeader {
             // The flow's result counts on an outer header without options: it is not remembered.
             applyDecapsulation(frame, outer)
         } else {
-            carryOut(decision, frame, single)
+            carryOut(decision, frame)
         }
     }
 

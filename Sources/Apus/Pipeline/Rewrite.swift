@@ -70,7 +70,7 @@ extension Worker {
         // The tag is gone, and with it what the next packet would be recognized by.
         if header.link.length == Ethernet.headerLength, stageRewritten(plain, single) {
             scratch.value.outerIdentity = single.value.outerIdentity
-            carryOut(decision, plain, single)
+            carryOut(decision, plain)
         } else {
             apply(scratch, 0, to: plain)
         }

@@ -20,7 +20,7 @@ extension Worker {
             }
             return processDiscovery(frame, port)
         }
-        carryOut(decideVM(frame), frame, single)
+        processStaged(frame)
     }
 
     /// RFC 7637 section 3.3: an inner frame has no 802.1Q tag. The MAC addresses move towards the payload.

@@ -41,6 +41,8 @@ struct Port: Versionable {
     var name: InlineArray<32, UInt8>
     /// Dynamic records that the machine may have.
     var dynamicLimit: UInt32
+    /// New flows per second; 0 = no limit.
+    var newFlowRate: UInt32 = 0
     /// Of an external port: the port that carries its frames, which may be itself, and the number of the ``Domain``.
     var device: UInt32 = none
     var domain: UInt32 = none

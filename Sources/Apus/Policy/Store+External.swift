@@ -101,25 +101,6 @@ extension Store {
         if !side.nextHop.isUnspecified { releaseNeighbor(side.nextHop, port) }
     }
 
-    // A port counts, alone and in its domain, from its first version to the recycling of its last.
-
-    func countExternal(_ number: UInt32) { countExternal(number, 1) }
-
-    func uncountExternal(_ number: UInt32) {
-        countExternal(number, -1)
-        let domain = tables.ports[number].domain
-        if domain != none { tables.domains.releaseIfUnused(domain) }
-    }
-
-    private func countExternal(_ number: UInt32, _ by: Int32) {
-        let domain = tables.ports[number].domain
-        if domain == none { return }
-        let difference = UInt32(bitPattern: by)
-        tables.domains[domain].value.users &+= difference
-        let count = tables.shared.value.externalPorts.load(ordering: .relaxed)
-        tables.shared.value.externalPorts.store(count &+ difference, ordering: .relaxed)
-    }
-
     // MARK: - Next hops that nobody named
 
     /// A worker has a packet for this address, which is on the network behind an external port.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CApus
+import Synchronization
 
 extension Store {
     static var portName: Words { "port" }
@@ -39,7 +40,7 @@ extension Store {
                 if copy.domain != none { store.tables.domains.releaseIfUnused(copy.domain) }
                 return .memory(Self.portName)
             }
-            store.countExternal(number)
+            store.count(number, 1)
             guard store.join(copy) else { return .memory(Self.portName) }
             store.tables.portSlots.open(taken, kind: copy.kind)
             store.invalidateEverything()
@@ -67,7 +68,7 @@ extension Store {
                 if copy.domain != none { store.tables.domains.releaseIfUnused(copy.domain) }
                 return .memory(Self.portName)
             }
-            store.countExternal(new)
+            store.count(new, 1)
             guard store.join(copy), store.leave(old) else { return .memory(Self.portName) }
             if !old.isAt(copy.device, copy.vlan) { store.forgetNeighbors(behind: old) }
             store.invalidateEverything()
@@ -95,7 +96,9 @@ extension Store {
     /// The id of the last version of a port is closed when nothing can refer to it any more.
     mutating func recyclePort(_ number: UInt32) {
         let id = tables.ports[number].id
-        uncountExternal(number)
+        let domain = tables.ports[number].domain
+        count(number, -1)
+        if domain != none { tables.domains.releaseIfUnused(domain) }
         tables.ports.recycle(number)
         // `next` has not been published: a port that still exists, or will, is found.
         let isPublished =
@@ -104,6 +107,20 @@ extension Store {
             tables.portSlots.close(id)
             tables.portSlots.giveBack(id)
         }
+    }
+
+    // A port counts, alone and in its domain, from its first version to the recycling of its last.
+
+    private func count(_ number: UInt32, _ by: Int32) {
+        let port = tables.ports[number]
+        let difference = UInt32(bitPattern: by)
+        func add(to counter: borrowing Atomic<UInt32>) {
+            counter.store(counter.load(ordering: .relaxed) &+ difference, ordering: .relaxed)
+        }
+        if port.newFlowRate != 0 { add(to: tables.shared.value.flowLimits) }
+        guard port.domain != none else { return }
+        add(to: tables.shared.value.externalPorts)
+        tables.domains[port.domain].value.users &+= difference
     }
 
     private mutating func join(_ port: Port) -> Bool {
