@@ -17,6 +17,7 @@ extension Port {
         object.mac = mac
         object.mtu = mtu
         object.routing_domain_id = routingDomainID
+        object.new_flow_rate = newFlowRate
         object.parent_port = parent
         object.vlan = vlan
         if let ipv4 { object.ipv4 = ipv4.object }

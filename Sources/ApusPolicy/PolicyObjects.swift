@@ -20,6 +20,8 @@ public struct Port: Sendable {
     public var hasDHCPGuard: Bool
     /// Customer addresses that may be learned of the machine; 0 = the default.
     public var dynamicAddressLimit: UInt32
+    /// Packets of unknown flows that a worker decides about in a second; 0 = no limit.
+    public var newFlowRate: UInt32
     /// The VM network that an external port serves.
     public var routingDomainID: apus_guid
     /// The port that an external one's frames come from and go to, with the tag of `vlan`; nil: a device of its own.
@@ -54,6 +56,7 @@ public struct Port: Sendable {
         let domain = fields.guid("routing_domain_id", isExternal ? .required : .optional)
         let guardsDHCP = fields.flag("dhcp_guard")
         let limit = fields.number("dynamic_address_limit", .optional, in: 1...UInt32(65536))
+        let rate = fields.number("new_flow_rate", .optional, in: 1...UInt32(1_000_000_000))
         let parent = isExternal ? references.parentPort("parent", name, &fields) : fields.text("parent", .optional, limit: 31)
         let vlan = fields.number("vlan", .optional, in: (fields.has("parent") ? 1 : 0)...UInt16(4094))
         let ipv4 = ExternalSide("ipv4", UInt8(APUS_IPV4), &fields)
@@ -61,7 +64,7 @@ public struct Port: Sendable {
 
         if let kind {
             let strangers =
-                (isVM || isExternal ? [] : ["virtual_subnet_id", "mac"])
+                (isVM || isExternal ? [] : ["virtual_subnet_id", "mac", "new_flow_rate"])
                 + (isVM ? [] : ["trusted", "dhcp_guard", "dynamic_address_limit"])
                 + (isExternal ? [] : ["routing_domain_id", "parent", "vlan", "ipv4", "ipv6"])
             let word = Self.kinds.first { $0.value == kind }?.key ?? ""
@@ -81,6 +84,7 @@ public struct Port: Sendable {
         routingDomainID = domain ?? apus_guid()
         hasDHCPGuard = guardsDHCP ?? false
         dynamicAddressLimit = limit ?? 0
+        newFlowRate = rate ?? 0
         self.parent = parent
         self.vlan = vlan ?? 0
         self.ipv4 = ipv4

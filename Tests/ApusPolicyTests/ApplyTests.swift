@@ -218,6 +218,7 @@ import Testing
         #expect(port.parent_port == ids["trunk"])
         #expect(port.vlan == 101)
         #expect(port.mtu == 9000)
+        #expect(port.new_flow_rate == 50000)
         #expect(port.virtual_subnet_id == 6009)
         #expect(port.routing_domain_id.text == "{12345678-1000-2000-3000-123456780001}")
         #expect(text(port.ipv4.address) == "10.9.0.2")

@@ -113,10 +113,12 @@ private let ports = [
         #"p:3: ports[0].trusted: "yes" is neither true nor false"#,
         "p:3: ports[0].trusted: does not apply to a port of kind provider",
         #"p:3: ports[0]: unknown key "speed"; known keys: name, kind, device, virtual_subnet_id, mac, mtu, trusted, "#
-            + "routing_domain_id, dhcp_guard, dynamic_address_limit, parent, vlan, ipv4, ipv6"),
+            + "routing_domain_id, dhcp_guard, dynamic_address_limit, new_flow_rate, parent, vlan, ipv4, ipv6"),
     Mistake(
-        one("ports", "name: a, kind: provider, dhcp_guard: true, dynamic_address_limit: 0"),
+        one("ports", "name: a, kind: provider, dhcp_guard: true, dynamic_address_limit: 0, new_flow_rate: 1000000001"),
         "p:3: ports[0].dynamic_address_limit: 0 is outside 1-65536",
+        "p:3: ports[0].new_flow_rate: 1000000001 is outside 1-1000000000",
+        "p:3: ports[0].new_flow_rate: does not apply to a port of kind provider",
         "p:3: ports[0].dhcp_guard: does not apply to a port of kind provider",
         "p:3: ports[0].dynamic_address_limit: does not apply to a port of kind provider"),
     Mistake(one("ports", "name: a, name: b, kind: provider"), "p:3: ports[0].name: given twice, first on line 3"),

@@ -119,6 +119,7 @@ let exampleOfGateway = """
         virtual_subnet_id: 6009
         mac: 60:00:60:00:0f:01
         mtu: 9000
+        new_flow_rate: 50000
         ipv4: {address: 10.9.0.2/24, next_hop: 10.9.0.1}
         ipv6: {address: 2001:db8:9::2/64}
       - {name: trunk, kind: provider, device: net_af_packet1}

@@ -89,7 +89,7 @@ import Testing
         #expect(ports[0].ipv4.map { text($0.nextHop) } == "10.9.0.1")
         #expect(ports[0].ipv6?.nextHop.family == 0)
         #expect(ports[3].ipv6.map { text($0.nextHop) } == "2001:db8:9::3")
-        #expect(ports[3].lines["ipv6"] == 22)
+        #expect(ports[3].lines["ipv6"] == 23)
     }
 
     @Test func linesOfObjectsAndKeys() throws {

@@ -23,7 +23,7 @@
  *       - name                         # unique; letters, digits, '-', '_', '.'; 31 at most
  *         kind                         # vm, provider or external
  *         [device, mtu]                # device: what the host connects the port to; not with a parent
- *         virtual_subnet_id, mac                                   # vm and external only
+ *         virtual_subnet_id, mac, [new_flow_rate]                  # vm and external only; new_flow_rate: 1-1000000000
  *         [trusted, dhcp_guard]                                    # vm only; true or false
  *         [dynamic_address_limit]                                  # vm only; 1-65536
  *         routing_domain_id                                        # external only, as all that follows: see below
