@@ -89,11 +89,13 @@ demo: all ## Two tenants ping each other over NVGRE between two hosts made of na
 test: all ## Run every test; about a quarter of an hour, the end-to-end part needs root
 	@Tests/run.sh
 
-bench: lib ## Measure everything: cycles and instructions per packet against the same work in C (Benchmarks/README.md)
+bench: lib $(BIN)/apus-forwarder-c ## Measure everything: against the same work in C, and end to end over DPDK (Benchmarks/README.md)
 	@Benchmarks/bench.py run
+	@Benchmarks/bench.py dpdk
 
-bench-quick: lib ## The most telling measurements, in about a minute
+bench-quick: lib $(BIN)/apus-forwarder-c ## The most telling measurements, in less than two minutes
 	@Benchmarks/bench.py run --quick
+	@Benchmarks/bench.py dpdk --quick
 
 clean: ## Remove everything that was built
 	rm -rf $(BUILD) .build .build-*

@@ -7,11 +7,12 @@ import datetime
 import json
 import os
 import pathlib
+import signal
 import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from harness import guard, machine, plots, processes, program, report, scenarios
+from harness import endtoend, guard, machine, plots, processes, program, report, rfc2544, scenarios
 
 # Processes of each scenario; those that take long to set up have the fewest.
 PROCESSES = {"quick": 3, "full": 5, "8M": 3}
@@ -68,28 +69,63 @@ def count(chosen, measured, quick):
         result["instruction_places"] = program.readable(counted["apus"][1])
 
 
+def begin(quick, libraries):
+    when = datetime.datetime.now(datetime.timezone.utc)
+    return {"format": 2, "when": when.isoformat(timespec="seconds"), "quick": quick,
+            "machine": machine.fingerprint(libraries), "scenarios": {}}
+
+
+def end(result, libraries, start, out):
+    """Write a run, print its table; the exit status of the program."""
+    result["seconds"] = round(time.monotonic() - start, 1)
+    result["machine"]["load_after"] = os.getloadavg()
+    if machine.digests(libraries) != result["machine"]["digests"]:
+        sys.exit("bench.py: a library was built anew while it was measured: these figures belong to nothing")
+    directory = pathlib.Path(out)
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{datetime.datetime.fromisoformat(result['when']):%Y%m%d-%H%M%S}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    print("\n".join(report.table(result)))
+    progress(f"{path}, {result['seconds']} s")
+    return 1 if any("error" in found for found in result["scenarios"].values()) else 0
+
+
 def run(options):
     program.build()
     chosen = scenarios.select(options.quick, options.only)
     if not chosen:
         sys.exit(f"bench.py: no scenario is called {options.only}")
-    when = datetime.datetime.now(datetime.timezone.utc)
-    result = {"format": 2, "when": when.isoformat(timespec="seconds"), "quick": options.quick,
-              "machine": machine.fingerprint(program.LIBRARY), "scenarios": {}}
     start = time.monotonic()
+    result = begin(options.quick, [program.LIBRARY])
     result["scenarios"] = measure(chosen, options.quick)
     count(chosen, result["scenarios"], options.quick)
-    result["seconds"] = round(time.monotonic() - start, 1)
-    result["machine"]["load_after"] = os.getloadavg()
-    if machine.digest(program.LIBRARY) != result["machine"]["library_sha256"]:
-        sys.exit("bench.py: libapus.so was built anew while it was measured: these figures belong to nothing")
-    directory = pathlib.Path(options.out)
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / f"{when:%Y%m%d-%H%M%S}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    print("\n".join(report.table(result)))
-    progress(f"{path}, {result['seconds']} s")
-    return 1 if any("error" in found for found in result["scenarios"].values()) else 0
+    return end(result, [program.LIBRARY], start, options.out)
+
+
+def dpdk(options):
+    endtoend.build()
+    chosen = endtoend.select(options.quick, options.only)
+    if not chosen:
+        sys.exit(f"bench.py: no scenario is called {options.only}")
+    if options.ports and len(options.ports) != 4 and options.ports != ["memif"]:
+        sys.exit("bench.py: --ports takes four ports, or \"memif\"")
+    peers, absent = endtoend.peers(options.peers)
+    if options.ports == ["memif"] and "ovs" in peers:
+        peers.remove("ovs")
+        absent["ovs"] = "its end of a memif gets no link"
+    for name, reason in absent.items():
+        progress(f"{name} is not measured: {reason}")
+    start = time.monotonic()
+    libraries = [*endtoend.LIBRARIES, endtoend.contender.FORWARDER]
+    result = begin(options.quick, libraries)
+    result["absent"] = absent
+    pages = endtoend.pages(options.pages)
+    if options.ports:
+        chosen = {name.replace("dpdk/", "rfc2544/"): case for name, case in chosen.items() if case.is_for_ports}
+        result["scenarios"] = rfc2544.run(chosen, ["apus", *peers], options.quick, pages, options.ports, progress)
+    else:
+        result["scenarios"] = endtoend.run(chosen, peers, options.quick, pages, progress)
+    return end(result, libraries, start, options.out)
 
 
 def load(path):
@@ -102,10 +138,16 @@ def load(path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("run", help="measure, print a table, write one JSON file")
-    command.add_argument("--quick", action="store_true", help="the most telling scenarios, in less than two minutes")
-    command.add_argument("--only", metavar="GLOB", help="scenarios with such a name; `run --only list` lists all")
-    command.add_argument("--out", default=str(machine.ROOT / "build/benchmarks/runs"), metavar="DIR")
+    measuring = argparse.ArgumentParser(add_help=False)
+    measuring.add_argument("--quick", action="store_true", help="the most telling scenarios, in about a minute")
+    measuring.add_argument("--only", metavar="GLOB", help="scenarios with such a name; `--only list` lists all")
+    measuring.add_argument("--out", default=str(machine.ROOT / "build/benchmarks/runs"), metavar="DIR")
+    commands.add_parser("run", parents=[measuring], help="measure the library, print a table, write one JSON file")
+    command = commands.add_parser("dpdk", parents=[measuring], help="the same end to end over DPDK, beside other switches")
+    command.add_argument("--peers", metavar="LIST", help="of ovs,testpmd; without: those that are installed; none: \"\"")
+    command.add_argument("--ports", nargs="+", metavar="PORT", help="search NDR, PDR and MRR over ports: the tester's sending and "
+                         "receiving one, the forwarder's first and second (PCI addresses, or vdevs); \"memif\": without NICs")
+    command.add_argument("--pages", choices=("huge", "small"), help="memory of DPDK; without: huge pages if enough are free")
     command = commands.add_parser("compare", help="two runs, figure by figure")
     command.add_argument("old")
     command.add_argument("new")
@@ -117,11 +159,13 @@ def main():
     command.add_argument("run")
     command.add_argument("--out", default=str(machine.ROOT / "build/benchmarks/plots"), metavar="DIR")
     options = parser.parse_args()
-    if options.command == "run":
+    # What was started is ended, and its directories go, however this program is asked to end.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    if options.command in ("run", "dpdk"):
         if options.only == "list":
-            print("\n".join(scenarios.arguments()))
+            print("\n".join(scenarios.arguments() if options.command == "run" else endtoend.cases()))
             return 0
-        return run(options)
+        return run(options) if options.command == "run" else dpdk(options)
     if options.command == "compare":
         print("\n".join(report.comparison(load(options.old), load(options.new))))
     elif options.command == "table":

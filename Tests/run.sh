@@ -47,6 +47,7 @@ suite "import" python3 Tests/PolicyReplay/test_import.py build/bin/apusctl
 suite "reference model" make -s -C Tests/Model check
 suite "wire" make -s -C Tests/Wire check
 suite "dpdk" make -s -C Tests/DPDK check
+suite "benchmarks" make -s -C Tests/Benchmarks check
 suite "instructions per packet" Benchmarks/bench.py guard
 suite "sanitizers" Tests/ApusTests/run-sanitizers.sh
 suite "fuzz" Tests/Fuzz/run.sh 20

@@ -48,11 +48,11 @@ def git():
     return {"revision": first_line("git", "rev-parse", "HEAD"), "dirty": status.returncode != 0 or status.stdout != ""}
 
 
-def digest(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def digests(files):
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
-def fingerprint(library):
+def fingerprint(measured):
     memory = (read("/proc/meminfo") or "").splitlines()
     return {
         "cpu": cpu(), "kernel": platform.release(), "system": first_line("sed", "-n", "s/^PRETTY_NAME=//p", "/etc/os-release"),
@@ -61,7 +61,7 @@ def fingerprint(library):
         "mitigations": read("/sys/devices/system/cpu/vulnerabilities/spectre_v2"),
         "compilers": {"gcc": first_line("gcc", "--version"), "swiftc": first_line("swiftc", "--version")},
         "dpdk": first_line("pkg-config", "--modversion", "libdpdk"), "valgrind": first_line("valgrind", "--version"),
-        "git": git(), "library_sha256": digest(library), "load": os.getloadavg(),
+        "git": git(), "digests": digests(measured), "load": os.getloadavg(),
     }
 
 
@@ -69,7 +69,7 @@ def differences(old, new, prefix=""):
     """What two fingerprints do not share, but for what changes with every run."""
     for key in sorted(set(old) | set(new)):
         a, b = old.get(key), new.get(key)
-        if key in ("load", "load_after", "mhz", "git", "library_sha256") or a == b:
+        if key in ("load", "load_after", "mhz", "git", "digests") or a == b:
             continue
         if isinstance(a, dict) and isinstance(b, dict):
             yield from differences(a, b, f"{prefix}{key}.")

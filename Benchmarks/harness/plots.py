@@ -102,9 +102,36 @@ def stages(pyplot, run, path):
     finish(pyplot, figure, axes, path, "Instructions per packet, by what they are for", "", "instructions", logarithmic=False)
 
 
+def side_by_side(pyplot, run, path):
+    """End to end: a row for each scenario, a mark for each contender."""
+    found = {name: result for name, result in run["scenarios"].items() if report.is_end_to_end(result)}
+    figure, axes = pyplot.subplots(figsize=(7, 1.4 + 0.3 * len(found)))
+    for position, each in enumerate(report.contenders(run)):
+        rows = [row for row, result in enumerate(found.values()) if each in result]
+        rates = [result[each]["packets_per_second"] for result in found.values() if each in result]
+        middle = [rate["median"] / 1e6 for rate in rates]
+        reach = [[(rate["median"] - rate["least"]) / 1e6 for rate in rates], [(rate["greatest"] - rate["median"]) / 1e6 for rate in rates]]
+        axes.errorbar(middle, rows, xerr=reach, fmt="os^"[position], color=f"C{position}", label=each, capsize=2)
+    axes.set_yticks(range(len(found)), [name.removeprefix("dpdk/") for name in found], fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    first = next(iter(found.values()))["conditions"]
+    axes.set(title=f"End to end over DPDK, source and sink included: {run['machine']['cpu']['model']}, {first['pages']} pages",
+             xlabel="million packets per second")
+    axes.title.set_fontsize(9)
+    axes.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+    print(path)
+
+
 def plot(run, directory):
     pyplot = library()
     directory.mkdir(parents=True, exist_ok=True)
+    if report.contenders(run):
+        side_by_side(pyplot, run, directory / "end-to-end.svg")
+        return
     tunnel = scenarios.TUNNEL
     curves(pyplot, run, directory / "flows.svg", "Cost against flows (64 bytes, hot)", "flows",
            {d: rf"core/{d}/flows-(.+)" for d in scenarios.DIRECTIONS})

@@ -29,7 +29,8 @@ def heading(run):
     yield f"{where['compilers']['swiftc']}; {where['compilers']['gcc']}"
     yield f"revision {(git['revision'] or '?')[:12]}{' with changes' if git['dirty'] else ''}, load {where['load'][0]:.1f}, {run['when']}"
     yield "Median [least greatest] over processes."
-    yield "Cycles of the time stamp counter; packets of 64 bytes, hot, bursts of 64, 1,024 records, flows known, where a name does not say else."
+    if any(is_packets(result) for result in run["scenarios"].values()):
+        yield "Cycles of the time stamp counter; packets of 64 bytes, hot, bursts of 64, 1,024 records, flows known, where a name does not say else."
 
 
 def figures(result):
@@ -47,13 +48,89 @@ def is_packets(result):
     return result.get("scenario") == "packets"
 
 
+def is_end_to_end(result):
+    return result.get("scenario") == "end-to-end"
+
+
+def contenders(run):
+    """Who takes part in the end-to-end scenarios of a run."""
+    return [name for name in ("apus", "ovs", "testpmd") if any(is_end_to_end(r) and name in r for r in run["scenarios"].values())]
+
+
+def end_to_end(run):
+    """The table of the end-to-end scenarios, its conditions above it."""
+    found = {name: result for name, result in run["scenarios"].items() if is_end_to_end(result)}
+    if not found:
+        return
+    names = contenders(run)
+    first = next(iter(found.values()))["conditions"]
+    yield ""
+    yield (f"End to end over DPDK {run['machine']['dpdk']}: source, forwarder, sink on CPU {first['cpus'][1]}; back to back: on CPUs "
+           f"{first['cpus'][1]} and {first['cpus'][0]}. Millions of packets")
+    yield "in a second that the forwarding thread ran; back to back in a second by the clock, what the first cannot pass on is lost."
+    yield (f"{first['pages'].capitalize()} pages; frames of 64 bytes, just written, where a name does not say else; in turns of "
+           f"{first['turn_seconds']} s. Nothing is subtracted.")
+    for name in names:
+        yield f"{name}: {next(r['conditions'][name] for r in found.values() if name in r)}"
+    rows = [("end to end", *names, *(f"apus/{name}" for name in names[1:]), "cycles apus", "least share of the core")]
+    for name, result in found.items():
+        rates = [result[each]["packets_per_second"] if each in result else {} for each in names]
+        rows.append((name, *(interval({key: value / 1e6 for key, value in rate.items()}) for rate in rates),
+                     *(interval(result.get(f"apus_speed_over_{each}")) for each in names[1:]),
+                     number(result["apus"]["cycles_per_packet"]["median"]),
+                     number(min(result[each]["share_of_core"]["least"] for each in names if each in result))))
+    yield from columns(rows)
+    for name, reason in run.get("absent", {}).items():
+        yield f"{name}: not measured: {reason}"
+
+
 def instructions(result, engine):
     """Counted by callgrind, else by the processor, else unknown."""
     counted = result.get("instructions_per_packet", {}).get(engine)
     return counted if counted is not None else result.get(engine, {}).get("instructions_per_packet")
 
 
+def is_search(result):
+    return result.get("scenario") == "rfc2544"
+
+
+def searched(run):
+    """The table of the searches over real ports."""
+    found = {name: result for name, result in run["scenarios"].items() if is_search(result)}
+    if not found:
+        return
+    first = next(iter(found.values()))["conditions"]
+    yield ""
+    yield f"RFC 2544 over the ports {', '.join(first['ports'])}; forwarder on CPU {first['cpus'][1]}, tester on CPU {first['tester_cpu']}."
+    for name, goal in first["goals"].items():
+        yield (f"{name.upper()}: loss at most {goal['loss_ratio']:.1%}, bounds within {goal['width']:.1%}, trials of {goal['trial_seconds']} s, "
+               f"{goal['duration_sum']} s of them at a load.")
+    yield "Millions of packets in a second: NDR and PDR what came through at the lower bound [lower upper bound], MRR median [least greatest]."
+    rows = [("rfc2544", "contender", "NDR", "PDR", "MRR", "greatest load", "limited by")]
+
+    def bounds(goal):
+        lower, upper, throughput = (number(value / 1e6) if value is not None else "-" for value in (goal["lower"], goal["upper"], goal["throughput"]))
+        return f"{throughput} [{lower} {upper}]"
+
+    for name, result in found.items():
+        for each in ("apus", "ovs", "testpmd"):
+            if each in result:
+                figures_of = result[each]
+                rows.append((name, each, bounds(figures_of["ndr"]), bounds(figures_of["pdr"]),
+                             interval({key: value / 1e6 for key, value in figures_of["mrr"].items()}),
+                             number(figures_of["greatest_load"] / 1e6), figures_of["limited_by"]))
+    yield from columns(rows)
+
+
+def with_conditions(run):
+    """The run, a figure without its conditions replaced by that fault."""
+    kept = {name: result if "error" in result or "conditions" in result else {"error": "a result without its conditions"}
+            for name, result in run["scenarios"].items()}
+    return {**run, "scenarios": kept}
+
+
 def table(run):
+    run = with_conditions(run)
     yield from heading(run)
     rows = [("packets", "apus", "C", "speed apus/C", "instructions apus", "C")]
     for name, result in run["scenarios"].items():
@@ -64,8 +141,10 @@ def table(run):
     if len(rows) > 1:
         yield ""
         yield from columns(rows)
+    yield from end_to_end(run)
+    yield from searched(run)
     for name, result in run["scenarios"].items():
-        if "error" not in result and not is_packets(result):
+        if "error" not in result and result["scenario"] not in ("packets", "end-to-end", "rfc2544"):
             yield ""
             yield name
             yield from columns([(f"  {key}", value if isinstance(value, str) else interval(value)) for key, value in figures(result)])
@@ -100,7 +179,7 @@ def comparison(old, new):
                 pairs.append(("apus instructions", *(processes.spread([value]) for value in counted)))
         else:
             known = dict(figures(b))
-            pairs = [(key, value, known[key]) for key, value in figures(a) if key in known and not isinstance(value, str)]
+            pairs = [(key, value, known[key]) for key, value in figures(a) if key in known and isinstance(value, dict) and "median" in value]
         rows += [(name, key, interval(x), interval(y), change(x, y)) for key, x, y in pairs]
     yield from columns(rows)
     yield "* the ranges over processes do not meet. Cycles of different runs drift with the machine; trust the speed against C, and instructions."

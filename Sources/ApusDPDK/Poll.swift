@@ -124,19 +124,44 @@ extension Worker {
         ).int
         if made < 0 { return refuse(count) }
         var i = 0
-        while i < made {
-            let frame = unsafe output[i]
-            let mbuf = unsafe Mbuf(OpaquePointer(frame.buffer.unsafelyUnwrapped))
-            unsafe Self.finish(mbuf, frame)
-            let lane = unsafe lane(ofPort: frame.port)
-            if lane >= 0 {
-                send(mbuf, lanes.advanced(by: lane))
-            } else {
-                unknownPort.add(1)
-                mbuf.free()
-            }
-            i = i &+ 1
+        while i < made { i = sendRun(from: i, made) }
+    }
+
+    /// Frames to one port come in runs: the lane is looked up, and its count kept, for a run. Returns where the next begins.
+    @inline(__always)
+    private mutating func sendRun(from first: Int, _ made: Int) -> Int {
+        let port = unsafe output[first].port
+        let found = lane(ofPort: port)
+        if found < 0 {
+            unsafe Mbuf(OpaquePointer(output[first].buffer.unsafelyUnwrapped)).free()
+            unknownPort.add(1)
+            return first &+ 1
         }
+        let lane = lanes.advanced(by: found)
+        let waiting = unsafe lane.value.waiting
+        let limit = lane.value.frameLimit
+        let sendsChains = lane.value.sendsChains
+        var at = lane.value.count
+        var i = first
+        repeat {
+            let frame = unsafe output[i]
+            i = i &+ 1
+            let mbuf = unsafe Mbuf(OpaquePointer(frame.buffer.unsafelyUnwrapped))
+            let segments = mbuf.segments
+            unsafe Self.finish(mbuf, frame)
+            if unsafe frame.length.int > limit || (segments > 1 && !sendsChains) {
+                guard reconsider(mbuf, lane) else { continue }
+            }
+            unsafe waiting[at] = unsafe mbuf.pointer
+            at = at &+ 1
+            if at == Lane.capacity {
+                lane.value.count = at
+                flush(lane)
+                at = 0
+            }
+        } while unsafe i < made && output[i].port == port
+        lane.value.count = at
+        return i
     }
 
     /// The worker of the dataplane took nothing: somebody else uses it, or destroyed it.
@@ -157,28 +182,15 @@ extension Worker {
     static func finish(_ mbuf: Mbuf, _ frame: apus_frame) {
         let shift = unsafe mbuf.data - frame.data.unsafelyUnwrapped
         let length = unsafe frame.length.int
-        unsafe apus_mbuf_forget(mbuf.pointer)
         if mbuf.segments == 1 {
-            mbuf.offset = mbuf.offset &- shift
-            mbuf.length = length
-            mbuf.packetLength = length
+            unsafe apus_mbuf_describe(mbuf.pointer, (mbuf.offset &- shift).u16, length.u16)
         } else {
+            unsafe apus_mbuf_forget(mbuf.pointer)
             mbuf.reshape(shift: shift, newLength: length)
         }
     }
 
     // MARK: - Out
-
-    @inline(__always)
-    private func send(_ mbuf: Mbuf, _ lane: Ref<Lane>) {
-        if mbuf.packetLength > lane.value.frameLimit || (mbuf.segments > 1 && !lane.value.sendsChains) {
-            guard reconsider(mbuf, lane) else { return }
-        }
-        let at = lane.value.count
-        unsafe lane.value.waiting[at] = unsafe mbuf.pointer
-        lane.value.count = at &+ 1
-        if at &+ 1 == Lane.capacity { flush(lane) }
-    }
 
     /// A frame that the device cannot send as it is. False: it was dropped.
     @inline(never)

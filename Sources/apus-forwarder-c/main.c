@@ -48,6 +48,7 @@
 #define LINE_MAX_LENGTH 256
 #define SERVE_INTERVAL_MS 10
 #define IDLE_SLEEP_MAX_US 10000
+#define FLOWS_MAX (1u << 24)
 #define EVENT_LINES_PER_SECOND 20 /* more tell nobody anything, and a tenant can cause them */
 
 struct options {
@@ -55,6 +56,7 @@ struct options {
 	const char *control;
 	unsigned int stats_seconds;
 	unsigned int idle_sleep_us;
+	unsigned int flows;
 };
 
 /* A port of the policy and the device that it is. */
@@ -124,6 +126,7 @@ print_usage(void)
 	     "  --control SOCKET   answer stats, ports, help and quit on a UNIX socket, one line each, in JSON\n"
 	     "  --idle-sleep US    sleep so many microseconds (1-10000) when nothing arrives: gives the CPU back\n"
 	     "                     where cores are shared, costs latency; without it a core is always busy\n"
+	     "  --flows COUNT      flows that each worker remembers, 64 bytes each: 65536 without it\n"
 	     "  --help             say this\n"
 	     "\n"
 	     "With one lcore it does everything; with more, the main one serves --stats and --control and each other\n"
@@ -155,7 +158,8 @@ parse_arguments(int argc, char **argv, int *eal_argc)
 	static const struct option known[] = {
 		{"policy", required_argument, NULL, 'p'},     {"stats", required_argument, NULL, 's'},
 		{"control", required_argument, NULL, 'c'},    {"idle-sleep", required_argument, NULL, 'i'},
-		{"help", no_argument, NULL, 'h'},             {NULL, 0, NULL, 0},
+		{"flows", required_argument, NULL, 'f'},      {"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
 	};
 	int i, split = argc, option;
 
@@ -191,6 +195,10 @@ parse_arguments(int argc, char **argv, int *eal_argc)
 				break;
 			case 'i':
 				if (parse_number(optarg, "--idle-sleep", 1, IDLE_SLEEP_MAX_US, &options.idle_sleep_us) < 0)
+					return -1;
+				break;
+			case 'f':
+				if (parse_number(optarg, "--flows", 64, FLOWS_MAX, &options.flows) < 0)
 					return -1;
 				break;
 			default:
@@ -332,13 +340,19 @@ static int
 make_workers(void)
 {
 	struct apus_dpdk_device_info info;
+	struct apus_dpdk_worker_opts opts;
 	unsigned int w, p, queue;
+	char why[1024] = "";
 	int result;
 
+	APUS_INIT(&opts);
+	opts.flow_capacity = options.flows;
+	opts.error_text = why;
+	opts.error_text_size = sizeof(why);
 	for (w = 0; w < n_workers; w++) {
-		result = apus_dpdk_worker_create(dataplane, NULL, &workers[w]);
+		result = apus_dpdk_worker_create(dataplane, &opts, &workers[w]);
 		if (result < 0)
-			return fail("apus_dpdk_worker_create: %s", apus_dpdk_strerror(result));
+			return fail("apus_dpdk_worker_create: %s", why[0] ? why : apus_dpdk_strerror(result));
 		for (p = 0; p < n_ports; p++) {
 			result = apus_dpdk_worker_attach(workers[w], ports[p].device, APUS_DPDK_NO_QUEUE, (uint16_t)w);
 			if (result < 0)

@@ -44,7 +44,15 @@ struct Forwarder: ParsableCommand {
             valueName: "microseconds"))
     var idleSleep: UInt32?
 
+    @Option(
+        help: ArgumentHelp(
+            "Flows that each worker remembers, 64 bytes each (64-16777216): 65536 without it.", valueName: "count"))
+    var flows: UInt32?
+
     func validate() throws {
+        if let flows, !(64...1 << 24).contains(flows) {
+            throw ValidationError("--flows: \(flows) is outside 64-16777216")
+        }
         if let stats, !(1...86400).contains(stats) {
             throw ValidationError("--stats: \(stats) is outside 1-86400 seconds")
         }
@@ -63,7 +71,8 @@ struct Forwarder: ParsableCommand {
         if arguments.contains("--version") {
             exit(withError: CleanExit.message("apus-forwarder: \(unsafe String(cString: apus_build_info()))"))
         }
-        for option in ["--policy", "--stats", "--control", "--idle-sleep"] where arguments[..<split].contains(option) {
+        for option in ["--policy", "--stats", "--control", "--idle-sleep", "--flows"]
+        where arguments[..<split].contains(option) {
             Console.error("apus-forwarder: \(option) belongs behind --, which separates the EAL's options from these")
             exit(withError: ExitCode.validationFailure)
         }
@@ -91,7 +100,7 @@ struct Forwarder: ParsableCommand {
         defer { host.closeDevices() }
         try host.openDevices()
         defer { host.destroyWorkers() }
-        try host.makeWorkers()
+        try host.makeWorkers(flows: flows ?? 0)
         let control = try control.map { try ControlSocket(path: $0, commands: Commands(host: host, policy: policy)) }
         defer { control?.close() }
         let service = Service(events: host.events, control: control, rates: stats.map { Rates(host: host, seconds: $0) })

@@ -155,11 +155,14 @@ final class Host {
 
     // MARK: - Workers
 
-    /// Every worker can send to every device; receive queues are dealt out.
-    func makeWorkers() throws {
+    /// Every worker can send to every device; receive queues are dealt out. Each remembers so many flows (0: the default).
+    func makeWorkers(flows: UInt32) throws {
+        var options = unsafe apus_dpdk_worker_opts()
+        unsafe options.size = MemoryLayout<apus_dpdk_worker_opts>.size
+        unsafe options.flow_capacity = flows
         for index in 0..<workersWanted {
             var worker: OpaquePointer?
-            let result = unsafe apus_dpdk_worker_create(dataplane, nil, &worker)
+            let result = unsafe apus_dpdk_worker_create(dataplane, &options, &worker)
             guard result == 0, let worker = unsafe worker else { throw HostError("a worker cannot be created", result) }
             unsafe workers.append(worker)
             for port in ports { try attach(port, worker: index, rxQueue: UInt16(APUS_DPDK_NO_QUEUE)) }

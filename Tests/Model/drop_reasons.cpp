@@ -931,10 +931,42 @@ const CounterCase counter_cases[] = {
 		const std::uint32_t vm4 = t.add_vm(subnet3, vm1_mac);
 		t.add_vm(subnet3, vm2_mac);
 		t.process({t.frame(t.vm1, vm1_to_vm2()), t.frame(vm4, vm1_to_vm2())});
-		t.add_record(subnet1, stranger_ip, stranger_mac, remote_pa);
+		t.add_route(subnet1, {ip(10, 0, 9, 0), 24}, remote1_ip);
 		t.mark();
 		t.process({t.frame(t.vm1, vm1_to_vm2()), t.frame(vm4, vm1_to_vm2())});
 		t.moved(burst(2, 116, 2, 116) + Moves{{&Stats::flow_misses, 1}, {&Stats::flow_inserts, 1}, {&Stats::flow_hits, 1}, {&Stats::switched, 2}});
+	}},
+	{"flow_misses", "records of other addresses make no difference, those of both addresses and of gateways do", [](Trial &t) {
+		const Bytes switched = vm1_to_remote1(), route = vm1_to_remote2(), in = tunnelled(remote1_to_vm1());
+		const auto misses = [&](std::int64_t count, const char *what) {
+			t.mark();
+			t.process({t.frame(t.vm1, switched), t.frame(t.vm1, route), t.frame(t.uplink, in)});
+			t.moved({{&Stats::flow_misses, count}, {&Stats::flow_inserts, count}, {&Stats::flow_hits, 3 - count}}, 0,
+				{"received", "received_bytes", "transmitted", "transmitted_bytes", "encapsulated", "decapsulated", "routed", "bursts", "flow_entries"});
+			t.check(true, what);
+		};
+		const auto set = [&](Vsid vsid, const Ip &ca, Mac mac, const Ip &pa) {
+			const auto object = objects::record({vsid, ca}, {mac, APUS_RULE_ENCAP, APUS_RECORD_STATIC, pa});
+			MUST(apus_lookup_record_set(t.dataplane, &object));
+		};
+		misses(3, "first packets");
+		misses(0, "known");
+		t.add_record(subnet1, stranger_ip, stranger_mac, remote_pa);
+		misses(0, "another machine came");
+		set(subnet1, stranger_ip, stranger_mac, our_pa);
+		misses(0, "and moved");
+		t.remove_record(subnet1, stranger_ip);
+		misses(0, "and went");
+		set(subnet1, remote1_ip, remote1_mac, remote_pa);
+		misses(2, "the record of remote1: out and in");
+		set(subnet2, remote2_ip, remote2_mac, remote_pa);
+		misses(1, "the record of remote2");
+		set(subnet1, vm1_ip, vm1_mac, our_pa);
+		misses(3, "the record of vm1");
+		t.add_record(subnet1, gateway1, router_mac, our_pa);
+		misses(3, "the record of a gateway");
+		t.remove_record(subnet1, gateway1);
+		misses(3, "the record of a gateway goes");
 	}},
 	{"flow_inserts", "one for each flow, dropped ones too; none for ARP", [](Trial &t) {
 		t.mark();

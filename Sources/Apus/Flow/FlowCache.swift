@@ -101,6 +101,9 @@ struct FlowCache<Key: FlowIdentity> {
         return nil
     }
 
+    @inline(__always)
+    func key(of flow: Ref<FlowState>) -> Key { entries[index(of: flow)].key }
+
     /// Where a flow stands.
     @inline(__always)
     func index(of flow: Ref<FlowState>) -> Int {

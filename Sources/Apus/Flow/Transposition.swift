@@ -65,7 +65,7 @@ struct Transposition {
     var headerSum: UInt32
     var headerLength: UInt8
     var kind: Kind
-    /// For `drop`.
+    /// For `drop`; of others see `dependsOnTwoRecords`.
     var reason: UInt8
     /// 1 = the packet changes its virtual subnet: TTL, destination MAC.
     var isRouted: UInt8
@@ -127,6 +127,13 @@ struct Transposition {
         mtu = 0
         overhead = 0
         padding = .init(repeating: 0)
+    }
+
+    /// No records decided this but those that (some virtual subnet, the packet's source) and (some virtual subnet, its destination)
+    /// find, and those of gateway addresses: see ``Scopes``.
+    var dependsOnTwoRecords: Bool {
+        get { kind != .drop && reason != 0 }
+        set { if kind != .drop { reason = newValue ? 1 : 0 } }
     }
 
     // What `leave` keeps in fields that only other kinds need.

@@ -36,6 +36,11 @@ struct IPAddress: BitwiseCopyable, Equatable {
         low = 0xFFFF_0000_0000 | v4.u64
     }
 
+    /// The XOR of the words of the address as they are in packets.
+    var foldedAsInPackets: UInt32 {
+        isV4 ? v4.byteSwapped : ((high &>> 32).u32 ^ high.u32 ^ (low &>> 32).u32 ^ low.u32).byteSwapped
+    }
+
     @inline(__always) var isV4: Bool { high == 0 && low &>> 32 == 0xFFFF }
     @inline(__always) var v4: UInt32 { low.u32 }
     @inline(__always) var isUnspecified: Bool { high == 0 && (low == 0 || low == 0xFFFF_0000_0000) }

@@ -84,6 +84,8 @@ extension Worker {
         isExtra = false
         let packet = staged.advanced(by: i)
         if packet.value.form == .none { return processSlowly(frame) }
+        // Who begins too many flows costs no second look.
+        if hasFlowLimits, packet.value.flow == nil, !mayBeginFlow(from: frame.port) { return refuseFlow(frame) }
         processStaged(frame, packet)
     }
 
@@ -91,6 +93,7 @@ extension Worker {
     mutating func processStaged(_ frame: Frame) {
         // What waited was a miss already; what is explained, or made here, is nobody's flow.
         if trace != nil || isExtra { return carryOut(decideVM(frame), frame) }
+        if hasFlowLimits, findFlow(single) == nil, !mayBeginFlow(from: frame.port) { return refuseFlow(frame) }
         processStaged(frame, single)
     }
 
@@ -101,7 +104,7 @@ extension Worker {
         if let flow = packet.value.flow {
             let number = flow.value.transposition
             let transposition = transpositions.place(of: number)
-            if isCurrent(flow.value, transposition), transposition.value.outerIdentity == packet.value.outerIdentity,
+            if isCurrent(flow.value, transposition) || confirm(flow, transposition, packet.value.addresses), transposition.value.outerIdentity == packet.value.outerIdentity,
                 transposition.value.neighborEpoch == neighborEpoch || refresh(number)
             {
                 counters.add(.flowHits)
@@ -112,8 +115,12 @@ extension Worker {
             }
         }
         counters.add(.flowMisses)
-        if hasFlowLimits, !mayBeginFlow(from: frame.port) { return drop(frame, .newFlowLimit) }
         classify(frame, packet)
+    }
+
+    private mutating func refuseFlow(_ frame: Frame) {
+        counters.add(.flowMisses)
+        drop(frame, .newFlowLimit)
     }
 
     /// A token bucket for each port, as in ``mayTell``.
@@ -137,6 +144,21 @@ extension Worker {
         packet.value.form == .wide
             ? wideCache.flow(packet.value.hash, packet.value.wideKey)
             : cache.flow(packet.value.hash, packet.value.key)
+    }
+
+    /// Records of the tenant have changed, but no others than such as did not decide about this flow.
+    @inline(__always)
+    func confirm(
+        _ flow: Ref<FlowState>, _ transposition: Ref<Transposition>,
+        _ addresses: @autoclosure () -> (source: UInt32, destination: UInt32)
+    ) -> Bool {
+        guard transposition.value.dependsOnTwoRecords else { return false }
+        let (source, destination) = addresses()
+        guard flow.value.stamp >= floor,
+            let stamp = tables.scopes.confirm(flow.value.stamp, transposition.value.scope, source, destination)
+        else { return false }
+        flow.value.stamp = stamp
+        return true
     }
 
     @inline(__always)

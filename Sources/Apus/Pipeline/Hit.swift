@@ -42,7 +42,7 @@ extension Worker {
             if let flow = packet.value.flow, !isDisturbed {
                 let result = packet.value.result
                 let stamp = flow.value.stamp
-                if stamp >= floor, stamp >= scopes.lastChange(result.value.scope),
+                if stamp >= floor, stamp >= scopes.lastChange(result.value.scope) || confirm(flow, result, packet.value.addresses),
                     result.value.outerIdentity == packet.value.outerIdentity,
                     result.value.neighborEpoch == neighborEpoch
                 {

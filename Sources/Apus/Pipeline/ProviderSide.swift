@@ -438,6 +438,8 @@ extension Worker {
             scratch.value = Transposition(.decapsulate, scope: scope)
             scratch.value.egress = egress
             scratch.value.headerLength = outer.innerOffset.u8
+            scratch.value.dependsOnTwoRecords =
+                settings.validatesSource && !isRouter && known != nil && record(outer.vsid, packet.destination) != nil
             decision = .flow
         } else if let external = externalPort(outer.vsid, destinationMAC) {
             decision = decideLeaving(packet, through: external, scope)

@@ -64,12 +64,14 @@ extension Worker {
         if destinationMAC.isGroup || !packet.hasUnicastDestination { return dropFlow(.notUnicast, scope) }
         if !packet.hasUnicastSource { return dropFlow(.ipMalformed, scope) }
 
-        let (isKnown, refusal) = checkSource(packet.source, sourceMAC, port)
+        let (isKnown, isForwarder, refusal) = checkSource(packet.source, sourceMAC, port)
         if let refusal { return dropFlow(refusal, scope) }
-        if domain != none, isGatewayMAC(destinationMAC, vsid: port.vsid) {
-            return decideRouted(packet, from: port, domain: domain, isKnown)
-        }
-        return decideSwitched(packet, destinationMAC, from: port, scope, isKnown)
+        let decision =
+            domain != none && isGatewayMAC(destinationMAC, vsid: port.vsid)
+            ? decideRouted(packet, from: port, domain: domain, isKnown)
+            : decideSwitched(packet, destinationMAC, from: port, scope, isKnown)
+        if isForwarder { scratch.value.dependsOnTwoRecords = false }
+        return decision
     }
 
     private func isFromDHCPServer(_ frame: Frame, _ packet: IPPacket) -> Bool {
@@ -85,13 +87,13 @@ extension Worker {
     @_optimize(speed)
     func checkSource(
         _ ca: IPAddress, _ mac: MACAddress, _ port: Port
-    ) -> (isKnown: Bool, refusal: DropReason?) {
+    ) -> (isKnown: Bool, isForwarder: Bool, refusal: DropReason?) {
         let source = record(port.vsid, ca)
-        if port.isTrusted { return (true, nil) }
-        if let source, tables.records[source].mac == mac, isLocal(tables.records[source].pa) { return (true, nil) }
-        if isForwarder(port.vsid, mac, for: ca) { return (true, nil) }
-        guard let source else { return (false, nil) }
-        return (false, tables.records[source].mac == mac ? .sourceCARemote : .sourceCAMAC)
+        if port.isTrusted { return (true, false, nil) }
+        if let source, tables.records[source].mac == mac, isLocal(tables.records[source].pa) { return (true, false, nil) }
+        if isForwarder(port.vsid, mac, for: ca) { return (true, true, nil) }
+        guard let source else { return (false, false, nil) }
+        return (false, false, tables.records[source].mac == mac ? .sourceCARemote : .sourceCAMAC)
     }
 
     /// Section 2.1.
@@ -103,12 +105,15 @@ extension Worker {
             if egress == port.id { return dropFlow(.hairpin, scope) }
             scratch.value = Transposition(.deliver, scope: scope)
             scratch.value.egress = egress
+            // Without a source record some gateway may be the sender tomorrow.
+            scratch.value.dependsOnTwoRecords = isKnown
             return .flow
         }
         if !isKnown { return dropFlow(.sourceRecordMissing, scope) }
         if let external = externalPort(port.vsid, mac) { return decideLeaving(packet, through: external, scope) }
         let destination = packet.destination
-        guard let number = record(port.vsid, destination) ?? forwardingRecord(port.vsid, mac, for: destination) else {
+        let own = record(port.vsid, destination)
+        guard let number = own ?? forwardingRecord(port.vsid, mac, for: destination) else {
             return dropFlow(.destinationRecordMissing, scope)
         }
         let target = tables.records[number]
@@ -117,7 +122,9 @@ extension Worker {
         if isLocal(target.pa) { return dropFlow(.noLocalPort, scope) }
         if target.isRuleNone { return dropFlow(.ruleNone, scope) }
         scratch.value = Transposition(.encapsulate, scope: scope)
-        return decideTransport(packet, from: port, to: target)
+        let decision = decideTransport(packet, from: port, to: target)
+        scratch.value.dependsOnTwoRecords = own != nil
+        return decision
     }
 
     /// Into a tunnel or rewritten, by the rules of both records; `scratch` is an encapsulation whose inner side is decided.
@@ -149,10 +156,9 @@ extension Worker {
             return dropFlow(.customerRouteMissing, scope)
         }
         let route = tables.routes[routeNumber]
+        let own = route.isOnLink ? record(route.vsid, destination) : nil
         let found =
-            route.isOnLink
-            ? record(route.vsid, destination) ?? wildcard(route.vsid, for: destination)
-            : record(route.vsid, route.nextHop)
+            route.isOnLink ? own ?? wildcard(route.vsid, for: destination) : record(route.vsid, route.nextHop)
         guard let number = found else {
             return dropFlow(route.isOnLink ? .destinationRecordMissing : .nextHopRecordMissing, scope)
         }
@@ -174,7 +180,9 @@ extension Worker {
         }
         scratch.value.isRouted = 1
         scratch.value.destinationMAC = target.mac.inMemoryOrder
-        return isLocal ? .flow : decideTransport(packet, from: port, to: target)
+        let decision = isLocal ? .flow : decideTransport(packet, from: port, to: target)
+        scratch.value.dependsOnTwoRecords = own != nil
+        return decision
     }
 
     /// Each packet is looked at: echo requests are answered.

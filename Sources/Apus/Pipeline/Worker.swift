@@ -159,6 +159,8 @@ struct Staged {
     }
 
     var flowID: UInt8 { form == .wide ? wideKey.flowID : key.flowID }
+    @inline(__always)
+    var addresses: (source: UInt32, destination: UInt32) { form == .wide ? wideKey.addresses : key.addresses }
 }
 
 extension Worker {

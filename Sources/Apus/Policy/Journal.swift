@@ -22,6 +22,8 @@ struct JournalEntry {
         case subnetOptions
         /// For `touched`: `number` is a scope, or `none` for everything.
         case scopes
+        /// For `touched`: `number` is that of a customer address (``Scopes``), or a scope in which records changed.
+        case recordAddresses, recordScopes
     }
 
     var kind: Kind

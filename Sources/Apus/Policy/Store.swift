@@ -112,7 +112,7 @@ struct Store: ~Copyable {
         var i = 0
         while i < journal.count {
             let entry = journal[i]
-            if entry.kind == .touched, !isNewEra { touch(entry.number, version) }
+            if entry.kind == .touched, !isNewEra { touch(entry, version) }
             if entry.kind == .killed { retired.append(entry) }
             if entry.kind == .inserted, entry.table == .addresses { hasNewAddresses = true }
             i &+= 1
@@ -228,11 +228,16 @@ struct Store: ~Copyable {
         return new
     }
 
-    private func touch(_ scope: UInt32, _ version: UInt64) {
-        if scope == none {
-            tables.shared.value.floor.store(version.u32, ordering: .relaxed)
-        } else {
-            tables.scopes.touch(scope, version)
+    private func touch(_ entry: JournalEntry, _ version: UInt64) {
+        switch entry.table {
+        case .recordAddresses: tables.scopes.touch(address: entry.number, version)
+        case .recordScopes: tables.scopes.touchRecord(in: entry.number, version)
+        default:
+            if entry.number == none {
+                tables.shared.value.floor.store(version.u32, ordering: .relaxed)
+            } else {
+                tables.scopes.touch(entry.number, version)
+            }
         }
     }
 
@@ -270,7 +275,7 @@ struct Store: ~Copyable {
         case .peers: tables.peers.unlink(entry.number)
         case .rewrites: tables.rewrites.unlink(entry.number)
         case .subnetOptions: tables.subnetOptions.unlink(entry.number)
-        case .scopes: break
+        case .scopes, .recordAddresses, .recordScopes: break
         }
         limbo.append(entry)
     }
@@ -290,7 +295,7 @@ struct Store: ~Copyable {
         case .peers: tables.peers.revive(entry.number)
         case .rewrites: tables.rewrites.revive(entry.number)
         case .subnetOptions: tables.subnetOptions.revive(entry.number)
-        case .scopes: break
+        case .scopes, .recordAddresses, .recordScopes: break
         }
     }
 
@@ -311,7 +316,7 @@ struct Store: ~Copyable {
         case .peers: recyclePeer(number)
         case .rewrites: recycleRewrite(number)
         case .subnetOptions: tables.subnetOptions.recycle(number)
-        case .scopes: break
+        case .scopes, .recordAddresses, .recordScopes: break
         }
     }
 }
