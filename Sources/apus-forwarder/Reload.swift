@@ -35,8 +35,10 @@ extension Host {
             _ = unsafe apus_transaction_abort(dataplane)
             throw error
         }
-        try check(unsafe apus_transaction_commit(dataplane))
-        carriedPorts = file.ports.compactMap { CarriedPort($0, ids) }
+        let result = unsafe apus_transaction_commit(dataplane)
+        // Also after this error the policy is in place.
+        if result == 0 || result == APUS_ERR_STALLED.rawValue { carriedPorts = file.ports.compactMap { CarriedPort($0, ids) } }
+        try check(result)
     }
 
     /// Does the file have a port in all that no two may have, and that cannot change?
