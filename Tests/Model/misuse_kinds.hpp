@@ -389,6 +389,7 @@ inline Kind<struct apus_provider_neighbor> neighbors(Bench &)
 	wrong_flags(kind);
 	wrong_number(kind, "state", &Object::state, {APUS_NEIGHBOR_STATIC, APUS_NEIGHBOR_FAILED, 6, 255}, value, APUS_ERR_UNKNOWN_FIELD, "0");
 	wrong_number(kind, "reserved", &Object::reserved, {1, 255}, value, APUS_ERR_UNKNOWN_FIELD, "0");
+	wrong_number(kind, "port", &Object::port, {1, 4096, UINT32_MAX}, value, APUS_ERR_UNKNOWN_FIELD, "0");
 	return kind;
 }
 

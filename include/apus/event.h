@@ -5,7 +5,8 @@
  *
  * Customer addresses of machines with an APUS_RECORD_L2_ONLY record are learned from their ARP packets. Workers never
  * change the policy: they note what they saw in a small ring of their own, and apus_event_poll() makes
- * records of it. So somebody has to call it, also where nobody wants to read the events.
+ * records of it. So somebody has to call it, also where nobody wants to read the events. It also enters the next hops that packets want
+ * behind external ports, of which it tells nothing: those packets wait for it, so a gateway's host calls it every few milliseconds.
  */
 #ifndef APUS_EVENT_H
 #define APUS_EVENT_H
