@@ -84,7 +84,7 @@ namespace {
 std::optional<Ip> sender_address(const Sender &from, const IpPacket &ip)
 {
 	const Record *own = from.policy.record(from.port.vsid, ip.source);
-	if (own != nullptr && from.policy.is_local(*own))
+	if (own != nullptr && from.policy.is_local(*own) && (from.port.trusted || own->mac == from.port.mac))
 		return own->provider_address;
 	const Record *gateway = from.policy.forwarding_record(from.port.vsid, from.port.mac, ip.source);
 	return gateway == nullptr ? std::nullopt : std::optional<Ip>(gateway->provider_address);

@@ -142,9 +142,10 @@ extension Worker {
         {
             return dropPacket(.sourceCAMAC)
         }
-        let gateway = forwardingRecord(port.vsid, port.mac, for: source)
+        let own = record(port.vsid, source).flatMap { isLocal(tables.records[$0].pa) ? $0 : nil }
+        let sender = own ?? forwardingRecord(port.vsid, port.mac, for: source)
         let decision = decideRouted(
-            packet, from: port, domain: domain, Sender(pa: gateway.map { tables.records[$0].pa } ?? .unspecified))
+            packet, from: port, domain: domain, Sender(pa: sender.map { tables.records[$0].pa } ?? .unspecified))
         scratch.value.dependsOnTwoRecords = false
         return decision
     }
