@@ -37,8 +37,11 @@ std::uint64_t flow_of(const model::Frame &frame)
 		return std::pair<unsigned, std::size_t>(frame.bytes[ip + (is_ipv6 ? 6 : 9)], ip + header);
 	};
 	const auto [protocol, payload] = mix_frame(0);
-	if (protocol == model::protocol_gre || protocol == model::protocol_udp)
-		mix_frame(payload + (protocol == model::protocol_gre ? 8 : 16));
+	if (protocol == model::protocol_gre || protocol == model::protocol_udp) {
+		const std::size_t inner = payload + (protocol == model::protocol_gre ? 8 : 16);
+		mix(inner - 4, inner);  // the virtual subnet
+		mix_frame(inner);
+	}
 	return hash;
 }
 

@@ -161,9 +161,10 @@ std::vector<Event> Model::poll(const std::vector<Worker *> &workers)
 	}
 	for (Worker *worker : workers)
 		for (const Notes::Note &note : worker->notes_.take())
-			if (note.told == Notes::Note::wanted)
-				policy_.enter({note.port, note.seen.ip});
-			else
+			if (note.told == Notes::Note::wanted) {
+				if (policy_.enter({note.port, note.seen.ip}))
+					saw(Outside::entered);
+			} else
 				learned_ += make_record(policy_, note, events);
 	return events;
 }

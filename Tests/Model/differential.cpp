@@ -4,7 +4,7 @@
 // Each round makes a world, a policy of it, and two dataplanes: one whose workers have an ample flow cache and one whose
 // workers have the smallest. Both get the same bursts, and both must do what the model, which caches nothing, says.
 //
-//     differential [--seed N] [--packets N] [--seconds N] [--families 4|6|46] [--verbose] [--coverage]
+//     differential [--seed N] [--packets N] [--seconds N] [--families 4|6|46] [--no-external] [--verbose] [--coverage]
 #include <chrono>
 #include <memory>
 
@@ -32,6 +32,10 @@ struct Options {
 /// What all rounds brought about.
 struct apus_stats covered = {};
 std::uint64_t covered_events[APUS_EVENT_KIND_COUNT] = {};
+model::Model::OutsideCounts covered_outside = {};
+constexpr const char *outside_names[] = {"from vm", "from a tunnel", "from another one", "as fragments", "echo to vm", "echo into a tunnel", "echo outside",
+					  "error inwards", "error outwards", "next hop entered", "wanted again", "never entered"};
+static_assert(std::size(outside_names) == std::size(model::Model::OutsideCounts{}));
 
 /// Everything there is must have happened, but for what needs a host without memory.
 void check_coverage()
@@ -45,6 +49,8 @@ void check_coverage()
 	for (std::uint32_t reason = 0; reason < APUS_DROP_REASON_COUNT; reason++)
 		if (apus_drop_reason_name(reason)[0] != 0 && reason != APUS_DROP_NO_BUFFER && reason != APUS_DROP_OUTPUT_FULL)
 			happened("drop", apus_drop_reason_name(reason), covered.drops[reason]);
+	for (std::size_t i = 0; i < covered_outside.size(); i++)
+		happened("outside", outside_names[i], covered_outside[i]);
 	for (std::uint32_t kind = 0; kind < APUS_EVENT_KIND_COUNT; kind++)
 		if (apus_event_name(kind)[0] != 0)
 			happened("event", apus_event_name(kind), covered_events[kind]);
@@ -1007,6 +1013,8 @@ bool Round::compare_totals()
 		add_counters(expected, worker->stats());
 	expected.learned = model_.learned();
 	add_counters(covered, expected);
+	for (std::size_t i = 0; i < covered_outside.size(); i++)
+		covered_outside[i] += model_.outside()[i];
 	for (Side &side : side_) {
 		struct apus_stats got;
 		APUS_INIT(&got);
@@ -1112,7 +1120,7 @@ int main(int argc, char **argv)
 		}
 		std::uint64_t *value = name == "--seed" ? &options.seed : name == "--packets" ? &options.packets : name == "--seconds" ? &options.seconds : nullptr;
 		if (value == nullptr || i + 1 == argc) {
-			std::fprintf(stderr, "usage: differential [--seed N] [--packets N] [--seconds N] [--families 4|6|46] [--verbose] [--coverage]\n");
+			std::fprintf(stderr, "usage: differential [--seed N] [--packets N] [--seconds N] [--families 4|6|46] [--no-external] [--verbose] [--coverage]\n");
 			return 2;
 		}
 		*value = std::strtoull(argv[++i], nullptr, 0);

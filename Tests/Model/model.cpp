@@ -259,6 +259,8 @@ void Model::carry_out(Burst &burst, const Frame &frame, Verdict verdict)
 		stats.consumed++;
 		stats.generated++;
 		stats.arp_replies += verdict.work == Verdict::Work::arp_reply;
+		if (verdict.work == Verdict::Work::echo_reply && (verdict.gateway != 0 || verdict.entered != 0))
+			saw(verdict.tunnel ? Outside::echo_tunnel : verdict.entered != 0 ? Outside::echo_outside : Outside::echo_vm);
 		stats.echo_replies += verdict.work == Verdict::Work::echo_reply;
 		stats.router_advertisements += verdict.work == Verdict::Work::router_advertisement;
 		if (verdict.tunnel)

@@ -118,6 +118,11 @@ public:
 	std::vector<Event> poll(const std::vector<Worker *> &workers);
 	std::uint64_t learned() const { return learned_; }  // apus_stats.learned
 
+	/// What packets did at external ports, for coverage.
+	enum class Outside { from_vm, from_tunnel, from_other, as_fragments, echo_vm, echo_tunnel, echo_outside, error_in, error_out, entered, wanted_again, never_entered, count };
+	using OutsideCounts = std::array<std::uint64_t, static_cast<std::size_t>(Outside::count)>;
+	const OutsideCounts &outside() const { return outside_; }
+
 	const Settings &settings() const { return settings_; }
 	const Policy &published() const { return policy_; }
 	const Neighbours &neighbours() const { return neighbours_; }
@@ -131,6 +136,9 @@ private:
 	Neighbours neighbours_;
 	PathMtus path_mtus_;
 	std::map<std::uint32_t, struct apus_port_stats> port_stats_;
+
+	OutsideCounts outside_ = {};
+	void saw(Outside what) { outside_[static_cast<std::size_t>(what)]++; }
 
 	std::uint64_t lost_ = 0;  // notes of workers that are gone
 	std::uint64_t learned_ = 0;

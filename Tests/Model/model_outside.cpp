@@ -48,10 +48,9 @@ Verdict Model::decide_outside(Burst &burst, const Frame &frame, const OuterEther
 	if (ethernet.type == type_arp)
 		return neighbours_.arp_outside(policy_, external, ethernet, frame.bytes, burst.now);
 	const Bytes plain = without_tag(frame.bytes);
-	const std::size_t visible = readable - (ethernet.size - ethernet_size);
 	if (ethernet.type == type_ipv6)
-		if (const auto ip = IpPacket::parse(type_ipv6, plain, ethernet_size, visible); ip && is_discovery(plain, *ip))
-			return neighbours_.discovery_outside(policy_, external, ethernet, frame.bytes, plain, *ip, visible, burst.now);
+		if (const auto ip = IpPacket::parse(type_ipv6, plain, ethernet_size, readable); ip && is_discovery(plain, *ip))
+			return neighbours_.discovery_outside(policy_, external, ethernet, frame.bytes, plain, *ip, burst.now);
 	return from_outside(policy_, settings_, external, plain);
 }
 
@@ -90,6 +89,7 @@ void Model::want_again(Burst &burst)
 		Worker::Wanted &wanted = worker.wanted_[hop];
 		if (burst.now - wanted.last < settings_.retry_ns)
 			continue;
+		saw(wanted.notes < settings_.retries ? Outside::wanted_again : Outside::never_entered);
 		if (wanted.notes < settings_.retries) {
 			want(burst, hop);
 			wanted = {wanted.notes + 1, burst.now};
@@ -165,6 +165,7 @@ void Model::leave(Burst &burst, const Frame &frame, const Verdict &verdict)
 		if (!ip.is_v6())
 			put16(out, at + 10, updated_checksum(get16(inner, packet.at + 10), get16(inner, packet.at + 8), get16(out, at + 8)));
 		burst.leaves = true;
+		saw(verdict.tunnel ? Outside::from_tunnel : verdict.entered != 0 ? Outside::from_other : Outside::from_vm);
 		burst.stats().routed++;
 		burst.stats().decapsulated += verdict.tunnel.has_value();
 		transmit(burst, id, path.port, 0, std::move(out), verdict.gateway);
@@ -178,6 +179,7 @@ void Model::leave(Burst &burst, const Frame &frame, const Verdict &verdict)
 			send(new_buffer, fragment);
 		}
 		burst.result.ordered = false;
+		saw(Outside::as_fragments);
 		burst.stats().fragmented++;
 		burst.stats().consumed++;
 		if (frame.id != new_buffer)
@@ -233,6 +235,7 @@ void Model::tell_outside(Burst &burst, const Frame &frame, const Verdict &verdic
 	}
 	burst.stats().generated++;
 	burst.stats().icmp_errors++;
+	saw(inwards ? Outside::error_in : Outside::error_out);
 	Bytes error = ethernet_header(sender, port.mac, inwards ? 0 : port.vlan, get16(packet, 12));
 	error.insert(error.end(), message->begin(), message->end());
 	if (!inwards)

@@ -220,10 +220,10 @@ Verdict Neighbours::arp_outside(const Policy &policy, std::uint32_t external, co
 }
 
 Verdict Neighbours::discovery_outside(const Policy &policy, std::uint32_t external, const OuterEthernet &ethernet, const Bytes &frame, const Bytes &plain,
-				      const IpPacket &ip, std::size_t visible, std::uint64_t now)
+				      const IpPacket &ip, std::uint64_t now)
 {
 	const Port &port = policy.ports.at(external);
-	const auto message = Discovery::parse(plain, ip, visible);
+	const auto message = Discovery::parse(plain, ip);
 	const Mac sender = get_mac(plain, 6);
 	if (!message || sender == 0 || is_group(sender) || !message->names_only(sender))
 		return Verdict::drop(APUS_DROP_PROVIDER_ND_MALFORMED);

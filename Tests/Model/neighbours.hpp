@@ -67,7 +67,7 @@ public:
 	Verdict arp_outside(const Policy &policy, std::uint32_t external, const OuterEthernet &ethernet, const Bytes &frame, std::uint64_t now);
 	/// `ip`: the packet without the frame's tag, `plain`.
 	Verdict discovery_outside(const Policy &policy, std::uint32_t external, const OuterEthernet &ethernet, const Bytes &frame, const Bytes &plain,
-				  const IpPacket &ip, std::size_t visible, std::uint64_t now);
+				  const IpPacket &ip, std::uint64_t now);
 
 	bool is_known(const Policy &policy, const NextHop &hop) const;
 	/// Packets for it need not wait any more, one way or the other.

@@ -50,7 +50,7 @@ struct apus_port_params {
 	struct apus_guid routing_domain_id; /**< external: the VM network it serves, to which it binds its virtual subnet as a customer route does; others: zero */
 	char name[32];              /**< for people and statistics; NUL-terminated; need not be unique */
 	uint32_t dynamic_address_limit; /**< vm: customer addresses that may be learned of this machine; 0 = 16; at most 65536 (Windows' DynamicIPAddressLimit); others: 0 */
-	uint32_t parent_port;           /**< external: the provider or external port that its frames come from and go to, tagged with `vlan`; 0: the port itself; others: 0 */
+	uint32_t parent_port;           /**< external: the provider or external port (without a parent itself) that its frames come from and go to, tagged with `vlan`; 0: the port itself; others: 0 */
 	uint16_t vlan;                  /**< external: 802.1Q VLAN, 1-4094; 0 = untagged (only without `parent_port`); others: 0 */
 	uint16_t reserved;              /**< zero */
 	uint32_t new_flow_rate;         /**< packets per second that a worker decides about because it does not know their flow, after 1024 at once: what is beyond is dropped (APUS_DROP_NEW_FLOW_LIMIT), so that who sends only new flows leaves the core to others. 0 = no limit, up to 1000000000; provider: 0 */
@@ -76,7 +76,10 @@ int apus_port_add(struct apus_dataplane *dataplane, const struct apus_port_param
 /** Read a port. @return 0; APUS_ERR_STALE (id), and the common errors */
 int apus_port_get(struct apus_dataplane *dataplane, uint32_t id, struct apus_port_params *out);
 
-/** Change a port. The kind cannot change. @return as apus_port_add(); APUS_ERR_STALE (id), APUS_ERR_IMMUTABLE (kind) */
+/**
+ * Change a port. The kind, and the routing domain of an external port, cannot change.
+ * @return as apus_port_add(); APUS_ERR_STALE (id), APUS_ERR_IMMUTABLE (kind, routing_domain_id), APUS_ERR_IN_USE (parent_port of a port that is a parent)
+ */
 int apus_port_set(struct apus_dataplane *dataplane, uint32_t id, const struct apus_port_params *params);
 
 /** Remove a port. @return 0; APUS_ERR_STALE (id), APUS_ERR_IN_USE (a provider address, a provider route or another port names it), and the common errors */

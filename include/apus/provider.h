@@ -43,7 +43,7 @@ struct apus_provider_address {
 	uint32_t flags;                       /**< APUS_PROVIDER_ADDRESS_* */
 };
 
-/** @return 0; APUS_ERR_FAMILY, APUS_ERR_ADDRESS, APUS_ERR_PREFIX (length), APUS_ERR_MAC (a group address is refused: its low bit of the first byte is set), APUS_ERR_RANGE (vlan, state), APUS_ERR_STALE (port), APUS_ERR_PORT_KIND, APUS_ERR_DUPLICATE, APUS_ERR_LIMIT */
+/** @return 0; APUS_ERR_FAMILY, APUS_ERR_ADDRESS, APUS_ERR_PREFIX (length), APUS_ERR_MAC (a group address is refused: its low bit of the first byte is set), APUS_ERR_RANGE (vlan, state), APUS_ERR_STALE (port), APUS_ERR_PORT_KIND, APUS_ERR_CONFLICT (an external port has the VLAN), APUS_ERR_DUPLICATE, APUS_ERR_LIMIT */
 int apus_provider_address_add(struct apus_dataplane *dataplane, const struct apus_provider_address *address);
 /** @return 0; APUS_ERR_NOT_FOUND */
 int apus_provider_address_get(struct apus_dataplane *dataplane, struct apus_provider_address *address);
@@ -68,7 +68,7 @@ struct apus_provider_route {
 	uint32_t flags;                        /**< zero */
 };
 
-/** @return 0; APUS_ERR_FAMILY, APUS_ERR_PREFIX, APUS_ERR_ADDRESS, APUS_ERR_STALE (port), APUS_ERR_PORT_KIND, APUS_ERR_DUPLICATE, APUS_ERR_LIMIT */
+/** @return 0; APUS_ERR_FAMILY, APUS_ERR_PREFIX, APUS_ERR_ADDRESS, APUS_ERR_STALE (port), APUS_ERR_PORT_KIND, APUS_ERR_CONFLICT (an external port has the VLAN), APUS_ERR_DUPLICATE, APUS_ERR_LIMIT */
 int apus_provider_route_add(struct apus_dataplane *dataplane, const struct apus_provider_route *route);
 /** @return 0; APUS_ERR_NOT_FOUND */
 int apus_provider_route_get(struct apus_dataplane *dataplane, struct apus_provider_route *route);

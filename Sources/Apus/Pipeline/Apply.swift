@@ -275,8 +275,7 @@ extension Worker {
         _ transposition: Ref<Transposition>, _ frame: Frame, _ sent: Frame, _ reason: DropReason?
     ) {
         if let reason {
-            return refuse(
-                frame, reason, maximum: transposition.value.maximum, through: transposition.value.externalPort)
+            return refuse(frame, reason, transposition)
         }
         if emit(sent, to: transposition.value.egress, from: frame.port) { countSent(sent, transposition) }
     }

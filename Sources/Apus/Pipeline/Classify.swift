@@ -58,7 +58,7 @@ extension Worker {
         case .unresolved(let neighbor):
             let packet = scratch.customerPacket(in: frame)
             if scratch.value.isRouted != 0, IPPacket(in: packet.bytes).ttl <= 1 {
-                refuse(packet, .ttlExpired, maximum: 0, through: scratch.value.externalPort)
+                refuse(packet, .ttlExpired, scratch)
             } else {
                 hold(frame, for: neighbor)
             }

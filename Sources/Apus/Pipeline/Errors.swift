@@ -3,14 +3,13 @@
 // ICMP errors to customers, from the gateway address of their virtual subnet: docs/pipeline.md section 7.
 
 extension Worker {
-    /// Drop a packet, and tell its sender where that helps: when it expired, and when it is too big for the tunnel, which
-    /// takes customer packets of up to `maximum` bytes.
-    /// `externalPort`: the one through which it was leaving the VM network, or `none`.
-    mutating func refuse(_ frame: Frame, _ reason: DropReason, maximum: UInt16, through externalPort: UInt32) {
+    /// Drop a packet, and tell its sender where that helps: when it expired, and when it is too big for its way, which
+    /// `transposition` has.
+    mutating func refuse(_ frame: Frame, _ reason: DropReason, _ transposition: Ref<Transposition>) {
         if reason == .ttlExpired {
-            sendError(to: frame, .timeExceeded, mtu: 0, through: externalPort)
+            sendError(to: frame, .timeExceeded, transposition)
         } else if reason == .mtuExceeded {
-            sendError(to: frame, .tooBig, mtu: maximum, through: externalPort)
+            sendError(to: frame, .tooBig, transposition)
         } else if settings.sendsUnreachable, reason.isMissingPolicy {
             sendUnreachable(about: frame)
         }
@@ -41,10 +40,13 @@ extension Worker {
     }
 
     /// RFC 792, RFC 4443; when not to: RFC 1812 section 4.4.2.7, RFC 4443 section 2.4.
-    private mutating func sendError(to frame: Frame, _ error: ICMPError, mtu: UInt16, through externalPort: UInt32) {
+    private mutating func sendError(to frame: Frame, _ error: ICMPError, _ transposition: Ref<Transposition>) {
         let packet = IPPacket(in: frame.bytes)
-        guard settings.sendsErrors, mayBeAnswered(packet, readable: frame.readable &- Ethernet.headerLength),
-            let way = wayBack(to: frame, packet, externalPort)
+        let mtu = error == .tooBig ? transposition.value.maximum : 0
+        // Less is in memory for certain of what was behind outer headers.
+        let readable = min(frame.length.int, Frame.readableMaximum &- transposition.value.innerOffset)
+        guard settings.sendsErrors, mayBeAnswered(packet, readable: readable &- Ethernet.headerLength),
+            let way = wayBack(to: frame, packet, transposition.value.externalPort)
         else { return }
         if !mayTell(way.bucket) { return counters.add(.icmpSuppressed) }
 

@@ -108,8 +108,9 @@ extension Worker {
         guard IPPacket.isWellFormed(in: bytes, available: frame.length.int &- link.length) else {
             return drop(frame, .ipMalformed)
         }
-        if IPPacket(in: bytes).isNeighborDiscovery(readable: frame.readable &- link.length) {
-            return processOutsideDiscovery(frame, link, port)
+        let readable = min(frame.length.int &- link.length, Frame.readableMaximum &- Ethernet.headerLength)
+        if IPPacket(in: bytes).isNeighborDiscovery(readable: readable) {
+            return processOutsideDiscovery(frame, link, port, readable)
         }
         let destination = frame.bytes.mac(Ethernet.destination)
         if destination != port.mac { return drop(frame, destination.isGroup ? .notUnicast : .outerMAC) }
@@ -203,10 +204,10 @@ extension Worker {
         learn(sender, senderMAC, on: NeighborCell.place(frame.port, link.vlan), isReplyToUs, behind: port.id)
     }
 
-    private mutating func processOutsideDiscovery(_ frame: Frame, _ link: LinkHeader, _ port: Port) {
+    private mutating func processOutsideDiscovery(_ frame: Frame, _ link: LinkHeader, _ port: Port, _ readable: Int) {
         let sender = frame.bytes.mac(Ethernet.source)
         let packet = NeighborDiscovery(IPv6Header(frame.bytes.advanced(by: link.length)))
-        guard packet.isWellFormed(readable: frame.readable &- link.length), sender.isUsable, packet.names(only: sender)
+        guard packet.isWellFormed(readable: readable), sender.isUsable, packet.names(only: sender)
         else { return drop(frame, .providerNDMalformed) }
         let place = NeighborCell.place(frame.port, link.vlan)
         switch packet.type {
