@@ -47,7 +47,8 @@ void check_coverage()
 	for (const comparison::Counter &counter : comparison::counters)
 		happened("counter", counter.name, covered.*counter.value);
 	for (std::uint32_t reason = 0; reason < APUS_DROP_REASON_COUNT; reason++)
-		if (apus_drop_reason_name(reason)[0] != 0 && reason != APUS_DROP_NO_BUFFER && reason != APUS_DROP_OUTPUT_FULL)
+		if (apus_drop_reason_name(reason)[0] != 0 && reason != APUS_DROP_NO_BUFFER && reason != APUS_DROP_OUTPUT_FULL &&
+		    reason != APUS_DROP_NEW_FLOW_LIMIT)
 			happened("drop", apus_drop_reason_name(reason), covered.drops[reason]);
 	for (std::size_t i = 0; i < covered_outside.size(); i++)
 		happened("outside", outside_names[i], covered_outside[i]);
