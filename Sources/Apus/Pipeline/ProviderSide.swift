@@ -305,7 +305,12 @@ extension Worker {
         }
         let decision = decideProvider(frame, outer)
         if case .control = decision { return processControlMessage(frame) }
-        if header.length > IPv4Header.minimumLength, !header.isIPv6, case .flow = decision, scratch.value.removesHeader {
+        let isDone =
+            switch decision {
+            case .flow, .packet: true
+            default: false
+            }
+        if header.length > IPv4Header.minimumLength, !header.isIPv6, isDone, scratch.value.removesHeader {
             // The flow's result counts on an outer header without options: it is not remembered.
             applyDecapsulation(frame, outer)
         } else {
