@@ -940,8 +940,8 @@ bool Round::compare_explanation(Side &side, const model::Frame &frame)
 		       : moved.replicated != 0                                                              ? APUS_VERDICT_COPY
 		       : moved.held != 0                                                                    ? APUS_VERDICT_WAIT
 		       : moved.arp_replies + moved.echo_replies + moved.router_advertisements != 0          ? APUS_VERDICT_ANSWER
-		       : expected.leaves                                                                    ? APUS_VERDICT_LEAVE
 		       : moved.fragmented != 0                                                              ? APUS_VERDICT_FRAGMENT
+		       : expected.leaves                                                                    ? APUS_VERDICT_LEAVE
 		       : moved.arp_replies + moved.echo_replies + moved.router_advertisements != 0          ? APUS_VERDICT_ANSWER
 		       : moved.encapsulated != 0                                                            ? APUS_VERDICT_ENCAPSULATE
 		       : moved.rewritten != 0                                                               ? APUS_VERDICT_REWRITE

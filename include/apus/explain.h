@@ -18,7 +18,7 @@ enum apus_verdict {
 	APUS_VERDICT_DELIVER = 2,     /**< to a machine on this host */
 	APUS_VERDICT_ENCAPSULATE = 3, /**< into a tunnel */
 	APUS_VERDICT_DECAPSULATE = 4, /**< out of a tunnel, to a machine on this host */
-	APUS_VERDICT_FRAGMENT = 5,    /**< into a tunnel, as several frames */
+	APUS_VERDICT_FRAGMENT = 5,    /**< into a tunnel, or out of the VM network, as several frames */
 	APUS_VERDICT_ANSWER = 6,      /**< answered: ARP, echo */
 	APUS_VERDICT_CONSUME = 7,     /**< has done its work here */
 	APUS_VERDICT_COPY = 8,        /**< to every other machine of the virtual subnet on this host, or to several hosts */
