@@ -143,7 +143,9 @@ extension Worker {
         {
             return dropPacket(.sourceCAMAC)
         }
-        let own = record(port.vsid, source).flatMap { isLocal(tables.records[$0].pa) ? $0 : nil }
+        let own = record(port.vsid, source).flatMap {
+            tables.records[$0].mac == port.mac && isLocal(tables.records[$0].pa) ? $0 : nil
+        }
         let sender = own ?? forwardingRecord(port.vsid, port.mac, for: source)
         let decision = decideRouted(
             packet, from: port, domain: domain, Sender(pa: sender.map { tables.records[$0].pa } ?? .unspecified))
