@@ -49,7 +49,7 @@ program_sources := $(shell find Sources/apus-forwarder Sources/apusctl -name '*.
 
 machine := $(shell uname -m)
 march := $(if $(filter x86_64,$(machine)),-Xcc -march=$(APUS_MARCH) -Xcc -maes)
-embedded := $(SWIFTC) -enable-experimental-feature Embedded -swift-version 6 -wmo -O -g -parse-as-library \
+embedded := $(SWIFTC) -enable-experimental-feature Embedded -swift-version 6 -wmo -g -parse-as-library \
 	-strict-memory-safety -Xfrontend -function-sections -Xcc -fPIC -Xcc -ffunction-sections $(march) -I include
 dpdk_includes = -I Sources/CApusDPDK $(addprefix -Xcc ,$(filter -I% -include rte_config.h,$(shell pkg-config --cflags libdpdk)))
 dpdk_libs := -lrte_ethdev -lrte_mbuf -lrte_mempool -lrte_ring -lrte_eal
@@ -101,6 +101,7 @@ clean: ## Remove everything that was built
 	rm -rf $(BUILD) .build .build-*
 
 # ---- the core ----------------------------------------------------------------------------------------------------
+# Small, but for what packets pass through: that is marked `@_optimize(speed)`.
 
 # What was built for another CPU is built again.
 $(OBJ)/march: FORCE
@@ -114,12 +115,12 @@ swiftc-is-there:
 $(OBJ)/apus.o: $(core_sources) $(headers) Sources/CApusIntrinsics/apus_intrinsics.h $(OBJ)/march | swiftc-is-there
 	@mkdir -p $(@D)
 	@echo "  SWIFT   libapus ($(words $(core_sources)) files, Embedded)"
-	@$(embedded) -module-name Apus -I Sources/CApusIntrinsics -c $(core_sources) -o $@
+	@$(embedded) -Osize -module-name Apus -I Sources/CApusIntrinsics -c $(core_sources) -o $@
 
 $(OBJ)/apus_dpdk.o: $(dpdk_sources) $(headers) Sources/CApusDPDK/shim.h $(OBJ)/march | swiftc-is-there
 	@mkdir -p $(@D)
 	@echo "  SWIFT   libapus_dpdk ($(words $(dpdk_sources)) files, Embedded)"
-	@$(embedded) -module-name ApusDPDK -I Sources/CApusIntrinsics $(dpdk_includes) -c $(dpdk_sources) -o $@
+	@$(embedded) -O -module-name ApusDPDK -I Sources/CApusIntrinsics $(dpdk_includes) -c $(dpdk_sources) -o $@
 
 $(OBJ)/apus_policy.o: $(policy_sources) $(headers) Sources/CLibYAML/shim.h $(OBJ)/march | swiftc-is-there
 	@mkdir -p $(@D)

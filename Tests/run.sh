@@ -56,6 +56,7 @@ suite "end to end book flows" python3 Tests/EndToEnd/test_book_flows.py
 suite "end to end policy" python3 Tests/EndToEnd/test_policy.py
 suite "end to end IPv6" python3 Tests/EndToEnd/test_ipv6.py
 suite "end to end Open vSwitch" python3 Tests/EndToEnd/test_open_vswitch.py
+suite "end to end gateway" python3 Tests/EndToEnd/test_gateway.py
 
 printf '\nLogs: %s/\n' "$logs"
 for name in ${broken[@]+"${broken[@]}"}; do echo "BROKEN: $name ($logs/${name// /-}.log)"; done

@@ -13,13 +13,7 @@ extension apus_prefix {
             unsafe apus_address_parse(String(parts[0]), &address) == 0,
             length <= address.bitCount
         else { return nil }
-        self.length = length
-        unsafe withUnsafeMutableBytes(of: &address.bytes) { bytes in
-            for index in bytes.indices {
-                let kept = max(0, min(8, Int(length) - 8 * index))
-                unsafe bytes[index] &= UInt8(truncatingIfNeeded: 0xFF00 >> kept)
-            }
-        }
+        self = address.network(length)
     }
 
     /// "10.0.1.0/24"
@@ -38,6 +32,20 @@ extension apus_address {
         var address = apus_address()
         address.family = family
         return address
+    }
+
+    /// 10.0.1.0/24 of 10.0.1.5
+    func network(_ length: UInt8) -> apus_prefix {
+        var network = apus_prefix()
+        network.address = self
+        network.length = length
+        unsafe withUnsafeMutableBytes(of: &network.address.bytes) { bytes in
+            for index in bytes.indices {
+                let kept = max(0, min(8, Int(length) - 8 * index))
+                unsafe bytes[index] &= UInt8(truncatingIfNeeded: 0xFF00 >> kept)
+            }
+        }
+        return network
     }
 
     var isUnspecified: Bool {
@@ -74,6 +82,17 @@ extension apus_address {
         unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(APUS_TEXT_SIZE)) { buffer in
             var address = self
             guard unsafe apus_address_format(&address, buffer.baseAddress, buffer.count) >= 0 else { return "?" }
+            return unsafe String(cString: buffer.baseAddress!)
+        }
+    }
+}
+
+extension apus_guid {
+    /// "{12345678-1000-2000-3000-123456780001}"
+    public var text: String {
+        unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(APUS_TEXT_SIZE)) { buffer in
+            var guid = self
+            guard unsafe apus_guid_format(&guid, buffer.baseAddress, buffer.count) >= 0 else { return "?" }
             return unsafe String(cString: buffer.baseAddress!)
         }
     }

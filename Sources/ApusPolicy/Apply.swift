@@ -50,8 +50,16 @@ struct Application {
     // MARK: - Objects
 
     private mutating func addPorts() {
-        for (index, port) in file.ports.enumerated() {
-            var object = port.object
+        // A port is there before those that it carries, wherever they stand in the file.
+        addPorts { $0.parent == nil }
+        addPorts { $0.parent != nil }
+    }
+
+    private mutating func addPorts(where isMeant: (Port) -> Bool) {
+        for (index, port) in file.ports.enumerated() where isMeant(port) {
+            // A parent that was refused has been reported.
+            guard let parent = port.parent.map({ ports[$0] }) ?? 0 else { continue }
+            var object = port.object(parent: parent)
             var id: UInt32 = 0
             if note(unsafe apus_port_add(dataplane, &object, &id), "ports", index, port.lines) { ports[port.name] = id }
         }

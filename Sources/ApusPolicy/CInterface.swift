@@ -83,11 +83,13 @@ public func apus_policy_file_port(
     unsafe result.size = unsafe out.pointee.size
     unsafe result.name = unsafe UnsafePointer(texts.name)
     unsafe result.device = unsafe UnsafePointer(texts.device)
+    unsafe result.parent = unsafe UnsafePointer(texts.parent)
     unsafe result.id = open.portIDs[port.name] ?? APUS_POLICY_FILE_NO_PORT
     unsafe result.kind = port.kind.rawValue
     unsafe result.virtual_subnet_id = port.virtualSubnetID
     unsafe result.mac = port.mac
     unsafe result.mtu = port.mtu
+    unsafe result.vlan = port.vlan
     unsafe result.line = UInt32(clamping: port.lines.first)
     unsafe out.pointee = unsafe result
     return 0

@@ -5,7 +5,8 @@ public import CApus
 // The objects of a policy file as the structs of port.h, provider.h and policy.h.
 
 extension Port {
-    public var object: apus_port_params {
+    /// `parent`: the number of the port that the file names; 0 if it names none.
+    public func object(parent: UInt32) -> apus_port_params {
         var object = apus_port_params()
         object.size = MemoryLayout<apus_port_params>.size
         object.kind = kind.rawValue
@@ -16,7 +17,22 @@ extension Port {
         object.mac = mac
         object.mtu = mtu
         object.routing_domain_id = routingDomainID
+        object.new_flow_rate = newFlowRate
+        object.parent_port = parent
+        object.vlan = vlan
+        if let ipv4 { object.ipv4 = ipv4.object }
+        if let ipv6 { object.ipv6 = ipv6.object }
         fill(&object.name, name)
+        return object
+    }
+}
+
+extension ExternalSide {
+    fileprivate var object: apus_external_side {
+        var object = apus_external_side()
+        object.address = address
+        object.prefix_length = prefixLength
+        object.next_hop = nextHop
         return object
     }
 }

@@ -2,7 +2,8 @@
 
 /// Turns the events of a policy file into the values of a ``PolicyFile``, and finds everything that is wrong with it.
 ///
-/// Nothing here recurses: an object is a flat mapping, and what is nested deeper is an error that is skipped.
+/// Nothing here recurses freely: an object is a mapping, of which a value may be a flat mapping; what is nested deeper is an
+/// error that is skipped.
 struct Decoder: ~Copyable {
     /// The sections that a file may have, in the order in which a message lists them.
     private static let sections = [
@@ -178,28 +179,33 @@ struct Decoder: ~Copyable {
     /// Read the keys and values of an object whose beginning was just read.
     private mutating func object(_ section: String, _ index: Int?) throws(YAMLReader.Failure) -> FieldReader {
         let line = reader.line
+        let entries = try entries(of: objectPath(section, index), isOuter: true)
+        return FieldReader(section: section, index: index, line: line, entries: entries, problems: problems)
+    }
+
+    /// Read the keys and values up to the end of a mapping.
+    private mutating func entries(of path: String, isOuter: Bool) throws(YAMLReader.Failure) -> [FieldReader.Entry] {
         var entries: [FieldReader.Entry] = []
         var event = try reader.next()
         while event != .mappingEnd {
-            if let entry = try entry(event, of: objectPath(section, index)) {
+            if let entry = try entry(event, of: path, isOuter: isOuter) {
                 if let other = entries.first(where: { $0.key == entry.key }) {
                     problems.add(
-                        entry.line, "\(objectPath(section, index)).\(shortened(entry.key))",
-                        "given twice, first on line \(other.line)")
+                        entry.line, "\(path).\(shortened(entry.key))", "given twice, first on line \(other.line)")
                 } else if entries.count < Self.maximalKeys {
                     entries.append(entry)
                 } else {
-                    problems.add(entry.line, objectPath(section, index), "more than \(Self.maximalKeys) keys")
+                    problems.add(entry.line, path, "more than \(Self.maximalKeys) keys")
                 }
             }
             event = try reader.next()
         }
-        return FieldReader(section: section, index: index, line: line, entries: entries, problems: problems)
+        return entries
     }
 
     /// Read a value; nil if its key is none.
     private mutating func entry(
-        _ key: YAMLReader.Event, of path: String
+        _ key: YAMLReader.Event, of path: String, isOuter: Bool
     ) throws(YAMLReader.Failure) -> FieldReader.Entry? {
         guard case .scalar(let name, _) = key else {
             problems.add(reader.line, path, "a key must be a word")
@@ -213,7 +219,10 @@ struct Decoder: ~Copyable {
         switch event {
         case .scalar(let text, let plain): value = .text(text, plain: plain)
         case .listStart: value = .list
-        default: value = .mapping
+        case .mappingStart where isOuter:
+            let inside = try entries(of: "\(path).\(shortened(name))", isOuter: false)
+            return FieldReader.Entry(key: name, line: line, value: .mapping(inside))
+        default: value = .mapping([])
         }
         try reader.skip(event)
         return FieldReader.Entry(key: name, line: line, value: value)

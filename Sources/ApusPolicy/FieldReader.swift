@@ -12,7 +12,7 @@ struct FieldReader {
 
     /// A key with its value.
     struct Entry {
-        enum Value { case text(String, plain: Bool), list, mapping }
+        enum Value { case text(String, plain: Bool), list, mapping([Entry]) }
 
         let key: String
         let line: Int
@@ -205,6 +205,45 @@ struct FieldReader {
         var guid = apus_guid()
         if unsafe apus_guid_parse(text, &guid) == 0, !text.utf8.contains(0) { return guid }
         refuse(key, "\(quoted(text)) is not a GUID such as {12345678-1000-2000-3000-123456780001}")
+        return nil
+    }
+
+    /// An address with the length of its prefix.
+    mutating func interface(_ key: String, _ presence: Presence) -> (address: apus_address, length: UInt8)? {
+        guard let text = scalar(key, presence, "an address with a prefix length") else { return nil }
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+        var address = apus_address()
+        guard parts.count == 2, !text.utf8.contains(0), unsafe apus_address_parse(String(parts[0]), &address) == 0 else {
+            refuse(key, "\(quoted(text)) is not an address with a prefix length such as 10.9.0.2/24 or 2001:db8::2/64")
+            return nil
+        }
+        if address.isMapped {
+            refuse(key, "\(quoted(text)) is an IPv4-mapped IPv6 address; accepted: \(address.unmapped.text)")
+            return nil
+        }
+        guard let length = UInt8(parts[1]), (1...address.bitCount).contains(length) else {
+            refuse(key, "\(quoted(text)): the prefix length is outside 1-\(address.bitCount)")
+            return nil
+        }
+        return (address, length)
+    }
+
+    // MARK: - Mappings
+
+    /// A mapping in this one, whose reader has to be finished too.
+    mutating func mapping(_ key: String, _ expected: String) -> FieldReader? {
+        known.append(key)
+        guard let entry = entries.first(where: { $0.key == key }) else { return nil }
+        if case .mapping(let inside) = entry.value {
+            return FieldReader(section: path(key), index: nil, line: entry.line, entries: inside, problems: problems)
+        }
+        if case .text(let text, let plain) = entry.value, !plain || !isNull(text) {
+            refuse(key, "expected \(expected), found \(quoted(text))")
+        } else if case .list = entry.value {
+            refuse(key, "expected \(expected), found a list")
+        } else {
+            refuse(key, "has no value; expected \(expected)")
+        }
         return nil
     }
 

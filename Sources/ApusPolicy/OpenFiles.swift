@@ -44,6 +44,7 @@ struct OpenFile: Sendable {
     struct Texts: @unchecked Sendable {
         let name: UnsafeMutablePointer<CChar>?
         let device: UnsafeMutablePointer<CChar>?
+        let parent: UnsafeMutablePointer<CChar>?
     }
 
     let file: PolicyFile
@@ -53,7 +54,11 @@ struct OpenFile: Sendable {
 
     init(_ file: PolicyFile) {
         self.file = file
-        texts = file.ports.map { unsafe Texts(name: strdup($0.name), device: $0.device.flatMap { unsafe strdup($0) }) }
+        texts = file.ports.map {
+            unsafe Texts(
+                name: strdup($0.name), device: $0.device.flatMap { unsafe strdup($0) },
+                parent: $0.parent.flatMap { unsafe strdup($0) })
+        }
     }
 
     /// Give the texts back.
@@ -61,6 +66,7 @@ struct OpenFile: Sendable {
         for port in texts {
             unsafe free(port.name)
             unsafe free(port.device)
+            unsafe free(port.parent)
         }
     }
 }

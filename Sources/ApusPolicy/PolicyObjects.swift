@@ -20,7 +20,17 @@ public struct Port: Sendable {
     public var hasDHCPGuard: Bool
     /// Customer addresses that may be learned of the machine; 0 = the default.
     public var dynamicAddressLimit: UInt32
+    /// Packets of unknown flows that a worker decides about in a second; 0 = no limit.
+    public var newFlowRate: UInt32
+    /// The VM network that an external port serves.
     public var routingDomainID: apus_guid
+    /// The port that an external one's frames come from and go to, with the tag of `vlan`; nil: a device of its own.
+    public var parent: String?
+    /// 0 = untagged.
+    public var vlan: UInt16
+    /// How an external port speaks outside; nil: not this family.
+    public var ipv4: ExternalSide?
+    public var ipv6: ExternalSide?
     public let lines: SourceLines
 
     /// The words for the kinds.
@@ -36,25 +46,33 @@ public struct Port: Sendable {
         if let name { references.define(port: name, kind: kind, fields) }
 
         let isVM = kind == APUS_PORT_VM, isExternal = kind == APUS_PORT_EXTERNAL
+        let hasMachine: FieldReader.Presence = isVM || isExternal ? .required : .optional
         let device = fields.text("device", .optional, limit: 4096)
-        let subnet = references.virtualSubnet("virtual_subnet_id", isVM ? .required : .optional, &fields)
-        let mac = fields.mac("mac", isVM ? .required : .optional)
+        let subnet = references.virtualSubnet("virtual_subnet_id", hasMachine, &fields)
+        let mac = fields.mac("mac", hasMachine)
         // Limits of port.h: an underlay may carry less than what every IPv4 host must accept.
         let mtu = fields.number("mtu", .optional, in: (kind == APUS_PORT_PROVIDER ? 128 : 576)...UInt16.max)
         let trusted = fields.flag("trusted")
         let domain = fields.guid("routing_domain_id", isExternal ? .required : .optional)
         let guardsDHCP = fields.flag("dhcp_guard")
         let limit = fields.number("dynamic_address_limit", .optional, in: 1...UInt32(65536))
+        let rate = fields.number("new_flow_rate", .optional, in: 1...UInt32(1_000_000_000))
+        let parent = isExternal ? references.parentPort("parent", name, &fields) : fields.text("parent", .optional, limit: 31)
+        let vlan = fields.number("vlan", .optional, in: (fields.has("parent") ? 1 : 0)...UInt16(4094))
+        let ipv4 = ExternalSide("ipv4", UInt8(APUS_IPV4), &fields)
+        let ipv6 = ExternalSide("ipv6", UInt8(APUS_IPV6), &fields)
 
         if let kind {
             let strangers =
-                (isVM ? [] : ["virtual_subnet_id", "mac", "trusted", "dhcp_guard", "dynamic_address_limit"])
-                + (isExternal ? [] : ["routing_domain_id"])
+                (isVM || isExternal ? [] : ["virtual_subnet_id", "mac", "new_flow_rate"])
+                + (isVM ? [] : ["trusted", "dhcp_guard", "dynamic_address_limit"])
+                + (isExternal ? [] : ["routing_domain_id", "parent", "vlan", "ipv4", "ipv6"])
             let word = Self.kinds.first { $0.value == kind }?.key ?? ""
             for key in strangers where fields.has(key) {
                 fields.refuse(key, "does not apply to a port of kind \(word)")
             }
         }
+        if isExternal { Self.checkExternal(fields) }
         guard let name, let kind else { return nil }
         self.name = name
         self.kind = kind
@@ -66,7 +84,25 @@ public struct Port: Sendable {
         routingDomainID = domain ?? apus_guid()
         hasDHCPGuard = guardsDHCP ?? false
         dynamicAddressLimit = limit ?? 0
+        newFlowRate = rate ?? 0
+        self.parent = parent
+        self.vlan = vlan ?? 0
+        self.ipv4 = ipv4
+        self.ipv6 = ipv6
         lines = fields.lines
+    }
+
+    /// What an external port has with and without a parent, and what it needs to reach anybody.
+    private static func checkExternal(_ fields: FieldReader) {
+        if fields.has("parent") {
+            if fields.has("device") {
+                fields.refuse("device", "does not apply to a port with a parent, which brings its frames")
+            }
+            if !fields.has("vlan") { fields.refuse("vlan", "missing; accepted with a parent: 1-4094") }
+        }
+        if !fields.has("ipv4"), !fields.has("ipv6") {
+            fields.refuse("ipv4", "missing, and so is ipv6; at least one is required")
+        }
     }
 
     private static func name(_ fields: inout FieldReader) -> String? {
@@ -83,6 +119,42 @@ public struct Port: Sendable {
         if fits, let first = name.first, first != ".", first != "-" { return name }
         fields.refuse("name", "\(quoted(name)) is not a port name; accepted: \(nameCharacters)")
         return nil
+    }
+}
+
+/// How an external port speaks one address family: `ipv4` and `ipv6` of a port.
+public struct ExternalSide: Sendable {
+    /// The port's own address outside, with the length of its prefix.
+    public var address: apus_address
+    public var prefixLength: UInt8
+    /// The router outside; family 0 if there is none.
+    public var nextHop: apus_address
+
+    /// Nil if it is not there, or wrong, which was noted.
+    init?(_ key: String, _ family: UInt8, _ fields: inout FieldReader) {
+        guard var side = fields.mapping(key, "a mapping such as {address: 10.9.0.2/24, next_hop: 10.9.0.1}") else { return nil }
+        let interface = side.interface("address", .required)
+        let nextHop = side.address("next_hop", .optional)
+        side.finish()
+        guard let interface else { return nil }
+        let word = apus_address.unspecified(family).familyName
+        guard interface.address.family == family else {
+            side.refuse("address", "\(interface.address.text) is an \(interface.address.familyName) address; accepted: an \(word) address")
+            return nil
+        }
+        if let nextHop, let wrong = Self.fault(of: nextHop, in: interface) { side.refuse("next_hop", "\(nextHop.text) \(wrong)") }
+        address = interface.address
+        prefixLength = interface.length
+        self.nextHop = nextHop ?? apus_address()
+    }
+
+    /// Why this is no next hop outside.
+    private static func fault(of nextHop: apus_address, in interface: (address: apus_address, length: UInt8)) -> String? {
+        let prefix = interface.address.network(interface.length).text
+        let accepted = "accepted: another address in \(prefix)"
+        if nextHop.family != interface.address.family { return "is an \(nextHop.familyName) address; \(accepted)" }
+        if nextHop.text == interface.address.text { return "is the port's own address; \(accepted)" }
+        return nextHop.network(interface.length).text == prefix ? nil : "is not in the prefix of the address; \(accepted)"
     }
 }
 

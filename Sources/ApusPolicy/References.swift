@@ -16,6 +16,9 @@ struct References {
     private var ports: [String: (kind: apus_port_kind?, path: String, line: Int)] = [:]
     private var order: [String] = []
     private var uses: [Reference] = []
+    private var parents: [Reference] = []
+    /// External ports that have a parent.
+    private var children: Set<String> = []
     private var unusualSubnets: [Reference] = []
 
     mutating func define(port name: String, kind: apus_port_kind?, _ fields: FieldReader) {
@@ -47,6 +50,14 @@ struct References {
         return name
     }
 
+    /// The name of the port that carries this one, perhaps one further down in the file.
+    mutating func parentPort(_ key: String, _ child: String?, _ fields: inout FieldReader) -> String? {
+        guard let name = fields.text(key, .optional, limit: 31) else { return nil }
+        parents.append(.init(line: fields.lines[key], path: fields.path(key), value: name))
+        if let child { children.insert(child) }
+        return name
+    }
+
     /// Judge what was set aside.
     func resolve(settings: Settings, problems: Problems) {
         let accepted = settings.acceptsReservedVSIDs == true ? 0...0xFF_FFFF : APUS_VSID_MIN...APUS_VSID_MAX
@@ -58,7 +69,7 @@ struct References {
         }
         for use in uses {
             guard let port = ports[use.value] else {
-                problems.add(use.line, use.path, missing(use.value))
+                problems.add(use.line, use.path, missing(use.value, "provider", order.filter(isProvider)))
                 continue
             }
             if let kind = port.kind, kind != APUS_PORT_PROVIDER {
@@ -67,12 +78,31 @@ struct References {
                     "\(quoted(use.value)) (\(port.path), line \(port.line)) is not a port of kind provider")
             }
         }
+        for use in parents {
+            guard let port = ports[use.value] else {
+                problems.add(use.line, use.path, missing(use.value, "provider or external", order.filter(isCarrier)))
+                continue
+            }
+            if port.kind == APUS_PORT_VM || children.contains(use.value) {
+                problems.add(
+                    use.line, use.path,
+                    "\(quoted(use.value)) (\(port.path), line \(port.line)) is "
+                        + (port.kind == APUS_PORT_VM ? "a port of kind vm" : "a port with a parent itself")
+                        + "; accepted: a provider port, or an external one without a parent")
+            }
+        }
     }
 
-    private func missing(_ name: String) -> String {
-        let candidates = order.filter { ports[$0]?.kind == APUS_PORT_PROVIDER }
-        if candidates.isEmpty { return "no port is named \(quoted(name)), and there is no port of kind provider" }
+    private func isProvider(_ name: String) -> Bool { ports[name]?.kind == APUS_PORT_PROVIDER }
+
+    /// May this port be the parent of others?
+    private func isCarrier(_ name: String) -> Bool {
+        isProvider(name) || (ports[name]?.kind == APUS_PORT_EXTERNAL && !children.contains(name))
+    }
+
+    private func missing(_ name: String, _ kind: String, _ candidates: [String]) -> String {
+        if candidates.isEmpty { return "no port is named \(quoted(name)), and there is no port of kind \(kind)" }
         let listed = candidates.prefix(8).joined(separator: ", ") + (candidates.count > 8 ? ", ..." : "")
-        return "no port is named \(quoted(name))\(suggestion(for: name, among: candidates)); provider ports: \(listed)"
+        return "no port is named \(quoted(name))\(suggestion(for: name, among: candidates)); \(kind) ports: \(listed)"
     }
 }

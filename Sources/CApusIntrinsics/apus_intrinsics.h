@@ -23,12 +23,16 @@
 
 /* ---- libc ------------------------------------------------------------------------------------------------ */
 
-/* Declared here and not by including <stdlib.h>, <sched.h>, <sys/random.h>: Embedded Swift has no Glibc module
- * to share the types with, and these five are all that the core uses. */
+/* Declared here and not by including <stdlib.h>, <sched.h>, <sys/mman.h>, <sys/random.h>: Embedded Swift has no Glibc module
+ * to share the types with, and these are all that the core uses. */
 extern int posix_memalign(void **memory, size_t alignment, size_t size);
 extern void free(void *memory);
 extern int sched_yield(void);
+extern int madvise(void *address, size_t length, int advice);
 extern ssize_t getrandom(void *buffer, size_t length, unsigned int flags);
+
+#define APUS_MADV_HUGEPAGE 14
+#define APUS_HUGE_PAGE ((size_t)2 << 20)
 
 APUS_INLINE void *apus_libc_allocate(size_t size, size_t alignment)
 {
@@ -36,7 +40,14 @@ APUS_INLINE void *apus_libc_allocate(size_t size, size_t alignment)
 
 	if (alignment < sizeof(void *))
 		alignment = sizeof(void *);
-	return posix_memalign(&memory, alignment, size) == 0 ? memory : NULL;
+	if (size >= APUS_HUGE_PAGE && alignment < APUS_HUGE_PAGE)
+		alignment = APUS_HUGE_PAGE;
+	if (posix_memalign(&memory, alignment, size) != 0)
+		return NULL;
+	/* Large tables are read here and there: with small pages each look also misses the TLB. Advice, which may be ignored. */
+	if (size >= APUS_HUGE_PAGE)
+		(void)madvise(memory, size, APUS_MADV_HUGEPAGE);
+	return memory;
 }
 
 APUS_INLINE void apus_libc_release(void *memory) { free(memory); }

@@ -70,6 +70,14 @@ struct port {
 	struct apus_port_stats last; /* at the last line of --stats */
 };
 
+/* An external port whose frames another one's device brings, tagged. Only the dataplane knows it. */
+struct carried_port {
+	uint32_t id;
+	const char *name, *parent;
+	uint16_t vlan;
+	struct apus_port_stats last; /* at the last line of --stats */
+};
+
 struct client {
 	int fd;
 	unsigned int length;
@@ -81,6 +89,8 @@ static struct apus_policy_file *policy;
 static struct apus_dataplane *dataplane;
 static struct port ports[PORTS_MAX];
 static unsigned int n_ports;
+static struct carried_port carried[PORTS_MAX];
+static unsigned int n_carried;
 static struct apus_dpdk_worker *workers[RTE_MAX_LCORE];
 static unsigned int n_workers;
 static uint64_t lost_without_device; /* tx_no_device of the workers, once they are destroyed */
@@ -206,13 +216,33 @@ parse_arguments(int argc, char **argv, int *eal_argc)
 
 /* ---- policy ---------------------------------------------------------------------------------------------------- */
 
+/* A device carries what its port and those in its VLANs want to send. 0: whatever it carries. */
+static uint16_t
+device_mtu(const struct apus_policy_file_port *port, int count)
+{
+	uint16_t largest = port->mtu ? port->mtu : 1500, mtu;
+	struct apus_policy_file_port p;
+	int i;
+
+	for (i = 0; i < count; i++) {
+		APUS_INIT(&p);
+		if (apus_policy_file_port(policy, (uint32_t)i, &p) < 0 || !p.parent || strcmp(p.parent, port->name) != 0)
+			continue;
+		mtu = p.mtu ? p.mtu : 1500;
+		if (mtu > largest)
+			largest = mtu;
+	}
+	return port->mtu || largest > 1500 ? largest : 0;
+}
+
 /* Read the policy and put it into a dataplane. Done before the EAL starts: a wrong file is a quick answer. */
 static int
 load_policy(void)
 {
 	struct apus_dataplane_opts opts;
 	char why[4096];
-	int result, i;
+	unsigned int other;
+	int result, count, i;
 
 	if (apus_policy_file_load(options.policy, &policy, why, sizeof(why)) < 0)
 		return fail("the policy is refused\n%s", why);
@@ -228,28 +258,28 @@ load_policy(void)
 	if (apus_policy_file_apply(policy, dataplane, why, sizeof(why)) < 0)
 		return fail("the policy is refused\n%s", why);
 
-	result = apus_policy_file_port_count(policy);
-	if (result <= 0 || result > PORTS_MAX)
-		return fail("%s: %d ports; 1 to %d can be served", options.policy, result, PORTS_MAX);
-	n_ports = (unsigned int)result;
-	for (i = 0; i < (int)n_ports; i++) {
+	count = apus_policy_file_port_count(policy);
+	if (count <= 0 || count > PORTS_MAX)
+		return fail("%s: %d ports; 1 to %d can be served", options.policy, count, PORTS_MAX);
+	for (i = 0; i < count; i++) {
 		struct apus_policy_file_port p;
 
 		APUS_INIT(&p);
 		result = apus_policy_file_port(policy, (uint32_t)i, &p);
 		if (result < 0)
 			return fail("apus_policy_file_port: %s", apus_strerror(result));
+		if (p.parent) {
+			carried[n_carried++] = (struct carried_port){.id = p.id, .name = p.name, .parent = p.parent, .vlan = p.vlan};
+			continue;
+		}
 		if (!p.device)
 			return fail("%s:%u: ports[%d].device is missing: which ethdev is %s?", options.policy, p.line, i, p.name);
-		for (int other = 0; other < i; other++)
+		for (other = 0; other < n_ports; other++)
 			if (strcmp(ports[other].device_name, p.device) == 0)
 				return fail("%s:%u: ports[%d].device: %s is already that of %s", options.policy, p.line, i, p.device,
 					    ports[other].name);
-		ports[i].id = p.id;
-		ports[i].name = p.name;
-		ports[i].device_name = p.device;
-		ports[i].kind = p.kind;
-		ports[i].mtu = p.mtu;
+		ports[n_ports++] = (struct port){.id = p.id, .name = p.name, .device_name = p.device, .kind = p.kind,
+						 .mtu = device_mtu(&p, count)};
 	}
 	return 0;
 }
@@ -466,6 +496,14 @@ print_accounting(void)
 	printf("%-12s %-16s %12" PRIu64 " %10" PRIu64 " %12" PRIu64 " %12" PRIu64 " %12" PRIu64 " %10" PRIu64 " %12" PRIu64
 	       "\n\n", "total", "", sum.device.received, sum.rx_lost, sum.core.received, sum.core.dropped,
 	       sum.core.transmitted, sum.tx_lost, sum.device.transmitted);
+	for (i = 0; i < n_carried; i++) {
+		APUS_INIT(&a.core);
+		if (apus_port_stats_get(dataplane, carried[i].id, &a.core) < 0)
+			return fail("port %s: its counters cannot be read", carried[i].name);
+		printf("in it: %s, VLAN %u of %s: received %" PRIu64 ", dropped %" PRIu64 ", transmitted %" PRIu64 "\n",
+		       carried[i].name, carried[i].vlan, carried[i].parent, a.core.received, a.core.dropped,
+		       a.core.transmitted);
+	}
 	printf("received %" PRIu64 " + generated %" PRIu64 " = transmitted %" PRIu64 " + consumed %" PRIu64
 	       " + dropped %" PRIu64 " + held %" PRIu64 "\n",
 	       s.received, s.generated, s.transmitted, s.consumed, s.dropped, s.held);
@@ -510,6 +548,15 @@ print_rates(double seconds)
 		       (now.transmitted - ports[i].last.transmitted) / seconds,
 		       (now.dropped - ports[i].last.dropped) / seconds);
 		ports[i].last = now;
+	}
+	for (i = 0; i < n_carried; i++) {
+		APUS_INIT(&now);
+		if (apus_port_stats_get(dataplane, carried[i].id, &now) < 0)
+			continue;
+		printf("%-12s %12.0f %12.0f %12.0f\n", carried[i].name, (now.received - carried[i].last.received) / seconds,
+		       (now.transmitted - carried[i].last.transmitted) / seconds,
+		       (now.dropped - carried[i].last.dropped) / seconds);
+		carried[i].last = now;
 	}
 	APUS_INIT(&s);
 	if (apus_stats_get(dataplane, &s) == 0) {
@@ -586,7 +633,10 @@ print_event(const struct apus_event *e)
 	}
 }
 
-/* Let the dataplane learn from what its workers saw, and say what it learned. Nothing is learned without this. */
+/*
+ * Let the dataplane learn from what its workers saw, and say what it learned. Nothing is learned without this, and packets to a new
+ * next hop outside wait for it.
+ */
 static void
 poll_events(void)
 {
@@ -662,6 +712,20 @@ put_stats(FILE *out)
 			a.core.received, a.core.received_bytes, a.core.transmitted, a.core.transmitted_bytes,
 			a.core.dropped, a.device.received, a.device.transmitted, a.rx_lost, a.tx_lost);
 	}
+	fputs("}, \"carried\": {", out);
+	comma = "";
+	for (i = 0; i < n_carried; i++) {
+		APUS_INIT(&a.core);
+		if (apus_port_stats_get(dataplane, carried[i].id, &a.core) < 0)
+			continue;
+		fputs(comma, out);
+		comma = ", ";
+		put_json_text(out, carried[i].name);
+		fprintf(out,
+			": {\"received\": %" PRIu64 ", \"received_bytes\": %" PRIu64 ", \"transmitted\": %" PRIu64
+			", \"transmitted_bytes\": %" PRIu64 ", \"dropped\": %" PRIu64 "}",
+			a.core.received, a.core.received_bytes, a.core.transmitted, a.core.transmitted_bytes, a.core.dropped);
+	}
 	fputs("}, \"drops\": {", out);
 	comma = "";
 	for (i = 0; i < APUS_DROP_REASON_COUNT; i++) {
@@ -691,13 +755,20 @@ put_ports(FILE *out)
 		fputs(i ? ", {\"name\": " : "{\"name\": ", out);
 		put_json_text(out, ports[i].name);
 		fprintf(out, ", \"id\": %u, \"kind\": \"%s\", \"device\": ", ports[i].id,
-			ports[i].kind == APUS_PORT_VM ? "vm" : "provider");
+			ports[i].kind == APUS_PORT_VM ? "vm" : ports[i].kind == APUS_PORT_PROVIDER ? "provider" : "external");
 		put_json_text(out, ports[i].device_name);
 		if (apus_dpdk_device_info_get(ports[i].device, &info) == 0)
 			fprintf(out, ", \"rx_queues\": %u, \"tx_queues\": %u, \"mtu\": %u, \"rss\": %s, \"link_up\": %s",
 				info.rx_queues, info.tx_queues, info.mtu, info.rss ? "true" : "false",
 				info.link_up ? "true" : "false");
 		fputc('}', out);
+	}
+	for (i = 0; i < n_carried; i++) {
+		fputs(", {\"name\": ", out);
+		put_json_text(out, carried[i].name);
+		fprintf(out, ", \"id\": %u, \"kind\": \"external\", \"parent\": ", carried[i].id);
+		put_json_text(out, carried[i].parent);
+		fprintf(out, ", \"vlan\": %u}", carried[i].vlan);
 	}
 	fputs("]}", out);
 }

@@ -27,6 +27,12 @@ struct Accounting {
         }
     }
 
+    /// What of the lines above went through an external port that another one carries.
+    struct CarriedLine {
+        let port: CarriedPort
+        let core: apus_port_stats
+    }
+
     struct Drop {
         let name: String
         let text: String
@@ -34,6 +40,7 @@ struct Accounting {
     }
 
     let ports: [PortLine]
+    let carried: [CarriedLine]
     let totals: apus_stats
     let events: EventCounts
     /// Sent to ports that have no device.
@@ -54,6 +61,13 @@ struct Accounting {
             )
             if results != (0, 0) { throw HostError("port \(port.name): its counters cannot be read", results.0) }
             return PortLine(name: port.name, device: port.deviceName, core: core, ethdev: ethdev)
+        }
+        carried = try host.carriedPorts.map { port in
+            var core = apus_port_stats()
+            core.size = MemoryLayout<apus_port_stats>.size
+            let result = unsafe apus_port_stats_get(host.dataplane, port.id, &core)
+            if result != 0 { throw HostError("port \(port.name): its counters cannot be read", result) }
+            return CarriedLine(port: port, core: core)
         }
         self.totals = totals
         events = host.events.counts
@@ -91,6 +105,13 @@ struct Accounting {
         }
         rows.append(["total", ""] + sums.map(String.init))
         var text = aligned(rows, words: 2)
+        if !carried.isEmpty {
+            let lines = carried.map { line in
+                [line.port.name, "VLAN \(line.port.vlan) of \(line.port.parent)"]
+                    + [line.core.received, line.core.dropped, line.core.transmitted].map(String.init)
+            }
+            text += "\n" + aligned([["in it", "", "received", "dropped", "transmitted"]] + lines, words: 2)
+        }
         text += "\n" + totals.table
         let events = events.named.filter { $0.1 > 0 }.map { "\($0.0) \($0.1)" }
         if !events.isEmpty { text += "events: \(events.joined(separator: ", "))\n" }
@@ -116,6 +137,20 @@ struct Accounting {
                                 ("device_received", port.ethdev.received),
                                 ("device_transmitted", port.ethdev.transmitted), ("rx_dropped", port.rxLost),
                                 ("tx_dropped", port.txLost),
+                            ])
+                        )
+                    })
+            ),
+            (
+                "carried",
+                .object(
+                    carried.map { line in
+                        (
+                            line.port.name,
+                            .numbers([
+                                ("received", line.core.received), ("received_bytes", line.core.received_bytes),
+                                ("transmitted", line.core.transmitted),
+                                ("transmitted_bytes", line.core.transmitted_bytes), ("dropped", line.core.dropped),
                             ])
                         )
                     })
@@ -168,6 +203,13 @@ final class Rates {
                 port.name, rate(port.core.received, before?.core.received),
                 rate(port.core.transmitted, before?.core.transmitted), rate(port.core.dropped, before?.core.dropped),
                 rate(port.txLost, before?.txLost),
+            ])
+        }
+        for line in account.carried {
+            let before = last?.carried.first { $0.port.id == line.port.id }?.core
+            rows.append([
+                line.port.name, rate(line.core.received, before?.received), rate(line.core.transmitted, before?.transmitted),
+                rate(line.core.dropped, before?.dropped), "",
             ])
         }
         let before = Dictionary(uniqueKeysWithValues: (last?.drops ?? []).map { ($0.name, $0.count) })

@@ -4,15 +4,22 @@ import ApusPolicy
 import CApus
 
 extension PolicyFile {
-    /// Set the ports and add everything else to a dataplane in which a transaction is open. `check` gets what each call
-    /// returned and the line of its object, and throws if it failed.
+    /// Set the ports and add everything else to a dataplane in which a transaction is open. Ports that have no number yet,
+    /// which only ports with a parent may be, are added, and get one. `check` gets what each call returned and the line of its
+    /// object, and throws if it failed.
     func addObjects(
-        to dataplane: OpaquePointer, ports ids: [String: UInt32], check: (Int32, Int) throws -> Void
+        to dataplane: OpaquePointer, ports ids: inout [String: UInt32], check: (Int32, Int) throws -> Void
     ) throws {
-        for port in ports {
-            guard let id = ids[port.name] else { continue }
-            var object = port.object
-            try check(unsafe apus_port_set(dataplane, id, &object), port.lines.first)
+        // Parents first: what they were may forbid what a child is to be.
+        for port in ports.filter({ $0.parent == nil }) + ports.filter({ $0.parent != nil }) {
+            var object = port.object(parent: port.parent.flatMap { ids[$0] } ?? 0)
+            if let id = ids[port.name] {
+                try check(unsafe apus_port_set(dataplane, id, &object), port.lines.first)
+            } else {
+                var id: UInt32 = 0
+                try check(unsafe apus_port_add(dataplane, &object, &id), port.lines.first)
+                ids[port.name] = id
+            }
         }
         for address in providerAddresses {
             var object = address.object(port: ids[address.port] ?? 0)

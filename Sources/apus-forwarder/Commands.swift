@@ -48,10 +48,11 @@ struct Commands {
     // MARK: - Lists
 
     private var ports: JSON {
+        let words = [APUS_PORT_VM.rawValue: "vm", APUS_PORT_PROVIDER.rawValue: "provider", APUS_PORT_EXTERNAL.rawValue: "external"]
         let list = host.ports.map { port in
             var fields: [(String, JSON)] = [
                 ("name", .text(port.name)), ("id", .number(UInt64(port.id))),
-                ("kind", .text(port.kind == APUS_PORT_VM ? "vm" : "provider")), ("device", .text(port.deviceName)),
+                ("kind", .text(words[port.kind.rawValue] ?? "?")), ("device", .text(port.deviceName)),
             ]
             if let info = unsafe host.info(of: port) {
                 fields += unsafe [
@@ -62,18 +63,29 @@ struct Commands {
             }
             return JSON.object(fields)
         }
-        return .object([("ports", .array(list))])
+        let carried = host.carriedPorts.map { port in
+            JSON.object([
+                ("name", .text(port.name)), ("id", .number(UInt64(port.id))), ("kind", .text("external")),
+                ("parent", .text(port.parent)), ("vlan", .number(UInt64(port.vlan))),
+            ])
+        }
+        return .object([("ports", .array(list + carried))])
     }
 
     private var neighbors: JSON {
         var neighbor = apus_provider_neighbor()
         neighbor.size = MemoryLayout<apus_provider_neighbor>.size
         let states = [1: "static", 2: "incomplete", 3: "reachable", 4: "probe", 5: "failed"]
+        let all = host.ports.map { ($0.id, $0.name) } + host.carriedPorts.map { ($0.id, $0.name) }
+        let names = Dictionary(uniqueKeysWithValues: all)
         return unsafe list("neighbours", { unsafe apus_provider_neighbor_iterate(host.dataplane, $0, &neighbor) }) {
-            .object([
+            var fields: [(String, JSON)] = [
                 ("address", .text(neighbor.address.text)), ("mac", .text(neighbor.mac.text)),
                 ("state", .text(states[Int(neighbor.state)] ?? "?")),
-            ])
+            ]
+            // Else it is on the provider network.
+            if neighbor.port != 0 { fields.append(("port", .text(names[neighbor.port] ?? "?"))) }
+            return .object(fields)
         }
     }
 

@@ -21,7 +21,8 @@ final class EventLog {
         unsafe self.dataplane = unsafe dataplane
     }
 
-    /// Take what there is. To be called often, or what is in the rings of the workers is lost.
+    /// Take what there is. To be called often, or what is in the rings of the workers is lost; packets to a new next hop outside
+    /// wait for it.
     func poll() {
         let now = rte_get_timer_cycles() / rte_get_timer_hz()
         if now != second {

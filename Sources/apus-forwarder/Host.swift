@@ -27,12 +27,30 @@ struct HostPort {
     var device: OpaquePointer?
 }
 
+/// An external port whose frames another one's device brings, tagged. Only the dataplane knows it.
+struct CarriedPort {
+    let id: UInt32
+    let name: String
+    let parent: String
+    let vlan: UInt16
+
+    init?(_ port: Port, _ ids: [String: UInt32]) {
+        guard let parent = port.parent, let id = ids[port.name] else { return nil }
+        self.id = id
+        name = port.name
+        self.parent = parent
+        vlan = port.vlan
+    }
+}
+
 /// What this program makes of the library: a dataplane with a policy, devices, workers.
 @safe
 final class Host {
     let dataplane: OpaquePointer
     let events: EventLog
     private(set) var ports: [HostPort] = []
+    /// Set by reloads too.
+    var carriedPorts: [CarriedPort] = []
     private(set) var workers: [OpaquePointer] = unsafe []
     private var workersWanted = 1
     /// Frames to ports without a device, counted by workers that were destroyed.
@@ -54,14 +72,16 @@ final class Host {
         unsafe dataplane = unsafe made
         events = unsafe EventLog(made)
         let ids = unsafe try file.apply(to: made)
-        for (index, port) in file.ports.enumerated() {
+        carriedPorts = file.ports.compactMap { CarriedPort($0, ids) }
+        for (index, port) in file.ports.enumerated() where port.parent == nil {
             let place = "\(path):\(port.lines.first): ports[\(index)].device"
             guard let device = port.device else { throw HostError("\(place) is missing: which ethdev is \(port.name)?") }
             if let other = ports.first(where: { $0.deviceName == device }) {
                 throw HostError("\(place): \(device) is already that of \(other.name)")
             }
             unsafe ports.append(
-                HostPort(id: ids[port.name] ?? 0, name: port.name, kind: port.kind, deviceName: device, mtu: port.mtu))
+                HostPort(
+                    id: ids[port.name] ?? 0, name: port.name, kind: port.kind, deviceName: device, mtu: file.deviceMTU(of: port)))
         }
         if ports.isEmpty { throw HostError("\(path): there are no ports") }
     }
@@ -188,5 +208,14 @@ final class Host {
             if unsafe apus_dpdk_worker_stats_get(workers[index], &stats) == 0 { sum += stats.tx_no_device }
         }
         return sum
+    }
+}
+
+extension PolicyFile {
+    /// A device carries what its port and those in its VLANs want to send. 0: whatever it carries.
+    fileprivate func deviceMTU(of port: Port) -> UInt16 {
+        let all = ([port] + ports.filter { $0.parent == port.name }).map { $0.mtu == 0 ? 1500 : $0.mtu }
+        let largest = all.max() ?? 1500
+        return port.mtu == 0 && largest == 1500 ? 0 : largest
     }
 }

@@ -8,25 +8,49 @@ extension Host {
     /// Read the policy file again and replace the whole policy in one transaction: a burst sees the old one or the new
     /// one, and if anything is refused nothing changes.
     ///
-    /// Ports keep their numbers, counters and devices, so the file must have the same ports on the same devices; MAC
-    /// address, virtual subnet and MTU of a port may change. `settings` are read at the start only. Customer addresses that
+    /// Ports with devices keep their numbers, counters and devices, so the file must have the same ones on the same devices; MAC
+    /// address, virtual subnet and MTU of a port may change. External ports that another one carries come, change and go; one whose
+    /// place, VM network or MAC address changes is another one. `settings` are read at the start only. Customer addresses that
     /// were learned stay known where the file still has the machine's L2Only record, and says nothing else of the address.
     func reload(policy path: String) throws {
         let file = try PolicyFile.load(path: path)
         let devices = Dictionary(uniqueKeysWithValues: ports.map { ($0.name, $0.deviceName) })
-        guard file.ports.count == ports.count, file.ports.allSatisfy({ devices[$0.name] == $0.device }) else {
+        let attached = file.ports.filter { $0.parent == nil }
+        guard attached.count == ports.count, attached.allSatisfy({ devices[$0.name] == $0.device }) else {
             throw HostError("\(path): ports or their devices have changed; that needs a restart")
         }
-        let ids = Dictionary(uniqueKeysWithValues: ports.map { ($0.name, $0.id) })
+        var ids = Dictionary(uniqueKeysWithValues: ports.map { ($0.name, $0.id) })
         try check(unsafe apus_transaction_begin(dataplane))
         do {
             try removeAll(except: LearnedRecords(file))
-            try unsafe file.addObjects(to: dataplane, ports: ids) { try check($0, "\(path):\($1)") }
+            for port in carriedPorts {
+                if try isStill(port, in: file) {
+                    ids[port.name] = port.id
+                } else {
+                    try check(unsafe apus_port_remove(dataplane, port.id))
+                }
+            }
+            try unsafe file.addObjects(to: dataplane, ports: &ids) { try check($0, "\(path):\($1)") }
         } catch {
             _ = unsafe apus_transaction_abort(dataplane)
             throw error
         }
-        try check(unsafe apus_transaction_commit(dataplane))
+        let result = unsafe apus_transaction_commit(dataplane)
+        // Also after this error the policy is in place.
+        if result == 0 || result == APUS_ERR_STALLED.rawValue { carriedPorts = file.ports.compactMap { CarriedPort($0, ids) } }
+        try check(result)
+    }
+
+    /// Does the file have a port in all that no two may have, and that cannot change?
+    private func isStill(_ port: CarriedPort, in file: PolicyFile) throws -> Bool {
+        guard let new = file.ports.first(where: { $0.name == port.name }), new.parent == port.parent, new.vlan == port.vlan
+        else { return false }
+        var old = apus_port_params()
+        old.size = MemoryLayout<apus_port_params>.size
+        try check(unsafe apus_port_get(dataplane, port.id, &old))
+        let object = new.object(parent: old.parent_port)
+        return object.virtual_subnet_id == old.virtual_subnet_id && object.mac.text == old.mac.text
+            && object.routing_domain_id.text == old.routing_domain_id.text
     }
 
     private func check(_ result: Int32, _ place: String = "reload") throws {

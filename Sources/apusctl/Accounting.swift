@@ -8,6 +8,8 @@ struct Accounting {
     struct PortLine {
         let name: String
         let kind: apus_port_kind
+        /// The port whose frames those of this one are, and their VLAN; nil: it has frames of its own.
+        let place: (parent: String, vlan: UInt16)?
         let counters: apus_port_stats
         /// Frames of the capture that were left out because it has only a part of them.
         let partialFrames: Int
@@ -44,19 +46,25 @@ struct Accounting {
     // MARK: - For programs
 
     var json: String {
-        let ports = ports.map { port in
-            let fields = object([
-                ("received", port.counters.received), ("received_bytes", port.counters.received_bytes),
-                ("transmitted", port.counters.transmitted), ("transmitted_bytes", port.counters.transmitted_bytes),
-                ("dropped", port.counters.dropped), ("partial_frames", UInt64(port.partialFrames)),
-            ])
-            return "    \"\(port.name)\": \(fields)"
+        func lines(_ ports: [PortLine]) -> String {
+            let lines = ports.map { port in
+                let partial = port.place == nil ? [("partial_frames", UInt64(port.partialFrames))] : []
+                let fields = [
+                    ("received", port.counters.received), ("received_bytes", port.counters.received_bytes),
+                    ("transmitted", port.counters.transmitted), ("transmitted_bytes", port.counters.transmitted_bytes),
+                    ("dropped", port.counters.dropped),
+                ]
+                return "    \"\(port.name)\": \(object(fields + partial))"
+            }
+            return lines.joined(separator: ",\n")
         }
+        let carried = lines(ports.filter { $0.place != nil })
         return """
             {
               "ports": {
-            \(ports.joined(separator: ",\n"))
+            \(lines(ports.filter { $0.place == nil }))
               },
+              "carried": {\(carried.isEmpty ? "" : "\n\(carried)\n  ")},
               "drops": \(object(drops.map { ($0.name, $0.count) })),
               "events": \(object(events.named)),
               "totals": \(object(totals.counters)),
@@ -75,13 +83,16 @@ struct Accounting {
 
     var table: String {
         var rows = [["port", "kind", "received", "transmitted", "dropped"]]
-        for port in ports {
-            rows.append([
-                port.name, port.kind == APUS_PORT_VM ? "vm" : port.kind == APUS_PORT_PROVIDER ? "provider" : "external",
-                String(port.counters.received), String(port.counters.transmitted), String(port.counters.dropped),
-            ])
+        func row(_ port: PortLine, _ words: String) -> [String] {
+            [port.name, words] + [port.counters.received, port.counters.transmitted, port.counters.dropped].map(String.init)
         }
+        let kinds = [APUS_PORT_VM.rawValue: "vm", APUS_PORT_PROVIDER.rawValue: "provider", APUS_PORT_EXTERNAL.rawValue: "external"]
+        for port in ports where port.place == nil { rows.append(row(port, kinds[port.kind.rawValue] ?? "")) }
         rows.append(["total", "", String(totals.received), String(totals.transmitted), String(totals.dropped)])
+        // Their frames are among those above.
+        for port in ports {
+            if let place = port.place { rows.append(row(port, "external, VLAN \(place.vlan) of \(place.parent)")) }
+        }
         var text = aligned(rows, left: 2)
 
         text += "\n" + totals.table + (isBalanced ? "" : "DOES NOT ADD UP\n")

@@ -14,8 +14,9 @@ struct Explain: ParsableCommand {
             be described: it then asks by ARP or neighbour discovery first, as the machine would.
             Any frame of any port can be given in hexadecimal.
 
-            Next hops on the provider network that the policy does not name are taken to answer
-            with 02:00:00:00:00:01.
+            Next hops that the policy does not name, on the provider network and outside, are
+            taken to answer with 02:00:00:00:00:01. A packet that comes in through an external port
+            is described by --from and --to, and sent by that next hop.
 
             EXAMPLES
               apusctl explain --policy host1.yaml --port contoso1 --to 10.0.2.104
@@ -23,6 +24,7 @@ struct Explain: ParsableCommand {
                 --destination-port 443 --length 1500
               apusctl explain --policy host1.yaml --port contoso1 --to 2001:db8:2::104
               apusctl explain --policy host1.yaml --port uplink --frame 324455667788...
+              apusctl explain --policy gateway.yaml --port outside --from 10.9.0.50 --to 10.0.1.101
 
             The exit status is 0 when the packet gets through, 2 when it is dropped.
             """)
@@ -72,12 +74,11 @@ struct Explain: ParsableCommand {
         var isDropped = false
         try reportingRefusals {
             let file = try PolicyFile.load(path: policy)
-            let dataplane = try ScratchDataplane(file)
-            guard let port = file.ports.first(where: { $0.name == port }), let id = dataplane.ports[port.name] else {
+            let dataplane = try Bench(file)
+            guard let port = file.ports.first(where: { $0.name == port }), let id = dataplane.entrance(of: port) else {
                 let known = file.ports.map(\.name).joined(separator: ", ")
                 throw Refusal("--port '\(self.port)' is no port of \(policy); its ports: \(known)")
             }
-            dataplane.resolveNextHops()
             if let frame {
                 isDropped = try dataplane.explain(try Self.bytes(frame), from: id)
             } else {
@@ -91,7 +92,7 @@ struct Explain: ParsableCommand {
 
     /// What the machine does: ask who has the address, or its gateway, then send.
     private func explainPacket(
-        of sender: Sender, to destination: Octets, _ id: UInt32, _ dataplane: ScratchDataplane
+        of sender: Sender, to destination: Octets, _ id: UInt32, _ dataplane: Bench
     ) throws -> Bool {
         let target = sender.nextHop(to: destination)
         StandardOutput.print("who has \(target.text)?")
@@ -129,27 +130,79 @@ struct Explain: ParsableCommand {
     }
 }
 
-extension ScratchDataplane {
-    /// Let every next hop that would be asked for be known.
-    fileprivate func resolveNextHops() {
+/// A dataplane in which frames are explained, with a worker for what has to happen before: next hops answer.
+private final class Bench {
+    private let engine: ReplayEngine
+    private let sent: Sent
+    private var dataplane: ScratchDataplane { engine.dataplane }
+
+    /// What left, and through which port.
+    private final class Sent {
+        var frames: [(port: UInt32, bytes: [UInt8])] = []
+    }
+
+    init(_ file: PolicyFile) throws {
+        let sent = Sent()
+        self.sent = sent
+        engine = unsafe try ReplayEngine(file) { port, bytes, _ in
+            unsafe sent.frames.append((port, Array(bytes)))
+        } report: { _ in
+        }
+        resolveNextHops()
+    }
+
+    /// The port through which the frames of a port come in.
+    func entrance(of port: Port) -> UInt32? { dataplane.ports[port.parent ?? port.name] }
+
+    /// Let every next hop on the provider network that would be asked for be known.
+    private func resolveNextHops() {
         var missing: [apus_address] = []
         var cursor: UInt64 = 0
         var neighbor = apus_provider_neighbor()
         neighbor.size = MemoryLayout<apus_provider_neighbor>.size
-        while unsafe apus_provider_neighbor_iterate(pointer, &cursor, &neighbor) == 1 {
-            if neighbor.state == UInt8(APUS_NEIGHBOR_INCOMPLETE.rawValue) { missing.append(neighbor.address) }
+        while unsafe apus_provider_neighbor_iterate(dataplane.pointer, &cursor, &neighbor) == 1 {
+            let isUnknown = neighbor.port == 0 && neighbor.state == UInt8(APUS_NEIGHBOR_INCOMPLETE.rawValue)
+            if isUnknown { missing.append(neighbor.address) }
         }
         for address in missing {
             var known = apus_provider_neighbor()
             known.size = MemoryLayout<apus_provider_neighbor>.size
             known.address = address
-            known.mac = apus_mac(bytes: (2, 0, 0, 0, 0, 1))
-            unsafe apus_provider_neighbor_add(pointer, &known)
+            known.mac = AnsweringNeighbor.mac
+            unsafe apus_provider_neighbor_add(dataplane.pointer, &known)
         }
     }
 
     /// Print what would happen to a frame. True: it is dropped.
-    fileprivate func explain(_ frame: [UInt8], from port: UInt32) throws -> Bool {
+    func explain(_ frame: [UInt8], from port: UInt32) throws -> Bool {
+        var (verdict, lines) = try outcome(of: frame, from: port)
+        if verdict == APUS_VERDICT_WAIT.rawValue {
+            try answer(whatIsAskedBy: frame, from: port)
+            (verdict, lines) = try outcome(of: frame, from: port)
+        }
+        for line in lines { StandardOutput.print("  \(line)") }
+        return verdict == APUS_VERDICT_DROP.rawValue
+    }
+
+    /// Let a frame that waits ask for its next hop, and that answer. A next hop outside is entered first, then asked for.
+    private func answer(whatIsAskedBy frame: [UInt8], from port: UInt32) throws {
+        try feed(frame, from: port)
+        for _ in 0..<4 {
+            let questions = sent.frames
+            sent.frames = []
+            for question in questions {
+                guard let answer = AnsweringNeighbor.answer(to: question.bytes) else { continue }
+                try feed(answer, from: question.port)
+            }
+            engine.pass()
+        }
+    }
+
+    private func feed(_ frame: [UInt8], from port: UInt32) throws {
+        unsafe try frame.withUnsafeBytes { unsafe try engine.feed($0, port: port, time: engine.now ?? 1_000_000_000) }
+    }
+
+    private func outcome(of frame: [UInt8], from port: UInt32) throws -> (verdict: UInt32, lines: [Substring]) {
         let headroom = Int(APUS_HEADROOM)
         var memory = [UInt8](repeating: 0, count: headroom) + frame
         var explanation = apus_explanation()
@@ -160,12 +213,9 @@ extension ScratchDataplane {
             var given = unsafe apus_frame(
                 data: memory.baseAddress! + headroom, buffer: nil, length: UInt32(frame.count),
                 contiguous: UInt16(frame.count), headroom: UInt16(headroom), port: port, flags: 0)
-            return unsafe apus_explain(pointer, &given, 0, &explanation, text.baseAddress, text.count)
+            return unsafe apus_explain(dataplane.pointer, &given, engine.now ?? 0, &explanation, text.baseAddress, text.count)
         }
-        guard error == 0 else { throw Refusal(unsafe String(cString: apus_dataplane_error_text(pointer))) }
-        for line in unsafe String(cString: text.baseAddress!).split(separator: "\n") {
-            StandardOutput.print("  \(line)")
-        }
-        return explanation.verdict == APUS_VERDICT_DROP.rawValue
+        guard error == 0 else { throw Refusal(unsafe String(cString: apus_dataplane_error_text(dataplane.pointer))) }
+        return unsafe (explanation.verdict, String(cString: text.baseAddress!).split(separator: "\n"))
     }
 }

@@ -20,6 +20,9 @@ struct Replay: ParsableCommand {
             has the time of what made it leave. Customer addresses are learned as a host learns
             them; what was learned is told on standard error.
 
+            Frames of an external port with a parent are those of the parent, tagged: they
+            come in and leave there.
+
             Captures are pcap or pcapng files with Ethernet frames. Frames of which a capture
             has only the beginning (tcpdump -s) are counted and left out.
 
@@ -87,11 +90,17 @@ struct Replay: ParsableCommand {
     }
 
     private func checkPortNames(_ file: PolicyFile) throws {
-        for input in inputs where !file.ports.contains(where: { $0.name == input.port }) {
-            let known = file.ports.map(\.name).joined(separator: ", ")
-            throw Refusal(
-                "--in \(input.port)=\(input.path): \(policy) has no port of this name; "
-                    + (known.isEmpty ? "it has no ports" : "its ports: \(known)"))
+        for input in inputs {
+            let place = "--in \(input.port)=\(input.path)"
+            guard let port = file.ports.first(where: { $0.name == input.port }) else {
+                let known = file.ports.map(\.name).joined(separator: ", ")
+                throw Refusal(
+                    "\(place): \(policy) has no port of this name; "
+                        + (known.isEmpty ? "it has no ports" : "its ports: \(known)"))
+            }
+            if let parent = port.parent {
+                throw Refusal("\(place): frames of this port come in through \(parent), with the tag of VLAN \(port.vlan)")
+            }
         }
     }
 
@@ -109,10 +118,11 @@ struct Replay: ParsableCommand {
         let output = OutputDirectory(path: outDir)
         let counters = json ?? output.path(of: "counters.json")
         // Nothing is created or emptied before it is known that nothing is an input.
-        let outputs = file.ports.map { output.path(of: "\($0.name).pcap") } + (counters == "-" ? [] : [counters])
+        let ports = file.ports.filter { $0.parent == nil }
+        let outputs = ports.map { output.path(of: "\($0.name).pcap") } + (counters == "-" ? [] : [counters])
         try output.refuse(overwriting: inputs.map(\.path), by: outputs)
-        try output.create(forFiles: file.ports.count)
-        for port in file.ports {
+        try output.create(forFiles: ports.count)
+        for port in ports {
             guard let id = engine.port(port.name) else { continue }
             writers[id] = try CaptureWriter(path: output.path(of: "\(port.name).pcap"))
         }
@@ -126,8 +136,8 @@ struct Replay: ParsableCommand {
             ports: file.ports.map { port in
                 let id = engine.port(port.name) ?? 0
                 return .init(
-                    name: port.name, kind: port.kind, counters: engine.statistics(port: id),
-                    partialFrames: partialFrames[id] ?? 0)
+                    name: port.name, kind: port.kind, place: port.parent.map { ($0, port.vlan) },
+                    counters: engine.statistics(port: id), partialFrames: partialFrames[id] ?? 0)
             },
             totals: engine.statistics(), events: engine.events)
         try report(accounting, to: counters)

@@ -16,7 +16,7 @@ final class ReplayEngine {
     /// Before a frame. More than APUS_HEADROOM asks for, so that the frame itself is aligned.
     private static let headroom = 128
 
-    private let dataplane: ScratchDataplane
+    let dataplane: ScratchDataplane
     private let worker: OpaquePointer
     private let out: UnsafeMutableBufferPointer<apus_frame>
     private let output: Output
@@ -24,7 +24,7 @@ final class ReplayEngine {
     private(set) var events = EventCounts()
     /// After this much time without a frame nothing can happen any more: retries are over, answers have come.
     private let quiet: UInt64
-    private var now: UInt64?
+    private(set) var now: UInt64?
 
     init(_ file: PolicyFile, output: @escaping Output, report: @escaping Report) throws {
         dataplane = try ScratchDataplane(file)
@@ -84,6 +84,9 @@ final class ReplayEngine {
         guard let start = now else { return }
         while statistics().held > 0, let now, now - start < quiet { unsafe process(nil, 0, now + Self.tick) }
     }
+
+    /// Let a little time pass.
+    func pass() { unsafe process(nil, 0, (now ?? 0) + Self.tick) }
 
     func statistics() -> apus_stats {
         var statistics = apus_stats()

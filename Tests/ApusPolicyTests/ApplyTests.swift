@@ -208,17 +208,59 @@ import Testing
         #expect(unsafe apus_transaction_abort(dataplane.pointer) == 0)
     }
 
-    @Test func externalPortsAreNotYet() throws {
+    @Test func externalPortsArrive() throws {
         let dataplane = try TestDataplane()
+        let ids = unsafe try PolicyFile.parse(text: exampleOfGateway, name: "p").apply(to: dataplane.pointer)
+        var port = apus_port_params()
+        port.size = MemoryLayout<apus_port_params>.size
+        #expect(unsafe apus_port_get(dataplane.pointer, try #require(ids["contoso"]), &port) == 0)
+        #expect(port.kind == APUS_PORT_EXTERNAL.rawValue)
+        #expect(port.parent_port == ids["trunk"])
+        #expect(port.vlan == 101)
+        #expect(port.mtu == 9000)
+        #expect(port.new_flow_rate == 50000)
+        #expect(port.virtual_subnet_id == 6009)
+        #expect(port.routing_domain_id.text == "{12345678-1000-2000-3000-123456780001}")
+        #expect(text(port.ipv4.address) == "10.9.0.2")
+        #expect(port.ipv4.prefix_length == 24)
+        #expect(text(port.ipv4.next_hop) == "10.9.0.1")
+        #expect(text(port.ipv6.address) == "2001:db8:9::2")
+        #expect(port.ipv6.next_hop.family == 0)
+        #expect(unsafe apus_port_get(dataplane.pointer, try #require(ids["alone"]), &port) == 0)
+        #expect(port.parent_port == 0)
+        #expect(port.vlan == 0)
+        #expect(port.ipv4.address.family == 0)
+        #expect(unsafe apus_port_get(dataplane.pointer, try #require(ids["beside"]), &port) == 0)
+        #expect(port.parent_port == ids["alone"])
+    }
+
+    /// Two ports in one VLAN, and one whose virtual subnet is another tenant's: each is named where it stands.
+    @Test func externalPortsThatContradictEachOther() throws {
+        let dataplane = try TestDataplane()
+        let port = """
+            kind: external, parent: up, routing_domain_id: 12345678-1000-2000-3000-123456780001, ipv4: {address: 10.9.0.2/24}
+            """
+        let other = port.replacing("0001", with: "0002")
         let file = try PolicyFile.parse(
             text: """
                 apus: 1
                 ports:
-                  - {name: x, kind: external, routing_domain_id: 12345678-1000-2000-3000-123456780001}
+                  - {name: a, \(port), vlan: 5, virtual_subnet_id: 6009, mac: 600060000001}
+                  - {name: b, \(port), vlan: 5, virtual_subnet_id: 6009, mac: 600060000002}
+                  - {name: c, \(other), vlan: 6, virtual_subnet_id: 6009, mac: 600060000003}
+                  - {name: up, kind: provider}
+                  - {name: d, \(port), vlan: 7, virtual_subnet_id: 6009, mac: 600060000004}
+                provider_addresses:
+                  - {provider_address: 192.168.0.22, prefix_length: 24, port: up, mac: 324455667788, vlan: 7}
                 """, name: "p")
         let error = #expect(throws: PolicyError.self) { unsafe try file.apply(to: dataplane.pointer) }
-        #expect(error?.code == APUS_ERR_UNSUPPORTED.rawValue)
-        #expect(error?.description.hasPrefix("p:3: ports[0]") == true)
+        let lines = (error?.description ?? "").split(separator: "\n")
+        #expect(lines.count == 3)
+        for (line, beginning) in zip(
+            lines, ["p:4: ports[1].vlan: 5", "p:5: ports[2].virtual_subnet_id: 6009", "p:9: provider_addresses[0].vlan: 7"])
+        {
+            #expect(line.hasPrefix(beginning), "\(line)")
+        }
     }
 }
 

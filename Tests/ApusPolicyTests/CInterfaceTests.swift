@@ -66,6 +66,21 @@ import Testing
         #expect(unsafe apus_policy_file_free(file) == APUS_ERR_STALE.rawValue)
     }
 
+    @Test func portsThatOthersCarry() throws {
+        var file: OpaquePointer?
+        var why = [CChar](repeating: 0, count: 256)
+        #expect(unsafe parse(exampleOfGateway, &file, &why) == 0, "\(string(why))")
+        defer { unsafe apus_policy_file_free(file) }
+        let contoso = try unsafe port(file, 0), trunk = try unsafe port(file, 1)
+        #expect(unsafe contoso.kind == APUS_PORT_EXTERNAL.rawValue)
+        #expect(unsafe String(cString: contoso.parent) == "trunk")
+        #expect(unsafe contoso.device == nil)
+        #expect(unsafe contoso.vlan == 101)
+        #expect(unsafe bytes(contoso.mac) == [0x60, 0, 0x60, 0, 0x0F, 1])
+        #expect(unsafe trunk.parent == nil)
+        #expect(unsafe trunk.vlan == 0)
+    }
+
     @Test func errorTextsFitTheirBuffers() {
         let text = "apus: 1\nports: [{name: é}]"
         let full = #"p:2: ports[0].name: "é" is not a port name"#

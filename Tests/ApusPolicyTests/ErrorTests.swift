@@ -101,7 +101,6 @@ private let ports = [
         one("ports", #"name: a, kind: vm, virtual_subnet_id: 6000, mac: 600060000001, routing_domain_id: "#
             + #""{12345678-1000-2000-3000-123456780001}""#),
         "p:3: ports[0].routing_domain_id: does not apply to a port of kind vm"),
-    Mistake(one("ports", "name: a, kind: external"), "p:3: ports[0].routing_domain_id: missing; it is required"),
     Mistake(one("ports", "name: a, kind: provider, mtu: 127"), "p:3: ports[0].mtu: 127 is outside 128-65535"),
     Mistake(
         one("ports", "name: a, kind: vm, virtual_subnet_id: 6000, mac: 600060000001, mtu: 575"),
@@ -114,13 +113,96 @@ private let ports = [
         #"p:3: ports[0].trusted: "yes" is neither true nor false"#,
         "p:3: ports[0].trusted: does not apply to a port of kind provider",
         #"p:3: ports[0]: unknown key "speed"; known keys: name, kind, device, virtual_subnet_id, mac, mtu, trusted, "#
-            + "routing_domain_id, dhcp_guard, dynamic_address_limit"),
+            + "routing_domain_id, dhcp_guard, dynamic_address_limit, new_flow_rate, parent, vlan, ipv4, ipv6"),
     Mistake(
-        one("ports", "name: a, kind: provider, dhcp_guard: true, dynamic_address_limit: 0"),
+        one("ports", "name: a, kind: provider, dhcp_guard: true, dynamic_address_limit: 0, new_flow_rate: 1000000001"),
         "p:3: ports[0].dynamic_address_limit: 0 is outside 1-65536",
+        "p:3: ports[0].new_flow_rate: 1000000001 is outside 1-1000000000",
+        "p:3: ports[0].new_flow_rate: does not apply to a port of kind provider",
         "p:3: ports[0].dhcp_guard: does not apply to a port of kind provider",
         "p:3: ports[0].dynamic_address_limit: does not apply to a port of kind provider"),
     Mistake(one("ports", "name: a, name: b, kind: provider"), "p:3: ports[0].name: given twice, first on line 3"),
+]
+
+private let external =
+    "name: a, kind: external, routing_domain_id: 12345678-1000-2000-3000-123456780001, virtual_subnet_id: 6000, mac: 600060000001"
+private let side = "ipv4: {address: 10.9.0.2/24}"
+
+private let externalPorts = [
+    Mistake(
+        one("ports", "name: a, kind: external"),
+        "p:3: ports[0].virtual_subnet_id: missing; it is required",
+        "p:3: ports[0].mac: missing; it is required",
+        "p:3: ports[0].routing_domain_id: missing; it is required",
+        "p:3: ports[0].ipv4: missing, and so is ipv6; at least one is required"),
+    Mistake(
+        one("ports", "name: a, kind: provider, parent: b, vlan: 5, \(side), ipv6: {address: 2001:db8::2/64}"),
+        "p:3: ports[0].parent: does not apply to a port of kind provider",
+        "p:3: ports[0].vlan: does not apply to a port of kind provider",
+        "p:3: ports[0].ipv4: does not apply to a port of kind provider",
+        "p:3: ports[0].ipv6: does not apply to a port of kind provider"),
+    Mistake(
+        one("ports", "\(external), \(side), trusted: true, dhcp_guard: true, dynamic_address_limit: 5, vlan: 4095"),
+        "p:3: ports[0].vlan: 4095 is outside 0-4094",
+        "p:3: ports[0].trusted: does not apply to a port of kind external",
+        "p:3: ports[0].dhcp_guard: does not apply to a port of kind external",
+        "p:3: ports[0].dynamic_address_limit: does not apply to a port of kind external"),
+    Mistake(
+        uplink.replacing("ports: [", with: "apus: 1\nports:\n- ").replacing("]", with: "")
+            + "- {\(external), \(side), parent: up}\n- {\(external.replacing("name: a", with: "name: b")), \(side), parent: up, vlan: 0, "
+            + "device: x}\n",
+        "p:4: ports[1].vlan: missing; accepted with a parent: 1-4094",
+        "p:5: ports[2].vlan: 0 is outside 1-4094",
+        "p:5: ports[2].device: does not apply to a port with a parent, which brings its frames"),
+    Mistake(
+        one("ports", "\(external), \(side), parent: upp, vlan: 5") + "  - {name: up, kind: provider}\n",
+        #"p:3: ports[0].parent: no port is named "upp"; did you mean up?; provider or external ports: up"#),
+    Mistake(
+        one("ports", "\(external), \(side), parent: up, vlan: 5"),
+        #"p:3: ports[0].parent: no port is named "up", and there is no port of kind provider or external"#),
+    Mistake(
+        one("ports", "\(external), \(side), parent: a, vlan: 5"),
+        #"p:3: ports[0].parent: "a" (ports[0], line 3) is a port with a parent itself; accepted: a provider port, or an "#
+            + "external one without a parent"),
+    Mistake(
+        one("ports", "\(external), \(side), parent: vm, vlan: 5")
+            + "  - {name: vm, kind: vm, virtual_subnet_id: 6000, mac: 600060000002}\n",
+        #"p:3: ports[0].parent: "vm" (ports[1], line 4) is a port of kind vm; accepted: a provider port, or an external "#
+            + "one without a parent"),
+    Mistake(
+        "apus: 1\nports:\n- name: a\n  kind: external\n  routing_domain_id: 12345678-1000-2000-3000-123456780001\n"
+            + "  virtual_subnet_id: 6000\n  mac: 600060000001\n  ipv4:\n    next_hop: 10.9.0\n    prefix: 24\n"
+            + "  ipv6: {address: 10.9.0.2/24, address: 10.9.0.2}\n",
+        "p:8: ports[0].ipv4.address: missing; it is required",
+        #"p:9: ports[0].ipv4.next_hop: "10.9.0" is not an IP address such as 10.0.1.5 or 2001:db8::5"#,
+        #"p:10: ports[0].ipv4: unknown key "prefix"; known keys: address, next_hop"#,
+        "p:11: ports[0].ipv6.address: given twice, first on line 11",
+        "p:11: ports[0].ipv6.address: 10.9.0.2 is an IPv4 address; accepted: an IPv6 address"),
+    Mistake(
+        one("ports", #"\#(external), ipv4: {address: 10.9.0.2}, ipv6: {address: "::ffff:10.9.0.2/120"}"#),
+        #"p:3: ports[0].ipv4.address: "10.9.0.2" is not an address with a prefix length such as 10.9.0.2/24 or "#
+            + "2001:db8::2/64",
+        #"p:3: ports[0].ipv6.address: "::ffff:10.9.0.2/120" is an IPv4-mapped IPv6 address; accepted: 10.9.0.2"#),
+    Mistake(
+        one("ports", "\(external), ipv4: {address: 10.9.0.2/33}, ipv6: {address: 2001:db8::2/0}"),
+        #"p:3: ports[0].ipv4.address: "10.9.0.2/33": the prefix length is outside 1-32"#,
+        #"p:3: ports[0].ipv6.address: "2001:db8::2/0": the prefix length is outside 1-128"#),
+    Mistake(
+        one("ports", "\(external), ipv4: {address: 10.9.0.2/24, next_hop: 10.9.1.1}, "
+            + "ipv6: {address: 2001:db8::2/64, next_hop: 10.9.0.1}"),
+        "p:3: ports[0].ipv4.next_hop: 10.9.1.1 is not in the prefix of the address; accepted: another address in 10.9.0.0/24",
+        "p:3: ports[0].ipv6.next_hop: 10.9.0.1 is an IPv4 address; accepted: another address in 2001:db8::/64"),
+    Mistake(
+        one("ports", "\(external), ipv4: {address: 10.9.0.2/24, next_hop: 10.9.0.2}"),
+        "p:3: ports[0].ipv4.next_hop: 10.9.0.2 is the port's own address; accepted: another address in 10.9.0.0/24"),
+    Mistake(
+        one("ports", "\(external), ipv4: 10.9.0.2/24, ipv6: [2001:db8::2/64]"),
+        "p:3: ports[0].ipv4: expected a mapping such as {address: 10.9.0.2/24, next_hop: 10.9.0.1}, found \"10.9.0.2/24\"",
+        "p:3: ports[0].ipv6: expected a mapping such as {address: 10.9.0.2/24, next_hop: 10.9.0.1}, found a list"),
+    Mistake(
+        one("ports", "\(external), ipv4: , ipv6: {address: {a: b}}"),
+        "p:3: ports[0].ipv4: has no value; expected a mapping such as {address: 10.9.0.2/24, next_hop: 10.9.0.1}",
+        "p:3: ports[0].ipv6.address: expected an address with a prefix length, found a mapping"),
 ]
 
 private let record = "customer_address: 10.0.1.103, provider_address: 192.168.0.33"
@@ -357,7 +439,7 @@ private let version6 = [
 
 /// What a wrong file is told.
 @Suite struct ErrorTests {
-    @Test(arguments: structure + ports + values + version6)
+    @Test(arguments: structure + ports + externalPorts + values + version6)
     func exactMessages(_ mistake: Mistake) {
         let error = #expect(throws: PolicyError.self) { try PolicyFile.parse(text: mistake.text, name: "p") }
         #expect(error?.description == mistake.messages.joined(separator: "\n"))

@@ -105,3 +105,35 @@ let exampleOfOptions = """
       - {customer_address: 10.0.1.6, virtual_subnet_id: 6000, mac: 600060000006, provider_address: 192.168.0.55,
          unusable: true}
     """
+
+/// A gateway: two tenants' networks outside with the same addresses, in two VLANs of one device, and one with a device of its own.
+/// The first port stands before the one that carries it.
+let exampleOfGateway = """
+    apus: 1
+    ports:
+      - name: contoso
+        kind: external
+        parent: trunk
+        vlan: 101
+        routing_domain_id: "{12345678-1000-2000-3000-123456780001}"
+        virtual_subnet_id: 6009
+        mac: 60:00:60:00:0f:01
+        mtu: 9000
+        new_flow_rate: 50000
+        ipv4: {address: 10.9.0.2/24, next_hop: 10.9.0.1}
+        ipv6: {address: 2001:db8:9::2/64}
+      - {name: trunk, kind: provider, device: net_af_packet1}
+      - {name: woodgrove, kind: external, parent: trunk, vlan: 4094, routing_domain_id: 12345678-1000-2000-3000-123456780002,
+         virtual_subnet_id: 7009, mac: 60:00:60:00:0f:01, ipv4: {address: 10.9.0.2/24, next_hop: 10.9.0.1}}
+      - name: alone
+        kind: external
+        device: net_tap0
+        routing_domain_id: 12345678-1000-2000-3000-123456780003
+        virtual_subnet_id: 8009
+        mac: 60:00:60:00:0f:01
+        ipv6:
+          address: 2001:db8:9::2/127
+          next_hop: 2001:db8:9::3
+      - {name: beside, kind: external, parent: alone, vlan: 1, routing_domain_id: 12345678-1000-2000-3000-123456780003,
+         virtual_subnet_id: 8009, mac: 60:00:60:00:0f:02, ipv4: {address: 10.9.0.2/32}}
+    """

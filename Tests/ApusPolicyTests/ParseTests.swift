@@ -76,6 +76,22 @@ import Testing
         #expect(file.lookupRecords.map { text($0.providerAddress) } == providers)
     }
 
+    @Test func everyFieldOfExternalPorts() throws {
+        let ports = try PolicyFile.parse(text: exampleOfGateway, name: "gateway.yaml").ports
+        #expect(ports.map(\.name) == ["contoso", "trunk", "woodgrove", "alone", "beside"])
+        #expect(ports.map(\.parent) == ["trunk", nil, "trunk", nil, "alone"])
+        #expect(ports.map(\.device) == [nil, "net_af_packet1", nil, "net_tap0", nil])
+        #expect(ports.map(\.vlan) == [101, 0, 4094, 0, 1])
+        #expect(ports.map(\.virtualSubnetID) == [6009, 0, 7009, 8009, 8009])
+        #expect(ports.map { $0.ipv4.map { text($0.address) } } == ["10.9.0.2", nil, "10.9.0.2", nil, "10.9.0.2"])
+        #expect(ports.map { $0.ipv4?.prefixLength } == [24, nil, 24, nil, 32])
+        #expect(ports.map { $0.ipv6.map { text($0.address) } } == ["2001:db8:9::2", nil, nil, "2001:db8:9::2", nil])
+        #expect(ports[0].ipv4.map { text($0.nextHop) } == "10.9.0.1")
+        #expect(ports[0].ipv6?.nextHop.family == 0)
+        #expect(ports[3].ipv6.map { text($0.nextHop) } == "2001:db8:9::3")
+        #expect(ports[3].lines["ipv6"] == 23)
+    }
+
     @Test func linesOfObjectsAndKeys() throws {
         let file = try PolicyFile.parse(text: example, name: "host1.yaml")
         #expect(file.ports.map(\.lines.first) == [4, 5, 6])

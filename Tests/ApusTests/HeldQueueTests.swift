@@ -29,7 +29,7 @@ import Testing
         for step in 1..<20_000 {
             let neighbor = UInt32(random.below(6))
             if random.below(3) != 0, !queue.isFull {
-                let index = queue.find(neighbor) ?? queue.begin(neighbor, transposition)
+                let index = queue.find(neighbor) ?? queue.begin(neighbor, IPAddress(v4: 0), behind: 0, transposition)
                 queue.append(frame(step), to: index)
                 if let known = expected.firstIndex(where: { $0.neighbor == neighbor }) {
                     expected[known].frames.append(step)
@@ -67,7 +67,7 @@ import Testing
         // One packet for each of as many next hops as there are places.
         for number in 0..<3 {
             #expect(!queue.isFull)
-            queue.append(frame(number), to: queue.begin(UInt32(number), transposition))
+            queue.append(frame(number), to: queue.begin(UInt32(number), IPAddress(v4: 0), behind: 0, transposition))
         }
         #expect(queue.isFull)
         #expect(drain(&queue, 1) == [1])

@@ -18,6 +18,8 @@
 #include <apus/apus_dpdk.h>
 
 #define VSID 6000u
+#define GATEWAY_VSID 6009u
+#define GATEWAY_VLAN 7u
 #define POOL_SIZE 1023u
 #define FRAME_LENGTH 300u
 #define OUTER_LENGTH 42u
@@ -51,12 +53,14 @@ static struct apus_dataplane *dataplane;
 static struct rte_mempool *pool;   /* where the tests take their mbufs from */
 static struct rte_mempool *small;  /* the worker's: heads, answers, copies */
 static struct apus_dpdk_worker *worker;
-static uint32_t vm1, vm2, uplink;
+static uint32_t vm1, vm2, uplink, trunk; /* an external port is in a VLAN of the trunk */
 static const uint8_t vm1_mac[6] = {0x60, 0, 0x60, 0, 1, 1};
 static const uint8_t vm2_mac[6] = {0x60, 0, 0x60, 0, 1, 2};
 static const uint8_t remote_mac[6] = {0x60, 0, 0x60, 0, 2, 3};
+static const uint8_t gateway_mac[6] = {0x60, 0, 0x60, 0, 15, 1};
+static const uint8_t router_mac[6] = {0x02, 0, 0, 0, 9, 1}; /* outside */
 
-/* ---- a dataplane with two local machines and a remote one ------------------------------------------------------ */
+/* ---- a dataplane with two local machines, a remote one, and a gateway -------------------------------------------- */
 
 static void
 must(int result, const char *what)
@@ -106,14 +110,53 @@ add_record(const char *ca, const uint8_t *mac, const char *pa)
 	must(apus_lookup_record_add(dataplane, &r), "apus_lookup_record_add");
 }
 
+/* What is in no other prefix goes to a gateway on this host, and there to a router outside. */
+static void
+make_gateway(void)
+{
+	struct apus_customer_route route;
+	struct apus_lookup_record record;
+	struct apus_port_params p;
+	uint32_t id = 0;
+
+	trunk = add_port(APUS_PORT_PROVIDER, NULL, "trunk");
+	APUS_INIT(&p);
+	p.kind = APUS_PORT_EXTERNAL;
+	must(apus_guid_parse("12345678-1000-2000-3000-123456780001", &p.routing_domain_id), "guid");
+	p.virtual_subnet_id = GATEWAY_VSID;
+	memcpy(p.mac.bytes, gateway_mac, 6);
+	p.parent_port = trunk;
+	p.vlan = GATEWAY_VLAN;
+	p.ipv4.address = address("10.9.0.2");
+	p.ipv4.prefix_length = 24;
+	p.ipv4.next_hop = address("10.9.0.1");
+	must(apus_port_add(dataplane, &p, &id), "apus_port_add");
+	APUS_INIT(&route);
+	route.routing_domain_id = p.routing_domain_id;
+	route.virtual_subnet_id = GATEWAY_VSID;
+	must(apus_prefix_parse("0.0.0.0/0", &route.destination_prefix), "prefix");
+	route.next_hop = address("0.0.0.0");
+	must(apus_customer_route_add(dataplane, &route), "apus_customer_route_add");
+	APUS_INIT(&record);
+	record.type = APUS_RECORD_GATEWAY_WILDCARD;
+	record.customer_address = address("0.0.0.0");
+	record.virtual_subnet_id = GATEWAY_VSID;
+	record.mac = p.mac;
+	record.provider_address = address("192.168.0.22");
+	must(apus_lookup_record_add(dataplane, &record), "apus_lookup_record_add");
+}
+
 static void
 make_dataplane(void)
 {
 	struct apus_provider_address pa;
 	struct apus_provider_neighbor neighbor;
 	struct apus_customer_route route;
+	struct apus_dataplane_opts opts;
 
-	must(apus_dataplane_create(NULL, &dataplane), "apus_dataplane_create");
+	APUS_INIT(&opts);
+	opts.neighbor_reachable_ms = 3600000; /* nobody is asked again while this runs */
+	must(apus_dataplane_create(&opts, &dataplane), "apus_dataplane_create");
 	vm1 = add_port(APUS_PORT_VM, vm1_mac, "vm1");
 	vm2 = add_port(APUS_PORT_VM, vm2_mac, "vm2");
 	uplink = add_port(APUS_PORT_PROVIDER, NULL, "uplink");
@@ -136,6 +179,7 @@ make_dataplane(void)
 	add_record("10.0.1.101", vm1_mac, "192.168.0.22");
 	add_record("10.0.1.102", vm2_mac, "192.168.0.22");
 	add_record("10.0.1.103", remote_mac, "192.168.0.33");
+	make_gateway();
 }
 
 /* ---- frames ---------------------------------------------------------------------------------------------------- */
@@ -206,6 +250,29 @@ make_tunnel_frame(uint8_t *f, unsigned int inner_length)
 	memcpy(f + 34, gre, 8);
 	make_frame(f + OUTER_LENGTH, inner_length, 0, remote_mac, vm1_mac, 103, 101);
 	return inner_length + OUTER_LENGTH;
+}
+
+/* Give the IP packet at `ip` other addresses, and a TTL. */
+static void
+readdress(uint8_t *ip, uint32_t from, uint32_t to, uint8_t ttl)
+{
+	const uint8_t source[4] = {from >> 24, from >> 16 & 0xff, from >> 8 & 0xff, from & 0xff};
+	const uint8_t target[4] = {to >> 24, to >> 16 & 0xff, to >> 8 & 0xff, to & 0xff};
+
+	put_ip(ip, (unsigned int)(ip[2] << 8 | ip[3]), 17, source, target);
+	ip[8] = ttl;
+	put16(ip + 10, 0);
+	put16(ip + 10, checksum(ip, 20));
+}
+
+/* An untagged frame with the gateway's tag. */
+static unsigned int
+tag_frame(uint8_t *f, unsigned int length)
+{
+	memmove(f + 16, f + 12, length - 12);
+	put16(f + 12, 0x8100);
+	put16(f + 14, GATEWAY_VLAN);
+	return length + 4;
 }
 
 /* ---- mbufs ----------------------------------------------------------------------------------------------------- */
@@ -312,7 +379,35 @@ struct way {
 	unsigned int in_length, out_length;
 };
 
-static struct way ways[3]; /* switched, encapsulated, decapsulated */
+static struct way ways[5]; /* switched, encapsulated, decapsulated; through the gateway: left, entered */
+
+#define OUTSIDE 0xcb007109u /* 203.0.113.9 */
+#define MACHINE(n) (0x0a000100u + (n))
+
+/* The remote machine's packet to somebody outside, and the answer of one outside to vm1. */
+static void
+make_gateway_ways(void)
+{
+	static const uint8_t arp[] = {8, 6, 0, 1, 8, 0, 6, 4, 0, 2, 2, 0, 0, 0, 9, 1, 10, 9, 0, 1, 0x60, 0, 0x60, 0, 15, 1, 10, 9, 0, 2};
+	uint8_t answer[64], bytes[2048];
+
+	ways[3] = (struct way){.name = "left", .from = &uplink, .to = &trunk};
+	ways[3].in_length = make_tunnel_frame(ways[3].in, FRAME_LENGTH);
+	put16(ways[3].in + 39, GATEWAY_VSID);
+	memcpy(ways[3].in + OUTER_LENGTH, gateway_mac, 6);
+	readdress(ways[3].in + OUTER_LENGTH + 14, MACHINE(103), OUTSIDE, 64);
+	ways[4] = (struct way){.name = "entered", .from = &trunk, .to = &vm1};
+	make_frame(ways[4].in, FRAME_LENGTH, 0, router_mac, gateway_mac, 0, 101);
+	readdress(ways[4].in + 14, OUTSIDE, MACHINE(101), 64);
+	ways[4].in_length = tag_frame(ways[4].in, FRAME_LENGTH);
+
+	/* The first packet waits for the router, and leaves when that has answered. */
+	memcpy(answer, gateway_mac, 6);
+	memcpy(answer + 6, router_mac, 6);
+	memcpy(answer + 12, arp, sizeof(arp));
+	CHECK_EQUAL(pass(single(ways[3].in, ways[3].in_length, RTE_PKTMBUF_HEADROOM), uplink, trunk, bytes), 46);
+	CHECK_EQUAL(pass(single(answer, tag_frame(answer, 12 + sizeof(arp)), RTE_PKTMBUF_HEADROOM), trunk, trunk, bytes), FRAME_LENGTH + 4);
+}
 
 static int
 same(const struct way *w, struct rte_mbuf *m)
@@ -335,6 +430,7 @@ test_single(void)
 	ways[0].in_length = ways[1].in_length = FRAME_LENGTH;
 	ways[2] = (struct way){.name = "decapsulated", .from = &uplink, .to = &vm1};
 	ways[2].in_length = make_tunnel_frame(ways[2].in, FRAME_LENGTH);
+	make_gateway_ways();
 
 	for (i = 0; i < ARRAY_SIZE(ways); i++) {
 		struct way *w = &ways[i];
@@ -349,6 +445,19 @@ test_single(void)
 	CHECK(memcmp(ways[1].out + OUTER_LENGTH, ways[1].in, FRAME_LENGTH) == 0);
 	CHECK_EQUAL(ways[2].out_length, FRAME_LENGTH);
 	CHECK(memcmp(ways[2].out, ways[2].in + OUTER_LENGTH, FRAME_LENGTH) == 0);
+	{
+		uint8_t expected[1024];
+
+		/* A plain frame, tagged, one hop further. */
+		make_frame(expected, FRAME_LENGTH, 0, gateway_mac, router_mac, 103, 0);
+		readdress(expected + 14, MACHINE(103), OUTSIDE, 63);
+		CHECK_EQUAL(ways[3].out_length, tag_frame(expected, FRAME_LENGTH));
+		CHECK(memcmp(ways[3].out, expected, ways[3].out_length) == 0);
+		make_frame(expected, FRAME_LENGTH, 0, ways[4].out + 6, vm1_mac, 0, 101);
+		readdress(expected + 14, OUTSIDE, MACHINE(101), 63);
+		CHECK_EQUAL(ways[4].out_length, FRAME_LENGTH);
+		CHECK(memcmp(ways[4].out, expected, FRAME_LENGTH) == 0);
+	}
 }
 
 /* Every place where a frame can be cut, and every headroom. */
@@ -550,6 +659,14 @@ test_stripped_vlan(void)
 	m->vlan_tci = 5;
 	m->vlan_tci_outer = 6;
 	CHECK(same(&ways[1], m));
+
+	/* That of an external port is where its frames come from. */
+	m = single(ways[4].in, ways[4].in_length, 128);
+	memmove(rte_pktmbuf_mtod_offset(m, uint8_t *, 4), ways[4].in, 12);
+	rte_pktmbuf_adj(m, 4);
+	m->ol_flags = RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED;
+	m->vlan_tci = GATEWAY_VLAN;
+	CHECK(same(&ways[4], m));
 }
 
 /* Only GOOD and BAD are verdicts. */

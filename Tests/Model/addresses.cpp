@@ -64,13 +64,44 @@ void given_iterate(Trial &t)
 	std::uint64_t cursor = 0;
 	t.check(apus_provider_address_iterate(t.dataplane, &cursor, &object) == 1 && object.state == tentative && object.flags == detect, "state and flags");
 }
+/// vm1 may send, but no record says from which address of ours.
+void without_record(Trial &t)
+{
+	const auto trusted = objects::port({true, true, subnet1, vm1_mac, 1500});
+	MUST(apus_port_set(t.dataplane, t.vm1, &trusted));
+	t.remove_record(subnet1, vm1_ip);
+}
+void senders_address(Trial &t)
+{
+	const auto at = [&](const Ip &pa) {
+		const auto record = objects::record({subnet1, vm1_ip}, {vm1_mac, APUS_RULE_ENCAP, APUS_RECORD_STATIC, pa});
+		MUST(apus_lookup_record_set(t.dataplane, &record));
+	};
+	add(t, second_pa, second_pa_mac, 0);
+	sent_from(t, our_pa, "its record's");
+	at(second_pa);
+	sent_from(t, second_pa, "its record's, which is not the lowest");
+	set(t, second_pa, deprecated, 0, second_pa_mac);
+	sent_from(t, second_pa, "its record's, though deprecated: that is where others expect it");
+	set(t, second_pa, invalid, 0, second_pa_mac);
+	sent_from(t, our_pa, "its record's is invalid");
+	set(t, second_pa, preferred, 0, second_pa_mac);
+	const auto vm2_sent = t.send(t.vm2, udp(remote1_mac, vm2_mac, vm2_ip, remote1_ip));
+	t.check(vm2_sent.size() == 1 && model::get_ip(vm2_sent[0].bytes, 26, 4) == our_pa, "another machine's is another one");
+	// Copies come from where the machine is, too.
+	const auto record = objects::record({subnet1, ip(10, 0, 1, 9)}, {remote1_mac, APUS_RULE_ENCAP, APUS_RECORD_STATIC, remote_pa});
+	MUST(apus_lookup_record_add(t.dataplane, &record));
+	const auto reply = t.send(t.vm1, build::arp({remote1_mac, vm1_mac, 0, model::type_arp}, {2, vm1_mac, vm1_ip, remote1_mac, remote1_ip}));
+	t.check(reply.size() == 1 && model::get_ip(reply[0].bytes, 26, 4) == second_pa, "an ARP reply");
+}
 void deprecated_is_last(Trial &t)
 {
+	without_record(t);
 	add(t, second_pa, second_pa_mac, 0);
 	sent_from(t, our_pa, "the lowest");
 	set(t, our_pa, deprecated);
 	sent_from(t, second_pa, "the one that is not deprecated");
-	t.check(t.send(t.uplink, tunnel()).size() == 1, "it receives");
+	t.check(t.send(t.uplink, tunnelled(udp(vm2_mac, remote1_mac, remote1_ip, vm2_ip))).size() == 1, "it receives");
 	t.check(answers(t, arp(remote_pa_mac, remote_pa, our_pa)), "it answers");
 	set(t, second_pa, deprecated, 0, second_pa_mac);
 	sent_from(t, our_pa, "both are deprecated: the lowest");
@@ -79,6 +110,7 @@ void deprecated_is_last(Trial &t)
 }
 void deprecated_against_prefix(Trial &t)
 {
+	without_record(t);
 	auto other = objects::provider_address(ip(192, 168, 1, 1), {t.uplink, 24, 0, second_pa_mac});
 	MUST(apus_provider_address_add(t.dataplane, &other));
 	sent_from(t, our_pa, "the one whose prefix contains the next hop");
@@ -690,6 +722,7 @@ constexpr std::uint32_t sends = APUS_DATAPLANE_SEND_UNREACHABLE;
 const Case cases[] = {
 	{"states that are given", given},
 	{"states and flags in an iteration", given_iterate},
+	{"the sender's address", senders_address},
 	{"DEPRECATED is the last choice", deprecated_is_last},
 	{"DEPRECATED counts more than the prefix", deprecated_against_prefix},
 	{"INVALID does not answer ARP", invalid_does_not_answer},

@@ -11,7 +11,9 @@ struct Model::Burst {
 	std::uint64_t now;
 	Result result;
 	Neighbours::Send send_request;
-	Ip waited_for = 0;  // the next hop for which the packet that is decided again has waited until now
+	std::optional<NextHop> waited_for = std::nullopt;  // the next hop for which the packet that is decided again has waited until now
+	bool leaves = false;    // a packet left through an external port
+	std::optional<Reason> dropped = std::nullopt;  // the frame that is explained, whatever is sent about it
 	bool explains = false;  // nothing that workers share is noticed
 	struct apus_stats &stats() { return worker.stats_; }
 };

@@ -24,9 +24,24 @@ std::uint64_t flow_of(const model::Frame &frame)
 		for (std::size_t i = from; i < to && i < frame.bytes.size(); i++)
 			hash = (hash ^ frame.bytes[i]) * 0x100000001B3ull;
 	};
-	mix(0, 14);
-	const bool is_ipv6 = frame.bytes.size() >= 14 && model::get16(frame.bytes, 12) == model::type_ipv6;
-	is_ipv6 ? mix(22, 54) : mix(26, 34);
+	// An Ethernet frame at `at`; its IP header's protocol and what it carries.
+	const auto mix_frame = [&](std::size_t at) {
+		const std::size_t tag = frame.bytes.size() >= at + 18 && model::is_tag(model::get16(frame.bytes, at + 12)) ? 4 : 0;
+		const std::size_t ip = at + 14 + tag;
+		mix(at, ip);
+		const bool is_ipv6 = frame.bytes.size() >= ip && model::get16(frame.bytes, ip - 2) == model::type_ipv6;
+		is_ipv6 ? mix(ip + 8, ip + 40) : mix(ip + 12, ip + 20);
+		if (frame.bytes.size() < ip + 40)
+			return std::pair<unsigned, std::size_t>(0, 0);
+		const std::size_t header = is_ipv6 ? 40 : (frame.bytes[ip] & 15u) * 4;
+		return std::pair<unsigned, std::size_t>(frame.bytes[ip + (is_ipv6 ? 6 : 9)], ip + header);
+	};
+	const auto [protocol, payload] = mix_frame(0);
+	if (protocol == model::protocol_gre || protocol == model::protocol_udp) {
+		const std::size_t inner = payload + (protocol == model::protocol_gre ? 8 : 16);
+		mix(inner - 4, inner);  // the virtual subnet
+		mix_frame(inner);
+	}
 	return hash;
 }
 

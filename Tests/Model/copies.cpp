@@ -33,11 +33,12 @@ void Model::flood(Burst &burst, const Frame &frame, const Verdict &verdict)
 		return drop(burst, frame, APUS_DROP_REPLICATION_LIMIT);
 
 	burst.result.ordered = burst.result.ordered && copies == 0;
+	const auto sender = copies == 0 ? std::nullopt : policy_.sender_of(verdict.vsid, get_mac(verdict.copy, 6));
 	if (copies != 0 && verdict.group)
-		send_copy(burst, {*verdict.group, verdict.vsid, verdict.copy, true});
+		send_copy(burst, {*verdict.group, verdict.vsid, verdict.copy, true, false, sender});
 	else
 		for (const Ip &host : verdict.hosts)
-			send_copy(burst, {host, verdict.vsid, verdict.copy, false});
+			send_copy(burst, {host, verdict.vsid, verdict.copy, false, false, sender});
 
 	if (targets.empty()) {
 		if (copies == 0 && !(verdict.whole && !decapsulated))
@@ -74,7 +75,7 @@ void Model::send_copy(Burst &burst, const Copy &copy)
 
 void Model::pass_copy(Burst &burst, const Copy &copy)
 {
-	const auto path = policy_.path_to(copy.remote);
+	const auto path = policy_.path_to(copy.remote, copy.sender);
 	if (!path)
 		return drop_copy(burst, APUS_DROP_PROVIDER_ROUTE_MISSING);
 	if (!path->has_source)
@@ -92,7 +93,7 @@ void Model::pass_copy(Burst &burst, const Copy &copy)
 		if (arrival.refused)
 			return drop_copy(burst, *arrival.refused);
 		if (arrival.waits) {
-			burst.worker.waiting_.push_back({{}, *path, copy});
+			burst.worker.waiting_.push_back({{}, *path, copy, 0});
 			return;
 		}
 		next_hop = arrival.mac;
@@ -117,7 +118,7 @@ void Model::pass_copy_again(Burst &burst, const Copy &copy)
 /// Section 4.4: UNREACHABLE.
 void Model::complain(Burst &burst, const Frame &frame, const Complaint &about)
 {
-	const auto path = policy_.path_to(about.to);
+	const auto path = policy_.path_to(about.to, about.ours);
 	if (!path || !path->has_source || policy_.peer(about.to).is_vxlan())
 		return;
 	if (!may_tell(burst, frame.port)) {
@@ -131,7 +132,7 @@ void Model::complain(Burst &burst, const Frame &frame, const Complaint &about)
 	const Bytes message = icmp_error_message(path->source, about.to, v6 ? 1 : 3, v6 ? 1 : 10, 0, quoted);
 	bytes.insert(bytes.end(), message.begin(), message.end());
 	burst.result.ordered = false;
-	send_copy(burst, {about.to, about.vsid, std::move(bytes), false, true});
+	send_copy(burst, {about.to, about.vsid, std::move(bytes), false, true, about.ours});
 }
 
 // ---- learning ------------------------------------------------------------------------------------------------------
@@ -160,7 +161,11 @@ std::vector<Event> Model::poll(const std::vector<Worker *> &workers)
 	}
 	for (Worker *worker : workers)
 		for (const Notes::Note &note : worker->notes_.take())
-			learned_ += make_record(policy_, note, events);
+			if (note.told == Notes::Note::wanted) {
+				if (policy_.enter({note.port, note.seen.ip}))
+					saw(Outside::entered);
+			} else
+				learned_ += make_record(policy_, note, events);
 	return events;
 }
 

@@ -4,7 +4,7 @@
 // Each round makes a world, a policy of it, and two dataplanes: one whose workers have an ample flow cache and one whose
 // workers have the smallest. Both get the same bursts, and both must do what the model, which caches nothing, says.
 //
-//     differential [--seed N] [--packets N] [--seconds N] [--families 4|6|46] [--verbose] [--coverage]
+//     differential [--seed N] [--packets N] [--seconds N] [--families 4|6|46] [--no-external] [--verbose] [--coverage]
 #include <chrono>
 #include <memory>
 
@@ -25,12 +25,17 @@ struct Options {
 	std::uint64_t seconds = 0;  // 0: as long as the packets take
 	world::Families families;
 	bool verbose = false;
+	bool external = true;
 	bool coverage = false;
 };
 
 /// What all rounds brought about.
 struct apus_stats covered = {};
 std::uint64_t covered_events[APUS_EVENT_KIND_COUNT] = {};
+model::Model::OutsideCounts covered_outside = {};
+constexpr const char *outside_names[] = {"from vm", "from a tunnel", "from another one", "as fragments", "echo to vm", "echo into a tunnel", "echo outside",
+					  "error inwards", "error outwards", "next hop entered", "wanted again", "never entered"};
+static_assert(std::size(outside_names) == std::size(model::Model::OutsideCounts{}));
 
 /// Everything there is must have happened, but for what needs a host without memory.
 void check_coverage()
@@ -42,8 +47,11 @@ void check_coverage()
 	for (const comparison::Counter &counter : comparison::counters)
 		happened("counter", counter.name, covered.*counter.value);
 	for (std::uint32_t reason = 0; reason < APUS_DROP_REASON_COUNT; reason++)
-		if (apus_drop_reason_name(reason)[0] != 0 && reason != APUS_DROP_NO_BUFFER && reason != APUS_DROP_OUTPUT_FULL)
+		if (apus_drop_reason_name(reason)[0] != 0 && reason != APUS_DROP_NO_BUFFER && reason != APUS_DROP_OUTPUT_FULL &&
+		    reason != APUS_DROP_NEW_FLOW_LIMIT)
 			happened("drop", apus_drop_reason_name(reason), covered.drops[reason]);
+	for (std::size_t i = 0; i < covered_outside.size(); i++)
+		happened("outside", outside_names[i], covered_outside[i]);
 	for (std::uint32_t kind = 0; kind < APUS_EVENT_KIND_COUNT; kind++)
 		if (apus_event_name(kind)[0] != 0)
 			happened("event", apus_event_name(kind), covered_events[kind]);
@@ -123,6 +131,9 @@ private:
 	void settle();
 	void add_port(const model::Port &port);
 	std::uint32_t some_port(bool vm);
+	void change_external(unsigned verb);
+	void first_gateway(const world::Subnet &subnet, const model::Record &record);
+	std::vector<std::uint32_t> devices() const;
 	std::vector<std::uint32_t> ports(bool vm) const;
 	std::optional<traffic::Asked> question(const model::Output &output) const;
 	bool burst(std::uint64_t frames, std::size_t worker);
@@ -195,8 +206,18 @@ void Round::describe_policy() const
 		    static_cast<unsigned long long>(settings_.reachable_ns / 1'000'000), static_cast<unsigned long long>(settings_.retry_ns / 1'000'000),
 		    settings_.retries);
 	for (const auto &[id, port] : policy.ports)
-		std::printf("  port %u: %s vsid %u mac %012llx mtu %u%s\n", id, port.vm ? "vm" : "provider", port.vsid,
+		std::printf("  port %u: %s vsid %u mac %012llx mtu %u%s\n", id, port.vm ? "vm" : port.external ? "external" : "provider", port.vsid,
 			    static_cast<unsigned long long>(port.mac), port.mtu, port.trusted ? " trusted" : "");
+	for (const auto &[id, port] : policy.ports)
+		if (port.external) {
+			std::printf("  external port %u: domain %s device %u vlan %u", id, comparison::hex(port.domain.data(), 16).c_str(), policy.device_of(id), port.vlan);
+			for (const auto &side : {port.v4, port.v6})
+				if (side)
+					std::printf(" %s/%u via %s", to_text(side->address).c_str(), side->length, side->next_hop ? to_text(*side->next_hop).c_str() : "-");
+			std::printf("\n");
+		}
+	for (const auto &hop : policy.entered)
+		std::printf("  entered behind %u: %s\n", hop.behind, to_text(hop.ip).c_str());
 	std::printf("  external router %d, learn rate %llu\n", settings_.external_router, static_cast<unsigned long long>(settings_.learn_rate));
 	for (const auto &[vsid, options] : policy.subnets)
 		std::printf("  virtual subnet %u: flags %u group %s rate %u\n", vsid, options.flags, options.group ? to_text(*options.group).c_str() : "-",
@@ -335,7 +356,17 @@ std::vector<std::uint32_t> Round::ports(bool vm) const
 {
 	std::vector<std::uint32_t> out;
 	for (const auto &[id, port] : model_.policy().ports)
-		if (port.vm == vm)
+		if (vm ? port.vm : port.provider())
+			out.push_back(id);
+	return out;
+}
+
+/// What carries external ports, or may.
+std::vector<std::uint32_t> Round::devices() const
+{
+	std::vector<std::uint32_t> out;
+	for (const auto &[id, port] : model_.policy().ports)
+		if (port.provider() || (port.external && port.parent == 0))
 			out.push_back(id);
 	return out;
 }
@@ -416,6 +447,77 @@ void Round::change_machine(unsigned verb)
 		control(policy.set_machine(key, record), "machine set", [&](auto *dp) { return apus_lookup_record_set(dp, &object); });
 	else
 		control(policy.remove_machine(key), "machine remove", [&](auto *dp) { return apus_lookup_record_remove(dp, &object); });
+}
+
+/// A machine of the virtual subnet is a gateway: packets to what is outside lead to it.
+void Round::first_gateway(const world::Subnet &subnet, const model::Record &record)
+{
+	model::Port port = world_.external_port(random_, devices());
+	port.vsid = subnet.vsid;
+	port.mac = record.mac;
+	if (subnet.domain >= 0)
+		port.domain = world_.domains[static_cast<std::size_t>(subnet.domain)];
+	add_port(port);
+	for (const model::Ip &base : subnet.bases) {
+		if (random_.chance(40))
+			first_machine({subnet.vsid, record.mac, base.family}, [&] {
+				model::Record wildcard = record;
+				wildcard.type = APUS_RECORD_GATEWAY_WILDCARD;
+				wildcard.rule = APUS_RULE_ENCAP;
+				return wildcard;
+			}());
+		if (random_.chance(30) || broken_)
+			continue;
+		model::CustomerRouteKey key;
+		key.domain = port.domain;
+		key.vsid = subnet.vsid;
+		key.next_hop = base + (record.mac & 0xFF);
+		const unsigned length = base.is_v6() ? 64 : 24;
+		key.prefix = random_.chance(50) ? model::Prefix{model::Ip::unspecified(base.family), 0}
+						: model::Prefix{world_.outside_router(base.family, 0).network(length), length};
+		control(model_.change().add_customer_route(key, {}), "first route outside", [&](struct apus_dataplane *dp) {
+			const auto object = objects::customer_route(key, {});
+			return apus_customer_route_add(dp, &object);
+		});
+	}
+}
+
+void Round::change_external(unsigned verb)
+{
+	model::Policy &policy = model_.change();
+	std::vector<std::uint32_t> externals;
+	for (const auto &[id, port] : policy.ports)
+		if (port.external)
+			externals.push_back(id);
+	model::Port port = world_.external_port(random_, devices());
+	if (verb < 2) {
+		if (policy.ports.size() < 28)
+			add_port(port);
+		return;
+	}
+	if (externals.empty())
+		return;
+	const std::uint32_t id = random_.pick(externals);
+	const model::Port old = policy.ports.at(id);
+	if (verb == 2) {
+		port.domain = random_.one_in(20) ? port.domain : old.domain;
+		if (random_.chance(80))
+			port.vsid = old.vsid;
+		if (random_.chance(80))
+			port.mac = old.mac;
+		if (random_.chance(60)) {
+			port.parent = old.parent;
+			port.vlan = old.vlan;
+		}
+		if (random_.chance(40)) {
+			port.v4 = old.v4;
+			port.v6 = old.v6;
+		}
+		const auto params = objects::port(port);
+		control(policy.set_port(id, port), "external port set", [&](auto *dp) { return apus_port_set(dp, id, &params); });
+	} else if (random_.one_in(2)) {
+		control(policy.remove_port(id), "external port remove", [&](auto *dp) { return apus_port_remove(dp, id); });
+	}
 }
 
 void Round::change_subnet(unsigned verb)
@@ -583,6 +685,10 @@ void Round::first_policy()
 				first_record({subnet.vsid, model::link_local_of(record.mac)}, record);
 			if (!model_.policy().is_local(record))
 				continue;
+			if (options_.external && random_.one_in(4)) {
+				first_gateway(subnet, record);
+				continue;
+			}
 			model::Port port = world_.vm_port(random_);
 			port.vsid = subnet.vsid;
 			port.mac = record.mac;
@@ -639,7 +745,9 @@ void Round::change_policy()
 	const std::vector<std::uint32_t> provider_ports = ports(false);
 	const unsigned verb = static_cast<unsigned>(random_.below(5));  // 0, 1: add; 2: set; 3, 4: remove
 	const std::uint64_t dice = random_.below(100);
-	if (dice < 9) {
+	if (options_.external && random_.one_in(12)) {
+		change_external(verb);
+	} else if (dice < 9) {
 		change_machine(verb);
 	} else if (dice < 13) {
 		change_subnet(verb);
@@ -745,13 +853,16 @@ std::optional<traffic::Asked> Round::question(const model::Output &output) const
 	const auto ethernet = model::OuterEthernet::parse(output.bytes);
 	// Nobody answers what looks for duplicate addresses: the traffic makes conflicts of its own.
 	const auto own = [&](const model::Ip &asker, const model::Ip &target) { return asker.is_unspecified() || asker == target; };
-	if (const auto arp = model::Arp::parse(output.bytes, ethernet.size); arp && own(arp->sender, arp->target))
+	const auto arp = ethernet.type == model::type_arp ? model::Arp::parse(output.bytes, ethernet.size) : std::nullopt;
+	if (arp && (arp->operation != 1 || own(arp->sender, arp->target)))
 		return std::nullopt;
-	if (const auto arp = model::Arp::parse(output.bytes, ethernet.size))
+	if (arp)
 		return traffic::Asked{arp->target, output.port, ethernet.vlan, arp->sender_mac, arp->sender};
 	const auto ip = model::IpPacket::parse(ethernet.type, output.bytes, ethernet.size);
+	if (!ip || !model::is_discovery(output.bytes, *ip))
+		return std::nullopt;
 	const auto message = model::Discovery::parse(output.bytes, *ip);
-	if (message->type != model::nd_neighbour_solicitation || own(ip->source, message->target))
+	if (!message || message->type != model::nd_neighbour_solicitation || own(ip->source, message->target))
 		return std::nullopt;
 	return traffic::Asked{message->target, output.port, ethernet.vlan, model::get_mac(output.bytes, 6), ip->source};
 }
@@ -825,9 +936,12 @@ bool Round::compare_explanation(Side &side, const model::Frame &frame)
 
 	const model::Model::Explanation expected = model_.explain(frame, now_);
 	const struct apus_stats &moved = expected.stats;
-	want.verdict = moved.replicated != 0                                                              ? APUS_VERDICT_COPY
+	want.verdict = expected.dropped ? APUS_VERDICT_DROP
+		       : moved.replicated != 0                                                              ? APUS_VERDICT_COPY
 		       : moved.held != 0                                                                    ? APUS_VERDICT_WAIT
+		       : moved.arp_replies + moved.echo_replies + moved.router_advertisements != 0          ? APUS_VERDICT_ANSWER
 		       : moved.fragmented != 0                                                              ? APUS_VERDICT_FRAGMENT
+		       : expected.leaves                                                                    ? APUS_VERDICT_LEAVE
 		       : moved.arp_replies + moved.echo_replies + moved.router_advertisements != 0          ? APUS_VERDICT_ANSWER
 		       : moved.encapsulated != 0                                                            ? APUS_VERDICT_ENCAPSULATE
 		       : moved.rewritten != 0                                                               ? APUS_VERDICT_REWRITE
@@ -836,7 +950,9 @@ bool Round::compare_explanation(Side &side, const model::Frame &frame)
 		       : moved.switched + moved.routed != 0                                                 ? APUS_VERDICT_DELIVER
 		       : moved.consumed != 0                                                                ? APUS_VERDICT_CONSUME
 													    : APUS_VERDICT_DROP;
-	for (std::uint32_t reason = 0; reason < APUS_DROP_REASON_COUNT && want.verdict == APUS_VERDICT_DROP; reason++)
+	if (expected.dropped)
+		want.drop_reason = *expected.dropped;
+	for (std::uint32_t reason = 0; reason < APUS_DROP_REASON_COUNT && want.drop_reason == 0 && want.verdict == APUS_VERDICT_DROP; reason++)
 		if (moved.drops[reason] != 0)
 			want.drop_reason = reason;
 	want.port = expected.result.outputs.empty() ? 0 : expected.result.outputs.front().port;
@@ -898,6 +1014,8 @@ bool Round::compare_totals()
 		add_counters(expected, worker->stats());
 	expected.learned = model_.learned();
 	add_counters(covered, expected);
+	for (std::size_t i = 0; i < covered_outside.size(); i++)
+		covered_outside[i] += model_.outside()[i];
 	for (Side &side : side_) {
 		struct apus_stats got;
 		APUS_INIT(&got);
@@ -991,6 +1109,10 @@ int main(int argc, char **argv)
 			(name == "--verbose" ? options.verbose : options.coverage) = true;
 			continue;
 		}
+		if (name == "--no-external") {
+			options.external = false;
+			continue;
+		}
 		if (name == "--families" && i + 1 < argc) {
 			const std::string which = argv[++i];
 			options.families = {which.find('4') != which.npos, which.find('6') != which.npos};
@@ -999,7 +1121,7 @@ int main(int argc, char **argv)
 		}
 		std::uint64_t *value = name == "--seed" ? &options.seed : name == "--packets" ? &options.packets : name == "--seconds" ? &options.seconds : nullptr;
 		if (value == nullptr || i + 1 == argc) {
-			std::fprintf(stderr, "usage: differential [--seed N] [--packets N] [--seconds N] [--families 4|6|46] [--verbose] [--coverage]\n");
+			std::fprintf(stderr, "usage: differential [--seed N] [--packets N] [--seconds N] [--families 4|6|46] [--no-external] [--verbose] [--coverage]\n");
 			return 2;
 		}
 		*value = std::strtoull(argv[++i], nullptr, 0);

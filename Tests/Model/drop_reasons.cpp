@@ -4,6 +4,7 @@
 // drop_reasons_ipv6.cpp.
 #include "drop_reasons.hpp"
 #include "drop_reasons_peers.hpp"
+#include "external.hpp"
 #include "hosts.hpp"
 #include "machines.hpp"
 
@@ -77,6 +78,26 @@ const DropCase drop_cases[] = {
 		frame.contiguous = APUS_CONTIGUOUS;
 		t.drops("tags beyond the first 192 bytes", frame);
 	}},
+
+	{APUS_DROP_NEW_FLOW_LIMIT, "too many new flows; known ones go on, and so do those of others", [](Trial &t) {
+		auto limited = objects::port({true, false, subnet1, vm1_mac, 1500});
+		limited.new_flow_rate = 10;
+		MUST(apus_port_set(t.dataplane, t.vm1, &limited));
+		t.passes(t.vm1, vm1_to_remote1(), t.uplink);
+		const auto flow = [](unsigned i) { return with16(vm1_to_vm2(), ip_at + 20, static_cast<std::uint16_t>(i)); };
+		for (unsigned i = 1; i < 1024; i++)
+			t.check(t.send(t.vm1, flow(i)).size() == 1, "one of 1024 at once");
+		t.drops("one too many", t.vm1, flow(2000));
+		t.drops("tagged", t.vm1, tagged(flow(2000)));
+		t.check(t.send(t.vm1, flow(1023)).size() == 1, "a known flow");
+		t.passes(t.vm2, udp(vm1_mac, vm2_mac, vm2_ip, vm1_ip), t.vm1);
+		t.now += second / 10;
+		t.passes(t.vm1, flow(2000), t.vm2);
+		t.drops("and another", t.vm1, flow(2001));
+		limited.new_flow_rate = 0;
+		MUST(apus_port_set(t.dataplane, t.vm1, &limited));
+		t.passes(t.vm1, flow(2001), t.vm2);
+	}, [](Trial &t) { t.worker_opts.flow_capacity = 4096; }},
 
 	{APUS_DROP_DHCP_GUARD, "a DHCP server, also if the port is trusted", [](Trial &t) {
 		const auto from = [](std::uint16_t port) { return with16(vm1_to_vm2(), ip_at + 20, port); };
@@ -910,10 +931,42 @@ const CounterCase counter_cases[] = {
 		const std::uint32_t vm4 = t.add_vm(subnet3, vm1_mac);
 		t.add_vm(subnet3, vm2_mac);
 		t.process({t.frame(t.vm1, vm1_to_vm2()), t.frame(vm4, vm1_to_vm2())});
-		t.add_record(subnet1, stranger_ip, stranger_mac, remote_pa);
+		t.add_route(subnet1, {ip(10, 0, 9, 0), 24}, remote1_ip);
 		t.mark();
 		t.process({t.frame(t.vm1, vm1_to_vm2()), t.frame(vm4, vm1_to_vm2())});
 		t.moved(burst(2, 116, 2, 116) + Moves{{&Stats::flow_misses, 1}, {&Stats::flow_inserts, 1}, {&Stats::flow_hits, 1}, {&Stats::switched, 2}});
+	}},
+	{"flow_misses", "records of other addresses make no difference, those of both addresses and of gateways do", [](Trial &t) {
+		const Bytes switched = vm1_to_remote1(), route = vm1_to_remote2(), in = tunnelled(remote1_to_vm1());
+		const auto misses = [&](std::int64_t count, const char *what) {
+			t.mark();
+			t.process({t.frame(t.vm1, switched), t.frame(t.vm1, route), t.frame(t.uplink, in)});
+			t.moved({{&Stats::flow_misses, count}, {&Stats::flow_inserts, count}, {&Stats::flow_hits, 3 - count}}, 0,
+				{"received", "received_bytes", "transmitted", "transmitted_bytes", "encapsulated", "decapsulated", "routed", "bursts", "flow_entries"});
+			t.check(true, what);
+		};
+		const auto set = [&](Vsid vsid, const Ip &ca, Mac mac, const Ip &pa) {
+			const auto object = objects::record({vsid, ca}, {mac, APUS_RULE_ENCAP, APUS_RECORD_STATIC, pa});
+			MUST(apus_lookup_record_set(t.dataplane, &object));
+		};
+		misses(3, "first packets");
+		misses(0, "known");
+		t.add_record(subnet1, stranger_ip, stranger_mac, remote_pa);
+		misses(0, "another machine came");
+		set(subnet1, stranger_ip, stranger_mac, our_pa);
+		misses(0, "and moved");
+		t.remove_record(subnet1, stranger_ip);
+		misses(0, "and went");
+		set(subnet1, remote1_ip, remote1_mac, remote_pa);
+		misses(2, "the record of remote1: out and in");
+		set(subnet2, remote2_ip, remote2_mac, remote_pa);
+		misses(1, "the record of remote2");
+		set(subnet1, vm1_ip, vm1_mac, our_pa);
+		misses(3, "the record of vm1");
+		t.add_record(subnet1, gateway1, router_mac, our_pa);
+		misses(3, "the record of a gateway");
+		t.remove_record(subnet1, gateway1);
+		misses(3, "the record of a gateway goes");
 	}},
 	{"flow_inserts", "one for each flow, dropped ones too; none for ARP", [](Trial &t) {
 		t.mark();
@@ -1179,8 +1232,9 @@ void run_drop_cases(const Stats &of_machines)
 	for (const auto *cases : {&ipv6_drop_cases, &peer_drop_cases})
 		for (const DropCase &one : *cases)
 			run(one, true, covered);
-	for (const DropCase &one : hosts::drop_cases)
-		run(one, false, covered);
+	for (const auto *cases : {&hosts::drop_cases, &external::drop_cases})
+		for (const DropCase &one : *cases)
+			run(one, false, covered);
 	for (const Reason reason : {APUS_DROP_RECORD_UNUSABLE, APUS_DROP_REPLICATION_LIMIT, APUS_DROP_INNER_ARP_MALFORMED})
 		if (of_machines.drops[reason] != 0)
 			covered.insert(reason);
@@ -1197,8 +1251,9 @@ void run_counter_cases(const Stats &of_machines)
 	for (const auto *cases : {&ipv6_counter_cases, &peer_counter_cases})
 		for (const CounterCase &one : *cases)
 			run(one, true, covered);
-	for (const CounterCase &one : hosts::counter_cases)
-		run(one, false, covered);
+	for (const auto *cases : {&hosts::counter_cases, &external::counter_cases})
+		for (const CounterCase &one : *cases)
+			run(one, false, covered);
 	for (const auto &[counter, value] : {counters[field("replicated")], counters[field("learned")], counters[field("learn_throttled")],
 					     counters[field("events_lost")]})
 		if (of_machines.*value != 0)
@@ -1262,7 +1317,9 @@ int main()
 	run_counter_cases(of_machines);
 	std::printf("%zu cases of machines, %zu of broadcast\n", machines::machine_cases.size(), machines::broadcast_cases.size());
 	std::printf("%zu cases for drop reasons, %zu for counters\n",
-		    std::size(drop_cases) + ipv6_drop_cases.size() + peer_drop_cases.size() + hosts::drop_cases.size(),
-		    std::size(counter_cases) + ipv6_counter_cases.size() + peer_counter_cases.size() + hosts::counter_cases.size());
+		    std::size(drop_cases) + ipv6_drop_cases.size() + peer_drop_cases.size() + hosts::drop_cases.size() +
+			    external::drop_cases.size(),
+		    std::size(counter_cases) + ipv6_counter_cases.size() + peer_counter_cases.size() + hosts::counter_cases.size() +
+			    external::counter_cases.size());
 	return report::finish();
 }

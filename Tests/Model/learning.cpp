@@ -66,6 +66,27 @@ unsigned Notes::control(const Settings &settings, const Note &what, std::uint64_
 	return note(what);
 }
 
+Notes::Counts Notes::want(const Settings &settings, const NextHop &hop, std::uint64_t now)
+{
+	Counts counts;
+	if (!notes_.empty() && notes_.back().told == Note::wanted && notes_.back().port == hop.behind && notes_.back().seen.ip == hop.ip)
+		return counts;
+	const std::uint64_t interval = 1'000'000'000 / settings.learn_rate;
+	Limit &limit = of_ports_[hop.behind & 0xFFF];
+	const std::uint64_t due = std::max(limit.next, now);
+	if (due - now > 9 * interval) {
+		counts.throttled = 1;
+		if (!limit.told)
+			counts.lost = note({hop.behind, {0, hop.ip, 0, 0}, true});
+		limit.told = true;
+		return counts;
+	}
+	limit.next = due + interval;
+	limit.told = false;
+	counts.lost = note({hop.behind, {0, hop.ip, 0, 0}, false, Note::wanted, 0});
+	return counts;
+}
+
 std::deque<Notes::Note> Notes::take()
 {
 	std::deque<Note> out;
@@ -110,6 +131,8 @@ unsigned make_record(Policy &policy, const Notes::Note &note, std::vector<Event>
 		events.push_back(event);
 		return 0;
 	}
+	if (note.throttled && seen.vsid == 0 && seen.mac == 0)  // it is about a next hop
+		event.provider_address.reset();
 	if (note.throttled) {
 		event.kind = APUS_EVENT_LEARN_THROTTLED;
 		events.push_back(event);

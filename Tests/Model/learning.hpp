@@ -28,6 +28,7 @@ public:
 		Seen seen;
 		bool throttled = false;  // what was seen was not noted
 		std::uint32_t told = 0;  // another event than those of learning; nothing is learned from it
+		static constexpr std::uint32_t wanted = ~0u;  // `told`: the next hop `seen.ip` behind `port`
 		Ip teller = 0;           // of control messages (4.4)
 		std::optional<About> about = std::nullopt;
 	};
@@ -41,6 +42,8 @@ public:
 	unsigned control(const Settings &settings, const Note &what, std::uint64_t now);
 	/// Something that is noted in any case. @return how many events were lost
 	unsigned tell(const Note &what) { return note(what); }
+	/// A next hop behind an external port is wanted.
+	Counts want(const Settings &settings, const NextHop &hop, std::uint64_t now);
 	std::deque<Note> take();
 	std::uint64_t take_lost();
 	std::size_t size() const { return notes_.size(); }

@@ -241,11 +241,11 @@ void explanations(Bench &bench)
 		report::check(part[size] == '#' && (size == 0 || text.compare(0, expected, part.data()) == 0),
 			      "apus_explain into " + std::to_string(size) + " bytes");
 	}
-	for (const char *name : {"DROP", "DELIVER", "ENCAPSULATE", "DECAPSULATE", "FRAGMENT", "ANSWER", "CONSUME", "COPY", "WAIT", "REWRITE"}) {
+	for (const char *name : {"DROP", "DELIVER", "ENCAPSULATE", "DECAPSULATE", "FRAGMENT", "ANSWER", "CONSUME", "COPY", "WAIT", "REWRITE", "LEAVE"}) {
 		static std::uint32_t verdict = 0;
 		report::check(CALL(apus_verdict_name, ++verdict) == std::string(name), std::string("the name of verdict ") + name);
 	}
-	for (std::uint32_t number : {0u, 11u, 255u, UINT32_MAX})
+	for (std::uint32_t number : {0u, 12u, 255u, UINT32_MAX})
 		report::check(*apus_verdict_name(number) == 0, "the name of no verdict");
 	bench.buffers.recycle(bench.buffers.take_back(frame.buffer));
 	bench.unchanged("explanations");
@@ -590,6 +590,7 @@ int run()
 		verbs(bench, "");
 		bench.flows("after wrong objects");
 		explanations(bench);
+		check_external_ports(bench);
 		transactions(bench);
 		options(bench);
 		handles(bench);

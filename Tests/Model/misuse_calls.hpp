@@ -2,6 +2,7 @@
 // All kinds of policy objects, in both families, and a right call of every function.
 #pragma once
 
+#include "misuse_external.hpp"
 #include "misuse_ipv6.hpp"
 #include "misuse_subnets.hpp"
 
@@ -10,6 +11,7 @@ namespace misuse {
 template <class Visit> void each_kind(Bench &bench, Visit visit)
 {
 	visit(ports(bench));
+	visit(external_ports(bench));
 	visit(virtual_subnets(bench));
 	visit(records(bench));
 	visit(customer_routes(bench));

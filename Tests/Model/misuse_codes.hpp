@@ -306,15 +306,6 @@ inline std::vector<Case> cases()
 		 "remove a port that has a provider address",
 		 [](Bench &bench) { return of(bench, apus_port_remove(bench.dataplane, bench.uplink)); },
 		 {"port", "is a provider address"}},
-		{CODE(UNSUPPORTED),
-		 "an external port",
-		 [](Bench &bench) {
-			 auto object = objects::port({false, false, 0, 0, 1500});
-			 object.kind = APUS_PORT_EXTERNAL;
-			 std::uint32_t id = 0;
-			 return of(bench, apus_port_add(bench.dataplane, &object, &id));
-		 },
-		 {"port", "kind", "3"}},
 		{CODE(SYNTAX), "an address with a leading zero",
 		 [](Bench &) {
 			 struct apus_address out;

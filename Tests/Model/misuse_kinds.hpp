@@ -175,7 +175,7 @@ inline Kind<struct apus_port_params> ports(Bench &bench)
 	wrong_text(kind, "name", &Object::name);
 	wrong_number(kind, "mtu", &Object::mtu, {1, 575}, value, APUS_ERR_RANGE, "576-65535");
 	wrong_number(kind, "kind", &Object::kind, {0, 4, 255, 256, UINT32_MAX}, value, APUS_ERR_RANGE, "1-3");
-	wrong_number(kind, "kind", &Object::kind, {APUS_PORT_EXTERNAL}, value, APUS_ERR_UNSUPPORTED, "");
+	wrong_number(kind, "new_flow_rate", &Object::new_flow_rate, {1000000001, UINT32_MAX}, value, APUS_ERR_RANGE, "0-1000000000");
 	kind.wrong.push_back({"routing_domain_id of a vm port", value, {APUS_ERR_CONFLICT}, {"routing_domain_id"},
 			      [](Object &object) { object.routing_domain_id.bytes[15] = 1; }});
 	const auto provider = [](Object &object) { object = objects::port({false, false, 0, 0, 1500}); };
@@ -187,6 +187,8 @@ inline Kind<struct apus_port_params> ports(Bench &bench)
 			      [=](Object &object) { provider(object), object.mac = objects::mac(fixture::vm1_mac); }});
 	kind.wrong.push_back({"routing_domain_id of a provider port", only_add, {APUS_ERR_CONFLICT}, {"routing_domain_id"},
 			      [=](Object &object) { provider(object), object.routing_domain_id.bytes[0] = 1; }});
+	kind.wrong.push_back({"new_flow_rate of a provider port", only_add, {APUS_ERR_CONFLICT}, {"new_flow_rate", "7"},
+			      [=](Object &object) { provider(object), object.new_flow_rate = 7; }});
 	kind.wrong.push_back({"mtu 127 of a provider port", only_add, {APUS_ERR_RANGE}, {"mtu", "127", "128-65535"},
 			      [=](Object &object) { provider(object), object.mtu = 127; }});
 	kind.wrong.push_back({"another kind", 1u << set, {APUS_ERR_IMMUTABLE}, {"kind", "2"}, provider});
@@ -387,6 +389,7 @@ inline Kind<struct apus_provider_neighbor> neighbors(Bench &)
 	wrong_flags(kind);
 	wrong_number(kind, "state", &Object::state, {APUS_NEIGHBOR_STATIC, APUS_NEIGHBOR_FAILED, 6, 255}, value, APUS_ERR_UNKNOWN_FIELD, "0");
 	wrong_number(kind, "reserved", &Object::reserved, {1, 255}, value, APUS_ERR_UNKNOWN_FIELD, "0");
+	wrong_number(kind, "port", &Object::port, {1, 4096, UINT32_MAX}, value, APUS_ERR_UNKNOWN_FIELD, "0");
 	return kind;
 }
 

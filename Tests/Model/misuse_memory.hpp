@@ -2,7 +2,7 @@
 // Out of memory: a whole life of a dataplane, again and again, each time with another allocation that fails.
 #pragma once
 
-#include "misuse_bench.hpp"
+#include "misuse_external.hpp"
 
 namespace misuse {
 
@@ -117,6 +117,15 @@ inline std::vector<Step> life()
 		return apus_port_set(bench.dataplane, bench.vm2, &object);
 	});
 	step("apus_port_remove", [](Bench &bench) { return apus_port_remove(bench.dataplane, bench.vm2); }, -1);
+	step("apus_port_add", [](Bench &bench) {
+		const auto object = external_port(8100);
+		return apus_port_add(bench.dataplane, &object, &bench.vm2);
+	}, 2);  // and its next hop outside
+	step("apus_port_set", [](Bench &bench) {
+		const auto object = external_port(8101, 7);
+		return apus_port_set(bench.dataplane, bench.vm2, &object);
+	});
+	step("apus_port_remove", [](Bench &bench) { return apus_port_remove(bench.dataplane, bench.vm2); }, -2);
 	step("apus_transaction_begin", [](Bench &bench) { return apus_transaction_begin(bench.dataplane); });
 	for (unsigned i = 0; i < crowd; i++) {
 		step("apus_provider_neighbor_remove", [=](Bench &bench) {

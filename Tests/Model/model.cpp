@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "outside.hpp"
 #include "rewrite.hpp"
 #include "tunnel.hpp"
 #include "vm_side.hpp"
@@ -20,16 +21,15 @@ static std::size_t tag_bytes(const Bytes &frame)
 	return bytes;
 }
 
-std::size_t Worker::held_for(Ip next_hop) const
+std::size_t Worker::held_for(const NextHop &hop) const
 {
-	return static_cast<std::size_t>(std::count_if(waiting_.begin(), waiting_.end(),
-						      [&](const Waiting &one) { return one.path.next_hop == next_hop; }));
+	return static_cast<std::size_t>(std::count_if(waiting_.begin(), waiting_.end(), [&](const Waiting &one) { return one.path.hop() == hop; }));
 }
 
-const Path *Worker::first_path(Ip next_hop) const
+const Path *Worker::first_path(const NextHop &hop) const
 {
 	for (const Waiting &one : waiting_)
-		if (one.path.next_hop == next_hop)
+		if (one.path.hop() == hop)
 			return &one.path;
 	return nullptr;
 }
@@ -66,7 +66,8 @@ Result Model::process(Worker &worker, const std::vector<Frame> &frames, std::uin
 	burst.send_request = [&](const Bytes &bytes, std::uint32_t port) {
 		burst.stats().generated++;
 		burst.stats().arp_requests++;
-		transmit(burst, new_buffer, port, APUS_FRAME_GENERATED, bytes);
+		const auto ethernet = OuterEthernet::parse(bytes);
+		transmit(burst, new_buffer, port, APUS_FRAME_GENERATED, bytes, policy_.external_on(port, ethernet.vlan).value_or(0));
 	};
 	burst.stats().bursts++;
 	watch_addresses(burst);
@@ -75,9 +76,11 @@ Result Model::process(Worker &worker, const std::vector<Frame> &frames, std::uin
 	// changes of the policy are seen when they go on.
 	if (worker.provider_version_ != policy_.provider_version) {
 		worker.provider_version_ = policy_.provider_version;
-		decide_again(burst, [](Ip) { return true; });
+		decide_again(burst, [](const NextHop &) { return true; });
 	}
-	neighbours_.tick(policy_, settings_, [&](Ip next_hop) { return worker.first_path(next_hop); }, burst.now, burst.send_request);
+	decide_again(burst, [&](const NextHop &hop) { return worker.wanted_.count(hop) != 0 && policy_.has_entry(hop); });
+	want_again(burst);
+	neighbours_.tick(policy_, settings_, [&](const NextHop &hop) { return worker.first_path(hop); }, burst.now, burst.send_request);
 	release_waiting(burst);
 	for (const Frame &frame : frames) {
 		receive(burst, frame);
@@ -95,7 +98,7 @@ Model::Explanation Model::explain(const Frame &frame, std::uint64_t now) const
 	burst.explains = true;
 	scratch.receive(burst, frame);
 	burst.stats().held = worker.held();
-	return {std::move(burst.result), burst.stats()};
+	return {std::move(burst.result), burst.stats(), burst.leaves, burst.dropped};
 }
 
 bool Model::teaches_mtu(const Frame &frame) const
@@ -112,15 +115,18 @@ std::vector<std::uint64_t> Model::destroy(Worker &worker)
 	std::vector<std::uint64_t> released;
 	lost_ += worker.notes_.size() + worker.notes_.take_lost();
 	worker.stats_.events_lost += worker.notes_.size();
-	for (const auto &[frame, path, copy] : worker.waiting_) {
+	for (const auto &[frame, path, copy, entered] : worker.waiting_) {
 		worker.stats_.dropped++;
 		worker.stats_.drops[APUS_DROP_WORKER_DESTROYED]++;
 		if (copy)
 			continue;
-		released.push_back(frame.id);
-		if (policy_.ports.count(frame.port) != 0)
-			port_stats_[frame.port].dropped++;
+		if (frame.id != new_buffer)
+			released.push_back(frame.id);
+		const std::uint32_t port = entered != 0 ? entered : frame.port;
+		if (policy_.ports.count(port) != 0)
+			port_stats_[port].dropped++;
 	}
+	worker.wanted_.clear();
 	worker.waiting_.clear();
 	worker.stats_.held = 0;
 	return released;
@@ -185,10 +191,14 @@ void Model::receive(Burst &burst, const Frame &frame)
 {
 	burst.stats().received++;
 	burst.stats().received_bytes += frame.length();
-	if (policy_.ports.count(frame.port) != 0) {
-		port_stats_[frame.port].received++;
-		port_stats_[frame.port].received_bytes += frame.length();
-	}
+	std::set<std::uint32_t> ports{frame.port};
+	if (const auto external = external_of(frame))
+		ports.insert(*external);
+	for (const std::uint32_t port : ports)
+		if (policy_.ports.count(port) != 0) {
+			port_stats_[port].received++;
+			port_stats_[port].received_bytes += frame.length();
+		}
 	carry_out(burst, frame, decide(burst, frame));
 }
 
@@ -198,13 +208,18 @@ Verdict Model::decide(Burst &burst, const Frame &frame)
 	const auto port = policy_.ports.find(frame.port);
 	if (port == policy_.ports.end())
 		return Verdict::drop(APUS_DROP_PORT_UNKNOWN);
-	if (frame.null_data || frame.length() < ethernet_size || frame.length() > APUS_FRAME_MAX ||
-	    frame.contiguous < std::min(frame.length(), APUS_CONTIGUOUS))
+	if (frame.inside != 0)
+		return go_on_inside(frame);
+	if (!is_valid(frame))
 		return Verdict::drop(APUS_DROP_FRAME_INVALID);
 	if (port->second.vm)
 		return from_vm(policy_, settings_, frame.port, frame.bytes);
 
 	const OuterEthernet ethernet = OuterEthernet::parse(frame.bytes);
+	if (const auto external = policy_.external_on(frame.port, ethernet.vlan))
+		return decide_outside(burst, frame, ethernet, *external);
+	if (port->second.external)
+		return Verdict::drop(APUS_DROP_OUTER_VLAN);
 	if (!ethernet.complete)
 		return Verdict::drop(APUS_DROP_OUTER_TRUNCATED);
 	if (!burst.explains && (ethernet.type == type_arp || (ethernet.type == type_ipv6 && is_provider_discovery(ethernet, frame.bytes))))
@@ -226,7 +241,9 @@ void Model::carry_out(Burst &burst, const Frame &frame, Verdict verdict)
 	case Verdict::Kind::drop:
 		if (verdict.complaint && !burst.explains)
 			complain(burst, frame, *verdict.complaint);
-		return refuse(burst, frame, verdict.reason, 0);
+		return refuse(burst, frame, verdict, verdict.reason, 0);
+	case Verdict::Kind::leave:
+		return leave(burst, frame, verdict);
 	case Verdict::Kind::consume:
 		stats.consumed++;
 		stats.control_messages += verdict.control != 0;
@@ -242,11 +259,17 @@ void Model::carry_out(Burst &burst, const Frame &frame, Verdict verdict)
 		stats.consumed++;
 		stats.generated++;
 		stats.arp_replies += verdict.work == Verdict::Work::arp_reply;
+		if (verdict.work == Verdict::Work::echo_reply && (verdict.gateway != 0 || verdict.entered != 0))
+			saw(verdict.tunnel ? Outside::echo_tunnel : verdict.entered != 0 ? Outside::echo_outside : Outside::echo_vm);
 		stats.echo_replies += verdict.work == Verdict::Work::echo_reply;
 		stats.router_advertisements += verdict.work == Verdict::Work::router_advertisement;
+		if (verdict.tunnel)
+			return send_inside(burst, verdict.gateway, frame.id, std::move(verdict.bytes), frame.contiguous - verdict.tunnel->outer,
+					   frame.headroom + verdict.tunnel->outer);
 		if (!in_place)
 			burst.result.released.push_back(frame.id);
-		return transmit(burst, in_place ? frame.id : new_buffer, frame.port, APUS_FRAME_GENERATED, std::move(verdict.bytes));
+		return transmit(burst, in_place ? frame.id : new_buffer, frame.port, APUS_FRAME_GENERATED, std::move(verdict.bytes),
+				external_of(frame).value_or(0));
 	}
 	case Verdict::Kind::deliver:
 		stats.switched += verdict.work == Verdict::Work::switched;
@@ -266,12 +289,15 @@ void Model::carry_out(Burst &burst, const Frame &frame, Verdict verdict)
 Model::Arrival Model::reach(Burst &burst, const Path &path)
 {
 	Worker &worker = burst.worker;
-	const std::size_t queued = worker.held_for(path.next_hop);
+	if (!policy_.has_entry(path.hop()))
+		return reach_unknown(burst, path);
+	worker.wanted_.erase(path.hop());
+	const std::size_t queued = worker.held_for(path.hop());
 	const bool full = queued >= waiting_for_one_next_hop || worker.held() >= worker.held_capacity_;
 	const auto queue = full && queued != 0                 ? Neighbours::Queue::full
 			   : full                              ? Neighbours::Queue::shut
 			   : queued != 0                       ? Neighbours::Queue::waiting
-			   : burst.waited_for == path.next_hop ? Neighbours::Queue::again
+			   : burst.waited_for == path.hop()      ? Neighbours::Queue::again
 							       : Neighbours::Queue::empty;
 	const auto resolution = neighbours_.resolve(policy_, settings_, path, queue, burst.now, burst.send_request);
 	Arrival arrival;
@@ -308,16 +334,16 @@ void Model::has_way(Burst &burst, std::size_t mtu)
 void Model::send_to_provider_network(Burst &burst, const Frame &frame, const Verdict &verdict)
 {
 	const bool rewrites = verdict.kind == Verdict::Kind::rewrite;
-	auto path = policy_.path_to(verdict.remote);
+	auto path = policy_.path_to(verdict.remote, verdict.sender);
 	if (!path)
-		return drop(burst, frame, APUS_DROP_PROVIDER_ROUTE_MISSING);
+		return drop(burst, frame, APUS_DROP_PROVIDER_ROUTE_MISSING, verdict.entered);
 	if (rewrites) {
 		const ProviderAddress *own = policy_.usable_address(verdict.source_pa);
 		path->has_source = own != nullptr && own->port == path->port;
 		path->source = verdict.source_pa;
 	}
 	if (!path->has_source)
-		return drop(burst, frame, APUS_DROP_PROVIDER_ADDRESS_MISSING);
+		return drop(burst, frame, APUS_DROP_PROVIDER_ADDRESS_MISSING, verdict.entered);
 
 	const Peer peer = policy_.peer(verdict.remote);
 	const std::size_t path_mtu = path_mtus_.mtu(policy_, path->port, verdict.remote, burst.now);
@@ -327,15 +353,14 @@ void Model::send_to_provider_network(Burst &burst, const Frame &frame, const Ver
 
 	const Arrival resolution = reach(burst, *path);
 	if (resolution.refused)
-		return drop(burst, frame, *resolution.refused);
+		return drop(burst, frame, *resolution.refused, verdict.entered);
 	if (resolution.waits) {
 		Frame kept = frame;
 		if (!verdict.is_ip) {  // its padding is gone
 			kept.bytes.resize(tag_bytes(frame.bytes) + verdict.bytes.size());
 			kept.contiguous = std::min(kept.contiguous, kept.length());
 		}
-		burst.worker.waiting_.push_back({std::move(kept), *path});
-		return;
+		return wait(burst, std::move(kept), *path, verdict.entered);
 	}
 
 	const ProviderAddress &source = policy_.provider_addresses.at(path->source);
@@ -354,11 +379,11 @@ void Model::send_to_provider_network(Burst &burst, const Frame &frame, const Ver
 	};
 	const std::uint32_t flags = rewrites ? 0 : APUS_FRAME_ENCAPSULATED;
 	if (total_length > mtu && !verdict.is_ip)
-		return drop(burst, frame, APUS_DROP_MTU_EXCEEDED);
+		return drop(burst, frame, APUS_DROP_MTU_EXCEEDED, verdict.entered);
 	if (total_length > mtu) {
 		const std::vector<Bytes> fragments = fragments_of(verdict.bytes, frame.contiguous - removed, mtu);
 		if (fragments.empty())
-			return refuse(burst, frame, APUS_DROP_MTU_EXCEEDED, mtu);
+			return refuse(burst, frame, verdict, APUS_DROP_MTU_EXCEEDED, mtu);
 		for (const Bytes &fragment : fragments) {
 			burst.stats().generated++;
 			count();
@@ -367,23 +392,26 @@ void Model::send_to_provider_network(Burst &burst, const Frame &frame, const Ver
 		burst.result.ordered = false;
 		burst.stats().fragmented++;
 		burst.stats().consumed++;
-		burst.result.released.push_back(frame.id);
+		if (frame.id != new_buffer)
+			burst.result.released.push_back(frame.id);
 		return;
 	}
 	if (frame.headroom + removed < overhead + (source.vlan != 0 ? 4 : 0))
-		return drop(burst, frame, APUS_DROP_NO_HEADROOM);
+		return drop(burst, frame, APUS_DROP_NO_HEADROOM, verdict.entered);
 	auto bytes = outside(verdict.bytes);
 	if (!bytes)
-		return drop(burst, frame, APUS_DROP_TRANSPORT_TRUNCATED);
+		return drop(burst, frame, APUS_DROP_TRANSPORT_TRUNCATED, verdict.entered);
 
 	count();
 	transmit(burst, frame.id, path->port, flags, std::move(*bytes));
 }
 
 /// Section 7.
-void Model::refuse(Burst &burst, const Frame &frame, Reason reason, std::size_t mtu)
+void Model::refuse(Burst &burst, const Frame &frame, const Verdict &verdict, Reason reason, std::size_t mtu)
 {
-	if (reason == APUS_DROP_TTL_EXPIRED || reason == APUS_DROP_MTU_EXCEEDED) {
+	if (verdict.tunnel || verdict.entered != 0) {
+		tell_outside(burst, frame, verdict, reason, mtu);
+	} else if (reason == APUS_DROP_TTL_EXPIRED || reason == APUS_DROP_MTU_EXCEEDED) {
 		auto error = icmp_error(policy_, settings_, frame.port, frame.bytes, frame.contiguous, reason, mtu);
 		if (error && may_tell(burst, frame.port)) {
 			burst.stats().generated++;
@@ -393,7 +421,7 @@ void Model::refuse(Burst &burst, const Frame &frame, Reason reason, std::size_t 
 			burst.stats().icmp_suppressed++;
 		}
 	}
-	drop(burst, frame, reason);
+	drop(burst, frame, reason, verdict.entered);
 }
 
 bool Model::may_tell(Burst &burst, std::uint32_t port)
@@ -410,49 +438,55 @@ bool Model::may_tell(Burst &burst, std::uint32_t port)
 /// Packets whose next hop has become known, or has failed, go on.
 void Model::release_waiting(Burst &burst)
 {
-	decide_again(burst, [&](Ip next_hop) { return neighbours_.state(policy_, next_hop) != APUS_NEIGHBOR_INCOMPLETE; });
+	decide_again(burst, [&](const NextHop &hop) { return policy_.has_entry(hop) && neighbours_.is_settled(policy_, hop); });
 }
 
 /// Packets that wait for a next hop that is `ready` are decided again by the policy of now, as if they came only now.
-void Model::decide_again(Burst &burst, const std::function<bool(Ip)> &ready)
+void Model::decide_again(Burst &burst, const std::function<bool(const NextHop &)> &ready)
 {
 	std::deque<Worker::Waiting> again, rest;
 	for (Worker::Waiting &one : burst.worker.waiting_)
-		(ready(one.path.next_hop) ? again : rest).push_back(std::move(one));
+		(ready(one.path.hop()) ? again : rest).push_back(std::move(one));
 	burst.worker.waiting_ = std::move(rest);
 	if (!again.empty())
 		burst.result.ordered = false;
 	for (const Worker::Waiting &one : again) {
-		burst.waited_for = one.path.next_hop;
+		burst.waited_for = one.path.hop();
 		if (one.copy) {
 			pass_copy_again(burst, *one.copy);
 			continue;
 		}
 		carry_out(burst, one.frame, decide(burst, one.frame));
 	}
-	burst.waited_for = 0;
+	burst.waited_for.reset();
 }
 
 // ---- where frames end ----------------------------------------------------------------------------------------------
 
-void Model::transmit(Burst &burst, std::uint64_t id, std::uint32_t port, std::uint32_t flags, Bytes bytes)
+void Model::transmit(Burst &burst, std::uint64_t id, std::uint32_t port, std::uint32_t flags, Bytes bytes, std::uint32_t external)
 {
 	burst.stats().transmitted++;
 	burst.stats().transmitted_bytes += bytes.size();
-	port_stats_[port].transmitted++;
-	port_stats_[port].transmitted_bytes += bytes.size();
+	for (const std::uint32_t one : std::set<std::uint32_t>{port, external != 0 ? external : port}) {
+		port_stats_[one].transmitted++;
+		port_stats_[one].transmitted_bytes += bytes.size();
+	}
 	if ((flags & APUS_FRAME_GENERATED) != 0)
 		burst.result.ordered = false;
 	burst.result.outputs.push_back({id, port, flags, std::move(bytes)});
 }
 
-void Model::drop(Burst &burst, const Frame &frame, Reason reason)
+void Model::drop(Burst &burst, const Frame &frame, Reason reason, std::uint32_t entered)
 {
 	burst.stats().dropped++;
 	burst.stats().drops[reason]++;
-	if (policy_.ports.count(frame.port) != 0)
-		port_stats_[frame.port].dropped++;
-	burst.result.released.push_back(frame.id);
+	if (frame.inside == 0)
+		burst.dropped = reason;
+	const std::uint32_t port = entered != 0 ? entered : frame.port;
+	if (policy_.ports.count(port) != 0)
+		port_stats_[port].dropped++;
+	if (frame.id != new_buffer)
+		burst.result.released.push_back(frame.id);
 }
 
 }  // namespace model

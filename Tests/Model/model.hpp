@@ -19,6 +19,7 @@ struct Frame {
 	std::uint32_t contiguous = 0;          // at most bytes.size()
 	std::optional<std::uint32_t> claimed;  // apus_frame.length when that is not bytes.size()
 	bool null_data = false;
+	std::uint32_t inside = 0;  // made by the library, or come in and waited: from this external port into the VM network; without tag
 	std::uint32_t length() const { return claimed ? *claimed : static_cast<std::uint32_t>(bytes.size()); }
 };
 
@@ -47,6 +48,7 @@ struct Copy {
 	Bytes bytes;
 	bool to_group = false;
 	bool is_control = false;  // no copy but a message of ours
+	std::optional<Ip> sender = {};
 };
 
 class Worker {
@@ -54,9 +56,9 @@ public:
 	explicit Worker(std::size_t held_capacity) : held_capacity_(held_capacity) { stats_.size = sizeof(stats_); }
 	const struct apus_stats &stats() const { return stats_; }
 	std::size_t held() const { return waiting_.size(); }
-	std::size_t held_for(Ip next_hop) const;
+	std::size_t held_for(const NextHop &hop) const;
 	/// The way of the first packet that waits for it; nullptr when none does.
-	const Path *first_path(Ip next_hop) const;
+	const Path *first_path(const NextHop &hop) const;
 
 private:
 	friend class Model;
@@ -64,7 +66,14 @@ private:
 		Frame frame;
 		Path path;
 		std::optional<Copy> copy = std::nullopt;  // it waits, and no frame
+		std::uint32_t entered = 0;
 	};
+	/// A next hop behind an external port that is not entered: the notes that say so.
+	struct Wanted {
+		unsigned notes = 0;
+		std::uint64_t last = 0;
+	};
+	std::map<NextHop, Wanted> wanted_;
 	std::size_t held_capacity_;
 	std::uint64_t now_ = 0;
 	std::map<std::uint32_t, std::uint64_t> next_copy_;   // slot of a port -> when the next copy to another host is due
@@ -97,6 +106,8 @@ public:
 	struct Explanation {
 		Result result;
 		struct apus_stats stats = {};
+		bool leaves = false;  // through an external port
+		std::optional<Reason> dropped;
 	};
 	Explanation explain(const Frame &frame, std::uint64_t now) const;
 	/// A path MTU may be learned from the frame: it is believed.
@@ -106,6 +117,11 @@ public:
 	/// apus_event_poll() with room for everything.
 	std::vector<Event> poll(const std::vector<Worker *> &workers);
 	std::uint64_t learned() const { return learned_; }  // apus_stats.learned
+
+	/// What packets did at external ports, for coverage.
+	enum class Outside { from_vm, from_tunnel, from_other, as_fragments, echo_vm, echo_tunnel, echo_outside, error_in, error_out, entered, wanted_again, never_entered, count };
+	using OutsideCounts = std::array<std::uint64_t, static_cast<std::size_t>(Outside::count)>;
+	const OutsideCounts &outside() const { return outside_; }
 
 	const Settings &settings() const { return settings_; }
 	const Policy &published() const { return policy_; }
@@ -120,6 +136,9 @@ private:
 	Neighbours neighbours_;
 	PathMtus path_mtus_;
 	std::map<std::uint32_t, struct apus_port_stats> port_stats_;
+
+	OutsideCounts outside_ = {};
+	void saw(Outside what) { outside_[static_cast<std::size_t>(what)]++; }
 
 	std::uint64_t lost_ = 0;  // notes of workers that are gone
 	std::uint64_t learned_ = 0;
@@ -144,14 +163,26 @@ private:
 	void receive(Burst &burst, const Frame &frame);
 	void carry_out(Burst &burst, const Frame &frame, Verdict verdict);
 	void send_to_provider_network(Burst &burst, const Frame &frame, const Verdict &verdict);
-	void refuse(Burst &burst, const Frame &frame, Reason reason, std::size_t mtu);
+	void refuse(Burst &burst, const Frame &frame, const Verdict &verdict, Reason reason, std::size_t mtu);
+	void tell_outside(Burst &burst, const Frame &frame, const Verdict &verdict, Reason reason, std::size_t mtu);
 	void complain(Burst &burst, const Frame &frame, const Complaint &about);
 	bool may_tell(Burst &burst, std::uint32_t port);
 	void flood(Burst &burst, const Frame &frame, const Verdict &verdict);
 	void release_waiting(Burst &burst);
-	void decide_again(Burst &burst, const std::function<bool(Ip)> &ready);
-	void transmit(Burst &burst, std::uint64_t id, std::uint32_t port, std::uint32_t flags, Bytes bytes);
-	void drop(Burst &burst, const Frame &frame, Reason reason);
+	void decide_again(Burst &burst, const std::function<bool(const NextHop &)> &ready);
+	void transmit(Burst &burst, std::uint64_t id, std::uint32_t port, std::uint32_t flags, Bytes bytes, std::uint32_t external = 0);
+	void drop(Burst &burst, const Frame &frame, Reason reason, std::uint32_t entered = 0);
+	// Section 9.
+	Arrival reach_unknown(Burst &burst, const Path &path);
+	void want(Burst &burst, const NextHop &hop);
+	void want_again(Burst &burst);
+	void leave(Burst &burst, const Frame &frame, const Verdict &verdict);
+	void send_inside(Burst &burst, std::uint32_t external, std::uint64_t id, Bytes bytes, std::size_t contiguous, std::size_t headroom);
+	Verdict decide_outside(Burst &burst, const Frame &frame, const OuterEthernet &ethernet, std::uint32_t external);
+	Verdict go_on_inside(const Frame &frame) const;
+	std::optional<std::uint32_t> external_of(const Frame &frame) const;
+	bool is_valid(const Frame &frame) const;
+	void wait(Burst &burst, Frame frame, const Path &path, std::uint32_t entered);
 	Verdict decide(Burst &burst, const Frame &frame);
 };
 

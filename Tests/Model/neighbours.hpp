@@ -22,6 +22,7 @@ struct Neighbour {
 	std::uint64_t confirmed = 0;      // when it last answered
 	std::uint64_t mac_changed = 0;    // when the MAC was last set
 	std::uint64_t failed = 0;
+	std::uint64_t forgotten = 0;      // how often before
 	bool known() const { return state == State::reachable || state == State::probe; }
 };
 
@@ -51,7 +52,7 @@ public:
 			   const Send &send);
 
 	/// Retries that are due. `waits`: how the first packet of the calling worker that waits for a next hop would go there.
-	void tick(const Policy &policy, const Settings &settings, const std::function<const Path *(Ip)> &waits, std::uint64_t now,
+	void tick(const Policy &policy, const Settings &settings, const std::function<const Path *(const NextHop &)> &waits, std::uint64_t now,
 		  const Send &send);
 
 	/// An ARP frame of the provider network. Answers, consumes or drops it; learns from it.
@@ -62,6 +63,16 @@ public:
 	Verdict discovery(const Policy &policy, std::uint32_t port, const OuterEthernet &ethernet, const Bytes &frame,
 			  std::uint64_t now);
 
+	/// The same behind an external port (9.3). `ethernet` and `frame` are as they came.
+	Verdict arp_outside(const Policy &policy, std::uint32_t external, const OuterEthernet &ethernet, const Bytes &frame, std::uint64_t now);
+	/// `ip`: the packet without the frame's tag, `plain`.
+	Verdict discovery_outside(const Policy &policy, std::uint32_t external, const OuterEthernet &ethernet, const Bytes &frame, const Bytes &plain,
+				  const IpPacket &ip, std::uint64_t now);
+
+	bool is_known(const Policy &policy, const NextHop &hop) const;
+	/// Packets for it need not wait any more, one way or the other.
+	bool is_settled(const Policy &policy, const NextHop &hop) const;
+
 	/// What apus_provider_neighbor_get() tells; nothing when there is no such neighbour.
 	std::optional<enum apus_neighbor_state> state(const Policy &policy, Ip ip) const;
 	Mac known_mac(const Policy &policy, Ip ip) const;  // 0 while unknown
@@ -70,10 +81,10 @@ public:
 	void policy_changed(const Policy &policy);
 
 private:
-	std::map<Ip, Neighbour> entries_;
+	std::map<NextHop, Neighbour> entries_;
 	/// A frame from `mac` that came through `port` speaks for `ip`. `answers`: it answers a question of ours; `renews`: it
 	/// counts for a neighbour that is known already.
-	void learn(const Policy &policy, const Ip &ip, Mac mac, std::uint32_t port, std::uint16_t vlan, bool answers, bool renews,
+	void learn(const Policy &policy, const NextHop &hop, Mac mac, std::uint32_t port, std::uint16_t vlan, bool answers, bool renews,
 		   std::uint64_t now);
 	void ask(const Policy &policy, Neighbour &neighbour, const Path &path, std::uint64_t now, const Send &send);
 };

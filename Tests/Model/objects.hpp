@@ -45,13 +45,28 @@ inline struct apus_port_params port(const model::Port &port)
 {
 	struct apus_port_params out;
 	APUS_INIT(&out);
-	out.kind = port.vm ? APUS_PORT_VM : APUS_PORT_PROVIDER;
+	out.kind = port.vm ? APUS_PORT_VM : port.external ? APUS_PORT_EXTERNAL : APUS_PORT_PROVIDER;
+	out.routing_domain_id = guid(port.domain);
+	out.parent_port = port.parent;
+	out.vlan = port.vlan;
+	const auto side = [](const std::optional<model::Side> &its) {
+		struct apus_external_side one = {};
+		if (its) {
+			one.address = address(its->address);
+			one.prefix_length = static_cast<std::uint8_t>(its->length);
+		}
+		if (its && its->next_hop)
+			one.next_hop = address(*its->next_hop);
+		return one;
+	};
+	out.ipv4 = side(port.v4);
+	out.ipv6 = side(port.v6);
 	out.flags = (port.trusted ? APUS_PORT_TRUSTED : 0u) | (port.dhcp_guard ? APUS_PORT_DHCP_GUARD : 0u);
 	out.dynamic_address_limit = port.address_limit;
 	out.virtual_subnet_id = port.vsid;
 	out.mac = mac(port.mac);
 	out.mtu = port.mtu;
-	std::strcpy(out.name, port.vm ? "vm" : "uplink");
+	std::strcpy(out.name, port.vm ? "vm" : port.external ? "outside" : "uplink");
 	return out;
 }
 

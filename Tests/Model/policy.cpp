@@ -7,9 +7,46 @@ namespace model {
 
 // ---- control calls -------------------------------------------------------------------------------------------------
 
-int Policy::can_add_port(const Port &port) const
+/// A new port (`id` is 0), or one in the place of `id`.
+int Policy::check_port(const Port &port, std::uint32_t id) const
 {
-	return port.vm && vm_port(port.vsid, port.mac) ? APUS_ERR_DUPLICATE : 0;
+	if (port.provider())
+		return 0;
+	for (const auto &[other, its] : ports)
+		if (other != id && !its.provider() && its.vsid == port.vsid && its.mac == port.mac)
+			return APUS_ERR_DUPLICATE;
+	return port.external ? check_external(port, id) : 0;
+}
+
+int Policy::check_external(const Port &port, std::uint32_t id) const
+{
+	if (id != 0 && ports.at(id).domain != port.domain)
+		return APUS_ERR_IMMUTABLE;
+	if (const auto bound = domain_of(port.vsid); bound && *bound != port.domain)
+		return APUS_ERR_CONFLICT;
+	if (id != 0 && port.parent != 0)
+		for (const auto &[other, its] : ports)
+			if (its.external && its.parent == id)
+				return APUS_ERR_IN_USE;
+	if (port.parent != 0) {
+		const auto parent = ports.find(port.parent);
+		if (parent == ports.end())
+			return APUS_ERR_STALE;
+		if (parent->second.vm || parent->second.parent != 0 || port.parent == id)
+			return APUS_ERR_PORT_KIND;
+	}
+	const std::uint32_t device = port.parent != 0 ? port.parent : id;
+	if (const auto other = external_on(device, port.vlan); device != 0 && other && *other != id)
+		return APUS_ERR_DUPLICATE;
+	return has_address_in(device, port.vlan) ? APUS_ERR_CONFLICT : 0;
+}
+
+bool Policy::has_address_in(std::uint32_t port, std::uint16_t vlan) const
+{
+	for (const auto &[ip, address] : provider_addresses)
+		if (address.port == port && address.vlan == vlan)
+			return true;
+	return false;
 }
 
 void Policy::add_port(std::uint32_t id, const Port &port)
@@ -30,14 +67,18 @@ int Policy::set_port(std::uint32_t id, const Port &port)
 	const auto found = ports.find(id);
 	if (found == ports.end())
 		return APUS_ERR_STALE;
-	if (found->second.vm != port.vm)
+	if (found->second.vm != port.vm || found->second.external != port.external)
 		return APUS_ERR_IMMUTABLE;
-	if (port.vm) {
-		const auto other = vm_port(port.vsid, port.mac);
-		if (other && *other != id)
-			return APUS_ERR_DUPLICATE;
-	}
+	if (const int error = check_port(port, id))
+		return error;
+	const Port old = found->second;
 	found->second = port;
+	const bool is_elsewhere = old.external && (old.parent != port.parent || old.vlan != port.vlan);
+	if (is_elsewhere)
+		forget_all(id);
+	for (const unsigned family : {4u, 6u})  // what the policy named and no longer names
+		if (old.side(family) && old.side(family)->next_hop && (is_elsewhere || !is_named({id, *old.side(family)->next_hop})))
+			forget({id, *old.side(family)->next_hop});
 	return provider_side_changed(0);
 }
 
@@ -51,6 +92,10 @@ int Policy::remove_port(std::uint32_t id)
 	for (const auto &[key, metric] : provider_routes)
 		if (key.port == id)
 			return APUS_ERR_IN_USE;
+	for (const auto &[other, its] : ports)
+		if (its.external && its.parent == id)
+			return APUS_ERR_IN_USE;
+	forget_all(id);
 	ports.erase(id);
 	return provider_side_changed(0);
 }
@@ -152,13 +197,18 @@ int Policy::check_provider_port(std::uint32_t id) const
 	const auto found = ports.find(id);
 	if (found == ports.end())
 		return APUS_ERR_STALE;
-	return found->second.vm ? APUS_ERR_PORT_KIND : 0;
+	return found->second.provider() ? 0 : APUS_ERR_PORT_KIND;
 }
+
+/// An external port has the VLAN.
+static bool is_taken(const Policy &policy, const ProviderAddress &address) { return policy.external_on(address.port, address.vlan).has_value(); }
 
 int Policy::add_provider_address(Ip ip, const ProviderAddress &address)
 {
 	if (const int error = check_provider_port(address.port))
 		return error;
+	if (provider_addresses.count(ip) == 0 && is_taken(*this, address))
+		return APUS_ERR_CONFLICT;
 	const auto [added, is_new] = provider_addresses.emplace(ip, address);
 	if (is_new)
 		added->second.given = ++addresses_given_;
@@ -172,6 +222,8 @@ int Policy::set_provider_address(Ip ip, const ProviderAddress &address)
 	const auto found = provider_addresses.find(ip);
 	if (found == provider_addresses.end())
 		return APUS_ERR_NOT_FOUND;
+	if (is_taken(*this, address))
+		return APUS_ERR_CONFLICT;
 	const ProviderAddress old = found->second;
 	found->second = address;
 	found->second.continue_from(&old);
@@ -302,6 +354,9 @@ std::optional<std::uint32_t> Policy::vm_port(Vsid vsid, Mac mac) const
 
 std::optional<Guid> Policy::domain_of(Vsid vsid) const
 {
+	for (const auto &[id, port] : ports)
+		if (port.external && port.vsid == vsid)
+			return port.domain;
 	for (const auto &[key, route] : customer_routes)
 		if (key.vsid == vsid)
 			return key.domain;
@@ -443,7 +498,13 @@ bool Policy::vsid_is_at(Vsid vsid, Ip provider_address) const
 	return false;
 }
 
-std::optional<Path> Policy::path_to(Ip provider_address) const
+std::optional<Ip> Policy::sender_of(Vsid vsid, Mac mac) const
+{
+	const Record *record = record_of_machine(vsid, mac);
+	return record == nullptr ? std::nullopt : std::optional<Ip>(record->provider_address);
+}
+
+std::optional<Path> Policy::path_to(Ip provider_address, const std::optional<Ip> &sender) const
 {
 	// Longest prefix, lowest metric, our own prefixes before routes, lowest port, lowest next hop.
 	using Rank = std::tuple<int, std::uint32_t, bool, std::uint32_t, Ip>;
@@ -469,19 +530,22 @@ std::optional<Path> Policy::path_to(Ip provider_address) const
 	path.port = std::get<3>(*best);
 	path.next_hop = std::get<4>(*best).is_unspecified() ? provider_address : std::get<4>(*best);
 
-	// The source: of the same family and on the egress port, rather not deprecated, one whose prefix contains the next hop, else the lowest.
-	using SourceRank = std::tuple<bool, bool, Ip>;
+	// The source: of the same family and on the egress port; the sender's, or one that is nobody's own, rather not deprecated, one whose prefix contains the next hop, else the lowest.
+	using SourceRank = std::tuple<bool, bool, bool, Ip>;
 	std::optional<SourceRank> source;
 	for (const auto &[ip, address] : provider_addresses) {
 		if (address.port != path.port || ip.family != provider_address.family || !address.is_usable())
 			continue;
-		const SourceRank rank{address.state == APUS_ADDRESS_DEPRECATED, !address.prefix(ip).contains(path.next_hop), ip};
+		const bool is_senders = sender == ip;
+		if (!is_senders && nat_record_at(ip) != nullptr)
+			continue;
+		const SourceRank rank{!is_senders, address.state == APUS_ADDRESS_DEPRECATED, !address.prefix(ip).contains(path.next_hop), ip};
 		if (!source || rank < *source)
 			source = rank;
 	}
 	path.has_source = source.has_value();
 	if (source)
-		path.source = std::get<2>(*source);
+		path.source = std::get<3>(*source);
 	return path;
 }
 

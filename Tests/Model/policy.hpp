@@ -36,14 +36,37 @@ struct Settings {
 	std::uint16_t vxlan_port = 4789;
 };
 
+/// How an external port speaks one address family.
+struct Side {
+	Ip address = 0;
+	unsigned length = 0;
+	std::optional<Ip> next_hop;
+};
+
 struct Port {
-	bool vm = false;  // else provider
+	bool vm = false;
 	bool trusted = false;
 	Vsid vsid = 0;
 	Mac mac = 0;
 	std::uint16_t mtu = 1500;
 	bool dhcp_guard = false;
 	std::uint32_t address_limit = 0;  // 0: as nothing was said
+	bool external = false;
+	bool provider() const { return !vm && !external; }
+	// Of an external port:
+	Guid domain{};
+	std::uint32_t parent = 0;
+	std::uint16_t vlan = 0;
+	std::optional<Side> v4 = std::nullopt, v6 = std::nullopt;
+	const std::optional<Side> &side(unsigned family) const { return family == 6 ? v6 : v4; }
+};
+
+/// Of the provider network, or behind an external port.
+struct NextHop {
+	std::uint32_t behind = 0;
+	Ip ip = 0;
+	friend bool operator==(const NextHop &a, const NextHop &b) { return a.behind == b.behind && a.ip == b.ip; }
+	friend bool operator<(const NextHop &a, const NextHop &b) { return std::tie(a.behind, a.ip) < std::tie(b.behind, b.ip); }
 };
 
 struct Record {
@@ -159,11 +182,15 @@ struct Path {
 	Ip next_hop = 0;
 	bool has_source = false;
 	Ip source = 0;
+	std::uint32_t behind = 0;  // an external port: `port` is its device
+	NextHop hop() const { return {behind, next_hop}; }
 };
 
 class Policy {
 public:
 	std::map<std::uint32_t, Port> ports;
+	std::set<NextHop> entered;                    // behind external ports
+	std::map<NextHop, std::uint64_t> forgotten;   // how often, behind external ports
 	std::map<RecordKey, Record> records;
 	std::map<MachineKey, Record> machines;  // whose addresses nobody told us
 	bool external_router = false;           // APUS_DATAPLANE_USE_EXTERNAL_ROUTER
@@ -178,7 +205,7 @@ public:
 	std::uint64_t provider_version = 0;
 
 	// What control calls do. Each answers what the library must answer; a failing one changes nothing.
-	int can_add_port(const Port &port) const;
+	int can_add_port(const Port &port) const { return check_port(port, 0); }
 	void add_port(std::uint32_t id, const Port &port);
 	int set_port(std::uint32_t id, const Port &port);
 	int remove_port(std::uint32_t id);
@@ -239,6 +266,19 @@ public:
 	/// Provider addresses that are not ours and that records of the virtual subnet have, in the order of copies.
 	std::vector<Ip> hosts_of(Vsid vsid, bool l2_only) const;
 	std::optional<std::uint32_t> vm_port(Vsid vsid, Mac mac) const;
+	// Section 9.
+	std::optional<std::uint32_t> external_port(Vsid vsid, Mac mac) const;
+	/// Whose frames come from and go to the device with this VLAN.
+	std::optional<std::uint32_t> external_on(std::uint32_t device, std::uint16_t vlan) const;
+	std::uint32_t device_of(std::uint32_t external) const;
+	/// Outside, or of a record with the port's MAC.
+	bool is_gateways_own(std::uint32_t external, const Ip &ip) const;
+	std::optional<Ip> hop_outside(std::uint32_t external, const Ip &ip) const;
+	bool is_named(const NextHop &hop) const;
+	/// It may be asked for.
+	bool has_entry(const NextHop &hop) const { return hop.behind == 0 || is_named(hop) || entered.count(hop) != 0; }
+	/// A worker wants the next hop. @return it is new
+	bool enter(const NextHop &hop);
 	std::optional<Guid> domain_of(Vsid vsid) const;  // the routing domain that the virtual subnet is bound to
 	std::set<Ip> gateways_of(Vsid vsid) const;
 	/// Of the longest on-link prefix of the virtual subnet that contains `ip`.
@@ -257,7 +297,10 @@ public:
 	bool is_known_vsid(Vsid vsid) const;
 	bool any_record_at(Ip provider_address) const;
 	bool vsid_is_at(Vsid vsid, Ip provider_address) const;
-	std::optional<Path> path_to(Ip provider_address) const;
+	/// `sender`: the sender's address.
+	std::optional<Path> path_to(Ip provider_address, const std::optional<Ip> &sender) const;
+	/// Of what is encapsulated whole, from a machine.
+	std::optional<Ip> sender_of(Vsid vsid, Mac mac) const;
 	/// Addresses for which a neighbour exists: every provider address of a record, every next hop of a provider route.
 	std::set<Ip> needed_neighbours() const;
 
@@ -269,6 +312,11 @@ private:
 	int check_record(const RecordKey &key, const Record &record) const;
 	std::vector<std::pair<Prefix, CustomerRoute>> v6_on_link(Vsid vsid) const;  // in that order
 	int check_provider_port(std::uint32_t id) const;
+	int check_port(const Port &port, std::uint32_t id) const;
+	bool has_address_in(std::uint32_t port, std::uint16_t vlan) const;
+	int check_external(const Port &port, std::uint32_t id) const;
+	void forget(const NextHop &hop);
+	void forget_all(std::uint32_t external);
 };
 
 }  // namespace model

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "outside.hpp"
 #include "packet.hpp"
 #include "rewrite.hpp"
 
@@ -513,6 +514,18 @@ std::optional<About> about(const Bytes &inner, const IpPacket &message, std::siz
 
 }  // namespace
 
+bool take_over_tos(Bytes &inner, const IpPacket &ip, const Tunnel &tunnel)
+{
+	const auto ecn = combine_ecn(ip.tos & 3u, tunnel.tos & 3u);
+	if (!ecn)
+		return false;
+	const unsigned dscp = tunnel.is_uniform ? tunnel.tos & 0xFCu : ip.tos & 0xFCu;
+	const auto tos = static_cast<std::uint8_t>(dscp | *ecn);
+	if (tos != ip.tos)
+		set_tos(inner, ip, tos);
+	return true;
+}
+
 bool is_provider_discovery(const OuterEthernet &ethernet, const Bytes &frame)
 {
 	if (check_outer_ipv6(frame, ethernet.size))
@@ -576,7 +589,7 @@ Verdict from_provider(const Policy &policy, const Settings &settings, std::uint3
 		if (settings.send_unreachable && !vxlan && !outer.options && vsid != 0 && ip && !is_discovery(inner, *ip) &&
 		    !looks_like_control(remote, inner, *ip) && policy.provider_addresses.count(ours) != 0 &&
 		    policy.provider_addresses.count(remote) == 0)
-			verdict.complaint = {remote, vsid, get_mac(frame, 6), get_mac(frame, 0), tunnel, outer.payload};
+			verdict.complaint = {remote, vsid, get_mac(frame, 6), get_mac(frame, 0), outer.destination, tunnel, outer.payload};
 		return verdict;
 	};
 	const bool is_reserved = (vsid < APUS_VSID_MIN || vsid > APUS_VSID_MAX) && !settings.accept_reserved_vsids;
@@ -651,16 +664,13 @@ Verdict from_provider(const Policy &policy, const Settings &settings, std::uint3
 	if (target->is_unusable())
 		return Verdict::drop(APUS_DROP_RECORD_UNUSABLE);
 	const auto to = policy.vm_port(vsid, get_mac(inner, 0));
-	if (!to)
-		return Verdict::drop(APUS_DROP_NO_LOCAL_PORT);
-
-	const auto ecn = combine_ecn(ip->tos & 3u, outer.tos & 3u);
-	if (!ecn)
+	const Tunnel marks{outer.tos, peer.dscp_mode == APUS_DSCP_UNIFORM, from.outer};
+	if (!to) {
+		const auto gateway = policy.external_port(vsid, get_mac(inner, 0));
+		return gateway ? leave_through(policy, *gateway, std::move(inner), *ip, marks) : Verdict::drop(APUS_DROP_NO_LOCAL_PORT);
+	}
+	if (!take_over_tos(inner, *ip, marks))
 		return Verdict::drop(APUS_DROP_ECN);
-	const unsigned dscp = peer.dscp_mode == APUS_DSCP_UNIFORM ? outer.tos & 0xFCu : ip->tos & 0xFCu;
-	const auto tos = static_cast<std::uint8_t>(dscp | *ecn);
-	if (tos != ip->tos)
-		set_tos(inner, *ip, tos);
 	return Verdict::deliver(std::move(inner), *to, Verdict::Work::decapsulated);
 }
 

@@ -18,6 +18,9 @@ struct OuterEthernet {
 /// Step 3: whether a frame whose outer EtherType is IPv6 is neighbour discovery of the provider network.
 bool is_provider_discovery(const OuterEthernet &ethernet, const Bytes &frame);
 
+/// Section 4, step 15: what the outer header says goes into the inner one. False: the packet is dropped for `ECN`.
+bool take_over_tos(Bytes &inner, const IpPacket &ip, const Tunnel &tunnel);
+
 /// A frame whose outer EtherType is IPv4 or IPv6. `flags` are those of apus_frame.
 Verdict from_provider(const Policy &policy, const Settings &settings, std::uint32_t port, const OuterEthernet &ethernet,
 		      const Bytes &frame, std::uint32_t flags);

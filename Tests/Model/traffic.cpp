@@ -9,6 +9,7 @@ void Traffic::look_at(const Policy &policy)
 {
 	vm_ports_.clear();
 	provider_ports_.clear();
+	external_ports_.clear();
 	records_.clear();
 	records_of_.clear();
 	pas_.clear();
@@ -19,6 +20,8 @@ void Traffic::look_at(const Policy &policy)
 	for (const auto &[id, port] : policy.ports) {
 		if (port.vm)
 			vm_ports_.push_back({id, port});
+		else if (port.external)
+			external_ports_.emplace(id, port);
 		else
 			provider_ports_.push_back(id);
 	}
@@ -477,7 +480,13 @@ Bytes Traffic::vm_ip(const Port &port)
 	const auto gateway_mac = gateway_mac_of_.find(port.vsid);
 	const Mac router = gateway_mac != gateway_mac_of_.end() ? gateway_mac->second : settings_.gateway_mac;
 	const auto peers = domain_peers_.find(port.vsid);
-	const std::uint64_t dice = random_.below(100);
+	std::uint64_t dice = random_.below(100);
+	if (const auto gateway = random_.chance(20) ? gateway_of(port.vsid) : std::nullopt) {
+		const unsigned family = families.size() == 1 ? *families.begin() : world_.some_family(random_);
+		const Entry *own_address = random_.one_in(6) ? some_record(port.vsid, [&](const Entry &one) { return one.record.mac == *gateway; }) : nullptr;
+		const Ip to = own_address != nullptr ? own_address->key.second : random_.chance(70) ? world_.outside(random_, family) : world_.some_ca(random_, family);
+		return send(random_.chance(50) ? *gateway : router, to, random_.one_in(5));
+	}
 	if (dice < 40) {
 		if (const Entry *target = some_target(port.vsid))
 			return send(target->record.mac, target->key.second);
@@ -715,6 +724,20 @@ Bytes Traffic::provider_ip()
 	};
 	for (int attempt = 0; attempt < 16 && (address_of(*target) == pas_.end() || (target->record.is_nat() && !random_.one_in(2))); attempt++)
 		target = &random_.pick(records_);
+	// To what is behind a gateway here.
+	Entry outside_target;
+	if (!external_ports_.empty() && random_.one_in(4)) {
+		auto at = external_ports_.begin();
+		std::advance(at, random_.below(external_ports_.size()));
+		const Port &gateway = at->second;
+		const Entry *record = some_record(gateway.vsid, [&](const Entry &one) { return one.record.mac == gateway.mac && address_of(one) != pas_.end(); });
+		if (record != nullptr) {
+			outside_target = *record;
+			if (random_.chance(85))
+				outside_target.key.second = random_.chance(80) ? world_.outside(random_, record->key.second.family) : world_.some_ca(random_);
+			target = &outside_target;
+		}
+	}
 	const auto its = address_of(*target);
 	const Pa &pa = its == pas_.end() || random_.one_in(12) ? random_.pick(pas_) : *its;
 	if (const auto rewritten = random_.one_in(20) ? std::nullopt : provider_rewritten(pa))
@@ -1000,10 +1023,148 @@ Bytes Traffic::provider_arp(std::uint32_t &port)
 
 // ---- any frame -----------------------------------------------------------------------------------------------------
 
+std::optional<Mac> Traffic::gateway_of(Vsid vsid)
+{
+	std::vector<Mac> gateways;
+	for (const auto &[id, port] : external_ports_)
+		if (port.vsid == vsid)
+			gateways.push_back(port.mac);
+	return gateways.empty() ? std::nullopt : std::optional<Mac>(random_.pick(gateways));
+}
+
+std::optional<Asked> Traffic::take_request_outside(std::uint32_t device, std::uint16_t vlan)
+{
+	for (auto at = asked_.begin(); at != asked_.end(); ++at)
+		if (at->port == device && at->vlan == vlan) {
+			const Asked request = *at;
+			asked_.erase(at);
+			return request;
+		}
+	return std::nullopt;
+}
+
+Bytes Traffic::outside_arp(const Port &port, const std::optional<Asked> &request)
+{
+	Arp arp;
+	Mac destination = port.mac;
+	if (request) {
+		arp = {2, world_.remote_mac(request->neighbour), request->neighbour, request->by_mac, request->by};
+		arp.sender_mac ^= random_.one_in(10) ? 0x10 : 0;
+	} else {
+		arp.operation = random_.one_in(3) ? 2 : 1;
+		arp.sender = random_.one_in(10) ? world_.some_ca(random_, 4) : world_.outside(random_, 4);
+		arp.sender_mac = world_.remote_mac(arp.sender) ^ (random_.one_in(6) ? 0x20 : 0);
+		arp.target = port.v4 && random_.chance(70) ? port.v4->address : world_.outside(random_, 4);
+		destination = random_.chance(50) ? 0xFFFFFFFFFFFF : port.mac;
+	}
+	Mac source = arp.sender_mac;
+	if (random_.one_in(20))
+		source = world_.some_mac(random_);
+	if (random_.one_in(40))
+		source = arp.sender_mac = random_.pick<Mac>({0, 0xFFFFFFFFFFFF, 0x010000000001});
+	if (random_.one_in(20))
+		destination = world_.some_mac(random_);
+	Bytes frame = build::arp({destination, source, 0, type_arp}, arp);
+	if (random_.one_in(15))
+		frame[14 + random_.below(8)] ^= static_cast<std::uint8_t>(1u << random_.below(8));
+	return frame;
+}
+
+Bytes Traffic::outside_discovery(const Port &port, const std::optional<Asked> &request)
+{
+	std::uint8_t type = nd_neighbour_advertisement, flags = nd_solicited | nd_override;
+	build::Ip6 ip;
+	Mac destination = port.mac, mac = 0;
+	Ip target;
+	if (request) {
+		target = ip.source = request->neighbour;
+		ip.destination = request->by;
+		mac = world_.remote_mac(request->neighbour) ^ (random_.one_in(10) ? 0x10 : 0);
+	} else {
+		ip.source = target = world_.outside(random_, 6);
+		mac = world_.remote_mac(ip.source) ^ (random_.one_in(6) ? 0x20 : 0);
+		ip.destination = all_nodes();
+		flags = random_.pick<std::uint8_t>({nd_override, 0, nd_solicited, nd_router | nd_override});
+		type = random_.pick<std::uint8_t>({nd_neighbour_solicitation, nd_neighbour_solicitation, nd_neighbour_solicitation, nd_neighbour_advertisement,
+						   nd_router_solicitation, nd_router_advertisement, nd_redirect});
+		if (type == nd_neighbour_solicitation) {
+			target = port.v6 && random_.chance(80) ? port.v6->address : world_.outside(random_, 6);
+			ip.destination = random_.chance(80) ? solicited_node(target) : target;
+			if (random_.one_in(8)) {
+				ip.source = Ip::unspecified(6);
+				ip.destination = solicited_node(target);
+			}
+		}
+		destination = ip.destination == target || random_.one_in(4) ? port.mac : multicast_mac(ip.destination);
+	}
+	if (random_.one_in(10))
+		flags = static_cast<std::uint8_t>(random_.next());
+	Bytes options = discovery_options(type, mac);
+	if (type == nd_neighbour_solicitation && ip.source.is_unspecified() && random_.chance(80))
+		options.clear();
+	Mac source = random_.one_in(20) ? world_.some_mac(random_) : mac;
+	return discovery({destination, source, 0, type_ipv6}, ip, type, flags, target, options);
+}
+
+Bytes Traffic::outside(std::uint32_t &port_id)
+{
+	auto at = external_ports_.begin();
+	std::advance(at, random_.below(external_ports_.size()));
+	const auto &[id, port] = *at;
+	port_id = port.parent != 0 ? port.parent : id;
+	std::uint16_t vlan = port.vlan;
+	Bytes frame;
+	const auto request = random_.chance(70) ? take_request_outside(port_id, vlan) : std::nullopt;
+	const unsigned family = request ? request->neighbour.family : port.v4 && (!port.v6 || random_.one_in(2)) ? 4 : 6;
+	if (request || random_.one_in(8)) {
+		frame = family == 4 ? outside_arp(port, request) : outside_discovery(port, request);
+	} else {
+		const Ip from = random_.one_in(6) ? world_.some_ca(random_, family) : world_.outside(random_, family);
+		// A machine of the VM network, mostly; the gateway's own addresses; what is outside.
+		Ip to = world_.some_ca(random_, family);
+		const auto peers = domain_peers_.find(port.vsid);
+		const Entry *target = some_record(peers != domain_peers_.end() ? random_.pick(peers->second) : port.vsid,
+						  [&](const Entry &one) { return one.key.second.family == family; });
+		if (target != nullptr && random_.chance(80))
+			to = target->key.second;
+		const bool ping = random_.one_in(8);
+		if (ping && port.side(family) && random_.chance(70))
+			to = port.side(family)->address;
+		const auto routers = gateways_of_.find(port.vsid);
+		if (ping && routers != gateways_of_.end() && random_.one_in(4) && random_.pick(routers->second).family == family)
+			to = random_.pick(routers->second);
+		to = to.family == family ? to : world_.some_ca(random_, family);
+		frame = customer_packet(port.mac, world_.remote_mac(from), from, to, ping);
+		if (random_.chance(10))
+			spoil_customer(frame);
+	}
+	if (random_.one_in(30))
+		vlan = random_.pick<std::uint16_t>({0, 1, 2, 3, 7, 100, 4094});
+	if ((vlan != 0 || random_.one_in(30)) && frame.size() >= 12) {
+		Bytes tag(4);
+		put16(tag, 0, random_.one_in(4) ? 0x88A8 : 0x8100);
+		put16(tag, 2, static_cast<std::uint16_t>(vlan | random_.below(16) << 12));
+		frame.insert(frame.begin() + 12, tag.begin(), tag.end());
+	}
+	if (random_.one_in(60))
+		frame.resize(random_.below(std::min<std::size_t>(frame.size(), 60) + 1));
+	if (random_.one_in(60))
+		port_id = id;  // with a parent: no device
+	return frame;
+}
+
 Frame Traffic::frame()
 {
 	Frame frame;
 	translation_.reset();
+	if (!external_ports_.empty() && random_.one_in(vm_ports_.empty() ? 2 : 5)) {
+		frame.bytes = outside(frame.port);
+		frame.headroom = random_.one_in(20) ? random_.pick<std::uint32_t>({0, 37, 38, 41, 42, 45, 46, 50, 57, 58, 61, 62, 65, 66, 70}) : APUS_HEADROOM;
+		frame.contiguous = static_cast<std::uint32_t>(frame.bytes.size());
+		if (frame.contiguous > APUS_CONTIGUOUS && random_.chance(30))
+			frame.contiguous = static_cast<std::uint32_t>(random_.between(APUS_CONTIGUOUS, frame.contiguous));
+		return frame;
+	}
 	frame.headroom = random_.one_in(20) ? random_.pick<std::uint32_t>({0, 3, 4, 41, 42, 45, 46, 49, 50, 53, 54, 61, 62, 65, 66, 69, 70, 73, 74, 200}) : APUS_HEADROOM;
 	const bool from_provider = !provider_ports_.empty() && !records_.empty() && (vm_ports_.empty() || random_.chance(50));
 	if (from_provider) {

@@ -48,6 +48,7 @@ private:
 	};
 	std::vector<std::pair<std::uint32_t, Port>> vm_ports_;
 	std::vector<std::uint32_t> provider_ports_;
+	std::map<std::uint32_t, Port> external_ports_;
 	std::vector<Entry> records_;
 	std::map<Vsid, std::vector<Entry>> records_of_;
 	std::vector<Pa> pas_;
@@ -97,6 +98,14 @@ private:
 	Bytes inner_question(const Entry &source, const Entry &target);
 	Bytes outer_headers(const Pa &pa, const Ip &source, Vsid vsid, const Bytes &inner);
 	Bytes provider_arp(std::uint32_t &port);
+	/// From the network behind an external port.
+	Bytes outside(std::uint32_t &port);
+	Bytes outside_arp(const Port &port, const std::optional<Asked> &request);
+	Bytes outside_discovery(const Port &port, const std::optional<Asked> &request);
+	/// A request of an external port's that nobody has answered.
+	std::optional<Asked> take_request_outside(std::uint32_t device, std::uint16_t vlan);
+	/// Of the machine that an external port of the virtual subnet is; nothing where there is none.
+	std::optional<Mac> gateway_of(Vsid vsid);
 	Bytes provider_discovery(std::uint32_t &port);
 	/// A request of this family that the library sent. It is answered only once.
 	std::optional<Asked> take_request(unsigned family);

@@ -21,6 +21,7 @@ struct Complaint {
 	Ip to = 0;
 	Vsid vsid = 0;
 	Mac to_mac = 0, from_mac = 0;
+	Ip ours = 0;         // to which the packet went
 	Bytes packet;        // from its GRE header on
 	std::size_t at = 0;  // where that is in the frame
 };
@@ -29,6 +30,13 @@ struct Complaint {
 struct About {
 	Ip ip = 0;
 	Mac mac = 0;
+};
+
+/// The outer headers of a packet that came out of a tunnel and has not lost its marks to the inner one yet (4.15).
+struct Tunnel {
+	std::uint8_t tos = 0;
+	bool is_uniform = false;  // the peer's `dscp_mode`
+	std::size_t outer = 0;    // bytes
 };
 
 struct Verdict {
@@ -40,6 +48,7 @@ struct Verdict {
 		answer,       ///< `bytes` back to where the frame came from, in its buffer
 		reply,        ///< the same in a buffer of its own
 		consume,      ///< did its work here
+		leave,        ///< `bytes` through the external port `gateway`, to the next hop `remote`
 		flood         ///< `bytes` to every other vm port of the virtual subnet; `work` is counted for each
 	};
 	enum class Work { none, switched, routed, decapsulated, rewritten, arp_reply, echo_reply, router_advertisement };
@@ -51,6 +60,7 @@ struct Verdict {
 	Ip remote = 0;
 	Vsid vsid = 0;
 	Ip source_pa = 0;
+	std::optional<Ip> sender;       ///< section 5: where other hosts expect it from
 	std::optional<Mac> source_mac;  ///< of a rewritten frame, if it is not that of the provider address
 	std::uint8_t flow_id = 0;
 	Work work = Work::none;
@@ -66,6 +76,9 @@ struct Verdict {
 	Ip told = 0;                ///< where its machine is now
 	std::optional<About> about;  ///< and which machine that is
 	std::optional<Complaint> complaint;  ///< to a drop
+	std::uint32_t gateway = 0;     ///< the external port through which it leaves, or would
+	std::uint32_t entered = 0;     ///< the external port through which it came in; its drops count there
+	std::optional<Tunnel> tunnel;  ///< to `gateway`, through a tunnel
 	bool routed = false;  ///< the distributed router forwarded it
 	bool is_ip = true;    ///< to encapsulate: else ARP or neighbour discovery, of which nothing is known outside
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "outside.hpp"
 #include "packet.hpp"
 #include "tunnel.hpp"
 
@@ -36,6 +37,8 @@ bool remove_tags(Bytes &frame)
 	}
 	return true;
 }
+
+}  // namespace
 
 /// Section 6.
 Verdict answer_echo(Bytes frame, const IpPacket &ip)
@@ -75,9 +78,22 @@ bool is_echo_request(const Bytes &frame, const IpPacket &ip)
 	       internet_checksum(frame, ip.at, ip.header_length) == 0;
 }
 
-Verdict encapsulate(Bytes frame, const IpPacket &ip, Ip remote, Vsid vsid, bool routed)
+namespace {
+
+/// Section 5: the sender's address of an IP packet.
+std::optional<Ip> sender_address(const Sender &from, const IpPacket &ip)
+{
+	const Record *own = from.policy.record(from.port.vsid, ip.source);
+	if (own != nullptr && from.policy.is_local(*own) && (from.port.trusted || own->mac == from.port.mac))
+		return own->provider_address;
+	const Record *gateway = from.policy.forwarding_record(from.port.vsid, from.port.mac, ip.source);
+	return gateway == nullptr ? std::nullopt : std::optional<Ip>(gateway->provider_address);
+}
+
+Verdict encapsulate(const Sender &from, Bytes frame, const IpPacket &ip, Ip remote, Vsid vsid, bool routed)
 {
 	Verdict verdict;
+	verdict.sender = sender_address(from, ip);
 	verdict.flow_id = flow_id(frame, ip);
 	verdict.kind = Verdict::Kind::encapsulate;
 	verdict.bytes = std::move(frame);
@@ -88,10 +104,10 @@ Verdict encapsulate(Bytes frame, const IpPacket &ip, Ip remote, Vsid vsid, bool 
 }
 
 /// Sections 2.3 and 2.7: over the provider network to the machine that `target` is about.
-Verdict send_to_host(Bytes frame, const IpPacket &ip, const Record *source, const Record &target, Vsid vsid, bool routed)
+Verdict send_to_host(const Sender &from, Bytes frame, const IpPacket &ip, const Record *source, const Record &target, Vsid vsid, bool routed)
 {
 	if (!target.is_nat())
-		return encapsulate(std::move(frame), ip, target.provider_address, vsid, routed);
+		return encapsulate(from, std::move(frame), ip, target.provider_address, vsid, routed);
 	Verdict verdict;
 	verdict.kind = Verdict::Kind::rewrite;
 	verdict.bytes = std::move(frame);
@@ -121,6 +137,8 @@ Verdict switched(const Sender &from, Bytes frame, const IpPacket &ip, const Reco
 	}
 	if (source == nullptr && from.needs_record())
 		return Verdict::drop(APUS_DROP_SOURCE_RECORD_MISSING);
+	if (const auto gateway = from.policy.external_port(vsid, destination_mac))
+		return leave_through(from.policy, *gateway, std::move(frame), ip);
 	const Record *target = from.policy.record(vsid, ip.destination);
 	if (target == nullptr)
 		target = from.policy.forwarding_record(vsid, destination_mac, ip.destination);
@@ -136,17 +154,25 @@ Verdict switched(const Sender &from, Bytes frame, const IpPacket &ip, const Reco
 		return Verdict::drop(APUS_DROP_RULE_NONE);
 	if (is_translation_mismatch(source, *target, target == from.policy.record(vsid, ip.destination)))
 		return Verdict::drop(APUS_DROP_TRANSLATION_MISMATCH);
-	return send_to_host(std::move(frame), ip, source, *target, vsid, false);
+	return send_to_host(from, std::move(frame), ip, source, *target, vsid, false);
 }
+
+Verdict routed_to(const Sender &from, Bytes frame, const IpPacket &ip, const Record *source);
 
 /// Section 2.2.
 Verdict routed(const Sender &from, Bytes frame, const IpPacket &ip, const Record *source)
 {
-	const Policy &policy = from.policy;
-	const Guid domain = *policy.domain_of(from.port.vsid);
 	if (source == nullptr && from.needs_record())
 		return Verdict::drop(APUS_DROP_SOURCE_RECORD_MISSING);
-	const bool to_router = policy.is_gateway_in_domain(domain, ip.destination) ||
+	return routed_to(from, std::move(frame), ip, source);
+}
+
+/// From step 3 on.
+Verdict routed_to(const Sender &from, Bytes frame, const IpPacket &ip, const Record *source)
+{
+	const Policy &policy = from.policy;
+	const Guid domain = *policy.domain_of(from.port.vsid);
+	const bool to_router = (!policy.external_router && policy.is_gateway_in_domain(domain, ip.destination)) ||
 			       from.router_addresses().count(ip.destination) != 0;
 	if (to_router) {
 		if (is_echo_request(frame, ip))
@@ -169,8 +195,12 @@ Verdict routed(const Sender &from, Bytes frame, const IpPacket &ip, const Record
 	if (target->rule == APUS_RULE_NONE && !local)
 		return Verdict::drop(APUS_DROP_RULE_NONE);
 	const auto port = policy.vm_port(route->vsid, target->mac);
-	if (local && !port)
-		return Verdict::drop(APUS_DROP_NO_LOCAL_PORT);
+	if (local && !port) {
+		const auto gateway = policy.external_port(route->vsid, target->mac);
+		if (!gateway)
+			return Verdict::drop(APUS_DROP_NO_LOCAL_PORT);
+		return *gateway == from.port_id ? Verdict::drop(APUS_DROP_HAIRPIN) : leave_through(policy, *gateway, std::move(frame), ip);
+	}
 	if (local && *port == from.port_id)
 		return Verdict::drop(APUS_DROP_HAIRPIN);
 	if (ip.ttl <= 1)
@@ -188,7 +218,7 @@ Verdict routed(const Sender &from, Bytes frame, const IpPacket &ip, const Record
 	}
 
 	if (!local)
-		return send_to_host(std::move(frame), ip, source, *target, route->vsid, true);
+		return send_to_host(from, std::move(frame), ip, source, *target, route->vsid, true);
 	Verdict verdict = Verdict::deliver(std::move(frame), *port, Verdict::Work::none);
 	verdict.routed = true;
 	return verdict;
@@ -228,6 +258,7 @@ Verdict pass_on(const Sender &from, Bytes frame, std::size_t remote)
 	frame.resize(remote);
 	verdict.bytes = std::move(frame);
 	verdict.remote = record->provider_address;
+	verdict.sender = from.policy.sender_of(vsid, get_mac(verdict.bytes, 6));
 	verdict.vsid = vsid;
 	verdict.is_ip = false;
 	return verdict;
@@ -438,6 +469,7 @@ Verdict other_protocol(const Sender &from, Bytes frame)
 	verdict.kind = Verdict::Kind::encapsulate;
 	verdict.bytes = std::move(frame);
 	verdict.remote = target->provider_address;
+	verdict.sender = policy.sender_of(vsid, get_mac(verdict.bytes, 6));
 	verdict.vsid = vsid;
 	verdict.is_ip = false;
 	return verdict;
@@ -494,6 +526,12 @@ Verdict from_vm(const Policy &policy, const Settings &settings, std::uint32_t po
 	return switched(from, std::move(frame), *ip, source);
 }
 
+Verdict route_from_outside(const Policy &policy, const Settings &settings, std::uint32_t external, Bytes frame, const IpPacket &ip)
+{
+	const Sender from{policy, settings, external, policy.ports.at(external)};
+	return routed_to(from, std::move(frame), ip, policy.record(from.port.vsid, ip.source));
+}
+
 /// Section 7: an error about this kind of packet would do harm, or nobody would understand it.
 static bool is_beneath_errors(const Bytes &frame, const IpPacket &ip)
 {
@@ -514,6 +552,16 @@ static std::optional<std::pair<Ip, Ip>> error_source(const Policy &policy, const
 	return std::pair(*gateway, is_link_local(sender) ? link_local_of(policy.gateway_mac(settings, vsid, *gateway)) : *gateway);
 }
 
+static Bytes error_message(const Bytes &frame, std::size_t contiguous, const IpPacket &ip, const Ip &from, bool expired, std::size_t mtu)
+{
+	const std::size_t most = ip.is_v6() ? 1232 : 548;
+	const std::size_t size = std::min({ip.total_length, most, contiguous - ethernet_size});
+	const auto begin = frame.begin() + static_cast<std::ptrdiff_t>(ethernet_size);
+	const Bytes quoted(begin, begin + static_cast<std::ptrdiff_t>(size));
+	const std::uint8_t its_type = ip.is_v6() ? (expired ? 3 : 2) : expired ? 11 : 3;
+	return icmp_error_message(from, ip.source, its_type, expired || ip.is_v6() ? 0 : 4, static_cast<std::uint32_t>(expired ? 0 : mtu), quoted);
+}
+
 std::optional<Bytes> icmp_error(const Policy &policy, const Settings &settings, std::uint32_t port_id, Bytes frame, std::size_t contiguous,
 				Reason reason, std::size_t mtu)
 {
@@ -531,17 +579,24 @@ std::optional<Bytes> icmp_error(const Policy &policy, const Settings &settings, 
 	if (!source || is_beneath_errors(frame, ip) || sender == 0 || is_group(sender))
 		return std::nullopt;
 
-	const std::size_t most = ip.is_v6() ? 1232 : 548;
-	const std::size_t size = std::min({ip.total_length, most, contiguous - ethernet_size});
-	const auto begin = frame.begin() + static_cast<std::ptrdiff_t>(ethernet_size);
-	const Bytes quoted(begin, begin + static_cast<std::ptrdiff_t>(size));
 	const auto &[gateway, address] = *source;
 	Bytes error = ethernet_header(sender, policy.gateway_mac(settings, vsid, gateway), 0, type);
-	const std::uint8_t its_type = ip.is_v6() ? (expired ? 3 : 2) : expired ? 11 : 3;
-	const Bytes message = icmp_error_message(address, ip.source, its_type, expired || ip.is_v6() ? 0 : 4,
-						 static_cast<std::uint32_t>(expired ? 0 : mtu), quoted);
+	const Bytes message = error_message(frame, contiguous, ip, address, expired, mtu);
 	error.insert(error.end(), message.begin(), message.end());
 	return error;
+}
+
+std::optional<Bytes> icmp_error_outside(const Policy &policy, const Settings &settings, std::uint32_t external, const Bytes &frame, std::size_t visible,
+					std::size_t contiguous, Reason reason, std::size_t mtu)
+{
+	const bool expired = reason == APUS_DROP_TTL_EXPIRED;
+	if (settings.no_icmp_errors || (!expired && reason != APUS_DROP_MTU_EXCEEDED))
+		return std::nullopt;
+	const IpPacket ip = *IpPacket::parse(get16(frame, 12), frame, ethernet_size, visible);
+	const auto &side = policy.ports.at(external).side(ip.source.family);
+	if (!side || is_beneath_errors(frame, ip))
+		return std::nullopt;
+	return error_message(frame, contiguous, ip, side->address, expired, mtu);
 }
 
 /// The options that go into fragments other than the first.

@@ -107,7 +107,10 @@ Ip World::some_base(Random &random, unsigned family) const
 
 Ip World::some_v4(Random &random) const
 {
-	switch (random.below(24)) {
+	switch (random.below(26)) {
+	case 24:
+	case 25:
+		return outside(random, 4);
 	case 0:
 		return net(8, 8, 8, 8);
 	case 1:
@@ -129,7 +132,10 @@ Ip World::some_v4(Random &random) const
 Ip World::some_v6(Random &random) const
 {
 	const unsigned host = static_cast<unsigned>(2 + random.below(hosts_of_a_subnet + 1));
-	switch (random.below(26)) {
+	switch (random.below(28)) {
+	case 26:
+	case 27:
+		return outside(random, 6);
 	case 0:
 		return net6(0x2620000000000000, 0x8888);
 	case 1:
@@ -250,10 +256,15 @@ CustomerRouteKey World::customer_route(Random &random) const
 	key.next_hop = base + 2 + random.below(hosts_of_a_subnet);
 	if (base.is_v6() && random.one_in(6))
 		key.next_hop = link_local_of(vm_mac(static_cast<unsigned>(2 + random.below(hosts_of_a_subnet))));
-	switch (random.below(5)) {
+	switch (random.below(6)) {
 	case 0:
 		key.prefix = {Ip::unspecified(base.family), 0};
 		break;
+	case 5: {
+		const unsigned length = base.is_v6() ? 64 : 24;
+		key.prefix = {outside_router(base.family, 0).network(length), length};
+		break;
+	}
 	case 1:
 		key.prefix = base.is_v6() ? Prefix{net6(documentation, 0), 32} : Prefix{net(10, 0, 0, 0), 8};
 		break;
@@ -349,6 +360,54 @@ Port World::vm_port(Random &random) const
 	port.vsid = some_subnet(random).vsid;
 	port.mac = vm_mac(2 + static_cast<unsigned>(random.below(hosts_of_a_subnet)));
 	port.mtu = random.pick<std::uint16_t>({1500, 576, 65535});
+	return port;
+}
+
+Ip World::outside(Random &random, unsigned family) const
+{
+	const unsigned host = static_cast<unsigned>(random.one_in(6) ? random.below(256) : random.pick<unsigned>({1, 2, 10, 10, 11, 12, 254}));
+	if (family == 6)
+		return net6(documentation + 0xE0000, host);
+	return net(192, 0, 2, host);
+}
+
+Ip World::outside_router(unsigned family, unsigned i) const { return family == 6 ? net6(documentation + 0xE0000, 254 - i) : net(192, 0, 2, 254 - i); }
+
+Port World::external_port(Random &random, const std::vector<std::uint32_t> &devices) const
+{
+	Port port;
+	port.external = true;
+	const Subnet &subnet = some_subnet(random);
+	port.vsid = subnet.vsid;
+	port.domain = domains[subnet.domain >= 0 && !random.one_in(30) ? static_cast<std::size_t>(subnet.domain) : random.below(domains.size())];
+	port.mac = vm_mac(2 + static_cast<unsigned>(random.below(hosts_of_a_subnet)));
+	port.mtu = random.pick<std::uint16_t>({1500, 1500, 576, 1280, 9000, 65535});
+	if (!devices.empty() && random.chance(75)) {
+		port.parent = random.pick(devices);
+		port.vlan = random.pick<std::uint16_t>({1, 2, 3, 7, 100, 4094});
+	} else {
+		port.vlan = random.pick<std::uint16_t>({0, 0, 0, 1, 7});
+	}
+	for (const unsigned family : {4u, 6u}) {
+		if ((family == 4 && !families.v4) || (family == 6 && !families.v6))
+			continue;
+		if (random.one_in(6) && (family == 4 || port.v4))
+			continue;
+		Side side;
+		side.address = family == 6 ? net6(documentation + 0xE0000, 1 + random.below(2)) : net(192, 0, 2, 1 + static_cast<unsigned>(random.below(2)));
+		side.length = family == 6 ? random.pick<unsigned>({64, 64, 64, 120, 48, 127, 1}) : random.pick<unsigned>({24, 24, 24, 25, 30, 8, 1});
+		const Prefix prefix{side.address.network(side.length), side.length};
+		const Ip router = outside_router(family, static_cast<unsigned>(random.below(2)));
+		if (random.chance(75) && prefix.contains(router))
+			side.next_hop = router;
+		(family == 6 ? port.v6 : port.v4) = side;
+	}
+	if (!port.v4 && !port.v6) {
+		Side side;
+		side.address = families.v4 ? net(192, 0, 2, 1) : net6(documentation + 0xE0000, 1);
+		side.length = families.v4 ? 24 : 64;
+		(families.v4 ? port.v4 : port.v6) = side;
+	}
 	return port;
 }
 

@@ -60,6 +60,11 @@ public:
 	std::uint32_t metric(Random &random) const { return random.pick<std::uint32_t>({0, 0, 0, 1, 5, 0xFFFFFFFF}); }
 	Port vm_port(Random &random) const;
 	Port provider_port(Random &random) const;
+	/// Each on a device of its own, or on one of `devices`: provider ports and external ones without a parent.
+	Port external_port(Random &random, const std::vector<std::uint32_t> &devices) const;
+	/// On a network behind an external port. The networks of several tenants have the same addresses.
+	Ip outside(Random &random, unsigned family) const;
+	Ip outside_router(unsigned family, unsigned i) const;
 
 private:
 	const Subnet &some_subnet(Random &random) const { return random.pick(subnets); }

@@ -66,6 +66,38 @@ lookup_records:
   - {customer_address: 2001:db8:2::104, virtual_subnet_id: 6001, mac: 60:00:60:00:02:04, provider_address: 192.168.0.33}
 """
 
+#: A gateway: two tenants with the same addresses, each with a VLAN of one trunk to networks outside with the same addresses.
+GATEWAY_POLICY = """\
+apus: 1
+settings: {flow_id_zero: true}
+ports:
+  - {name: uplink, kind: provider}
+  - {name: contoso-out, kind: external, parent: trunk, vlan: 101, routing_domain_id: 12345678-1000-2000-3000-123456780001,
+     virtual_subnet_id: 6009, mac: 60:00:60:00:0f:01, ipv4: {address: 10.9.0.2/24, next_hop: 10.9.0.1}}
+  - {name: woodgrove-out, kind: external, parent: trunk, vlan: 102, routing_domain_id: 12345678-1000-2000-3000-123456780002,
+     virtual_subnet_id: 7009, mac: 60:00:60:00:0f:01, ipv4: {address: 10.9.0.2/24, next_hop: 10.9.0.1},
+     ipv6: {address: 2001:db8:9::2/64}}
+  - {name: trunk, kind: provider}
+provider_addresses:
+  - {provider_address: 192.168.0.22, prefix_length: 24, port: uplink, mac: 32:44:55:66:77:88}
+provider_neighbours:
+  - {address: 192.168.0.33, mac: 44:55:66:77:88:99}
+customer_routes:
+  - {routing_domain_id: 12345678-1000-2000-3000-123456780001, virtual_subnet_id: 6000, destination_prefix: 10.0.1.0/24}
+  - {routing_domain_id: 12345678-1000-2000-3000-123456780001, virtual_subnet_id: 6009, destination_prefix: 0.0.0.0/0}
+  - {routing_domain_id: 12345678-1000-2000-3000-123456780002, virtual_subnet_id: 7000, destination_prefix: 10.0.1.0/24}
+  - {routing_domain_id: 12345678-1000-2000-3000-123456780002, virtual_subnet_id: 7009, destination_prefix: 0.0.0.0/0}
+  - {routing_domain_id: 12345678-1000-2000-3000-123456780002, virtual_subnet_id: 7000, destination_prefix: 2001:db8:1::/64}
+  - {routing_domain_id: 12345678-1000-2000-3000-123456780002, virtual_subnet_id: 7009, destination_prefix: "::/0"}
+lookup_records:
+  - {virtual_subnet_id: 6009, mac: 60:00:60:00:0f:01, provider_address: 192.168.0.22, type: GatewayWildcard}
+  - {virtual_subnet_id: 7009, mac: 60:00:60:00:0f:01, provider_address: 192.168.0.22, type: GatewayWildcard}
+  - {customer_address: "::", virtual_subnet_id: 7009, mac: 60:00:60:00:0f:01, provider_address: 192.168.0.22, type: GatewayWildcard}
+  - {customer_address: 10.0.1.103, virtual_subnet_id: 6000, mac: 60:00:60:00:02:03, provider_address: 192.168.0.33}
+  - {customer_address: 10.0.1.103, virtual_subnet_id: 7000, mac: 60:00:60:00:02:03, provider_address: 192.168.0.33}
+  - {customer_address: 2001:db8:1::103, virtual_subnet_id: 7000, mac: 60:00:60:00:02:03, provider_address: 192.168.0.33}
+"""
+
 M1, M2, M3, M4 = (bytes.fromhex(m) for m in ("600060000101", "600060000102", "600060000203", "600060000204"))
 HOST, PEER = bytes.fromhex("324455667788"), bytes.fromhex("445566778899")
 GATEWAY = bytes.fromhex("026170757301")
@@ -292,7 +324,7 @@ class ReplayTests(unittest.TestCase):
         result = self.apusctl(
             "replay", "--policy", "policy.yaml", "--in", "uplink=a.pcap", "--out-dir", "out", "--json", "-")
         counters = json.loads(result.stdout)
-        self.assertEqual(list(counters), ["ports", "drops", "events", "totals", "balanced"])
+        self.assertEqual(list(counters), ["ports", "carried", "drops", "events", "totals", "balanced"])
         self.assertEqual(list(counters["ports"]), ["uplink", "contoso1", "contoso2"])
         self.assertIn("port", result.stderr)
         self.assertEqual(sorted(os.listdir(self.path("out"))), ["contoso1.pcap", "contoso2.pcap", "uplink.pcap"])
@@ -417,6 +449,157 @@ class ReplayTests(unittest.TestCase):
         self.write("a.pcap", pcap([(T0, customer(M1, M3, "10.0.1.101", "10.0.1.103"))]))
         self.replay("contoso1=a.pcap", policy=policy)
         self.assertEqual(self.counters()["drops"], {"RECORD_UNUSABLE": 1})
+
+    # External ports
+
+    EXTERNAL = bytes.fromhex("600060000f01")
+    TENANTS = {101: 6000, 102: 7000}
+
+    def gateway_policy(self):
+        self.write("policy.yaml", GATEWAY_POLICY.encode())
+
+    def outside(self, vlan, destination, source, packet, ethertype=0x0800):
+        """A frame on the trunk."""
+        return destination + source + struct.pack(">HHH", 0x8100, vlan, ethertype) + packet
+
+    def from_tenant(self, vlan, packet):
+        """A machine's packet, which its host's router has passed, in the tunnel to the gateway."""
+        gre = struct.pack(">HHI", 0x2000, 0x6558, (self.TENANTS[vlan] + 9) << 8)
+        inner = frame(self.EXTERNAL, M3, packet)
+        return frame(HOST, PEER, ipv4("192.168.0.33", "192.168.0.22", 47, gre + inner, ttl=128, flags=0x4000))
+
+    def to_tenant(self, vlan, packet):
+        gre = struct.pack(">HHI", 0x2000, 0x6558, self.TENANTS[vlan] << 8)
+        inner = frame(M3, self.EXTERNAL, packet)
+        return frame(PEER, HOST, ipv4("192.168.0.22", "192.168.0.33", 47, gre + inner, ttl=128, flags=0x4000))
+
+    def arp(self, vlan, operation, sender_mac, sender, target_mac, target, destination):
+        body = struct.pack(">HHBBH", 1, 0x0800, 6, 4, operation) + sender_mac + address(sender) + target_mac + address(target)
+        return self.outside(vlan, destination, sender_mac, body, 0x0806)
+
+    def test_a_gateway_of_two_tenants(self):
+        """The same addresses in two VM networks and in two networks outside; the next hop outside has to be asked for."""
+        self.gateway_policy()
+        routers = {101: bytes.fromhex("020000000101"), 102: bytes.fromhex("020000000102")}
+        def packet(source, destination, vlan, ttl):
+            return ipv4(source, destination, 17, struct.pack(">HHHH", 1, 2, 10, 0) + struct.pack(">H", vlan), ttl=ttl)
+        out = [(T0, self.from_tenant(vlan, packet("10.0.1.103", "203.0.113.9", vlan, 63))) for vlan in routers]
+        answers = [(T0 + 10**8, self.arp(vlan, 2, mac, "10.9.0.1", self.EXTERNAL, "10.9.0.2", self.EXTERNAL))
+                   for vlan, mac in routers.items()]
+        home = [(T0 + 2 * 10**8, self.outside(vlan, self.EXTERNAL, mac, packet("203.0.113.9", "10.0.1.103", vlan, 50)))
+                for vlan, mac in routers.items()]
+        self.write("a.pcap", pcap(out))
+        self.write("b.pcap", pcap(answers + home))
+        result = self.replay("uplink=a.pcap", "trunk=b.pcap")
+        left = read(self.path("out/trunk.pcap"))
+        questions = [(T0, self.arp(vlan, 1, self.EXTERNAL, "10.9.0.2", bytes(6), "10.9.0.1", b"\xff" * 6)) for vlan in routers]
+        sent = [(T0 + 10**8, self.outside(vlan, mac, self.EXTERNAL, packet("10.0.1.103", "203.0.113.9", vlan, 62)))
+                for vlan, mac in routers.items()]
+        self.assertEqual(left, questions + sent)
+        entered = [(T0 + 2 * 10**8, self.to_tenant(vlan, packet("203.0.113.9", "10.0.1.103", vlan, 49))) for vlan in routers]
+        self.assertEqual(read(self.path("out/uplink.pcap")), entered)
+        self.assertEqual(sorted(os.listdir(self.path("out"))), ["counters.json", "trunk.pcap", "uplink.pcap"])
+        counters = self.counters()
+        self.assertEqual(list(counters["ports"]), ["uplink", "trunk"])
+        self.assertEqual(counters["carried"]["woodgrove-out"]["transmitted"], 1)
+        self.assertEqual(counters["carried"]["woodgrove-out"]["received"], 2)
+        self.assertEqual((counters["totals"]["decapsulated"], counters["totals"]["routed"], counters["totals"]["encapsulated"]), (2, 4, 2))
+        self.assertEqual(counters["drops"], {})
+        self.assertIs(counters["balanced"], True)
+        self.assertRegex(result.stdout, r"(?m)^contoso-out +external, VLAN 101 of trunk +2 +1 +0$")
+
+    def test_a_next_hop_outside_that_nobody_named(self):
+        """An address on the gateway's link is entered when it is wanted, then asked for."""
+        self.gateway_policy()
+        mac, text = bytes.fromhex("020000000950"), "10.9.0.50"
+        packet = ipv4("10.0.1.103", text, 17, b"12345678", ttl=63)
+        self.write("a.pcap", pcap([(T0, self.from_tenant(102, packet)), (T0 + 10**9 // 2, self.from_tenant(101, packet))]))
+        answer = self.arp(102, 2, mac, text, self.EXTERNAL, "10.9.0.2", self.EXTERNAL)
+        self.write("b.pcap", pcap([(T0 + 3 * 10**8, answer)]))
+        self.replay("uplink=a.pcap", "trunk=b.pcap")
+        frames = [one for _, one in read(self.path("out/trunk.pcap"))]
+        question = self.arp(102, 1, self.EXTERNAL, "10.9.0.2", bytes(6), text, b"\xff" * 6)
+        sent = self.outside(102, mac, self.EXTERNAL, ipv4("10.0.1.103", text, 17, b"12345678", ttl=62))
+        self.assertEqual(frames[:2], [question, sent])
+        # The other tenant's 10.9.0.50 is somebody else.
+        self.assertEqual({one[12:18] for one in frames[2:]}, {bytes.fromhex("810000650806")})
+        self.assertEqual(self.counters()["drops"], {"NEIGHBOR_FAILED": 1})
+
+    def test_packets_that_no_external_port_takes(self):
+        self.gateway_policy()
+        mac = bytes.fromhex("020000000101")
+        stray = ipv4("203.0.113.9", "10.0.1.103", 17, b"12345678")
+        six = ipv6("2001:db8:77::9", "2001:db8:1::103", 17, b"12345678")
+        self.write("b.pcap", pcap([
+            (T0, self.outside(103, self.EXTERNAL, mac, stray)), (T0, self.outside(101, M1, mac, stray)),
+            (T0, self.outside(101, self.EXTERNAL, mac, six, 0x86DD)), (T0, self.outside(102, self.EXTERNAL, mac, six, 0x86DD)),
+            (T0, self.outside(101, self.EXTERNAL, mac, ipv4("10.0.1.103", "10.0.1.103", 17, b"12345678")))]))
+        self.replay("trunk=b.pcap")
+        drops = self.counters()["drops"]
+        self.assertEqual(sum(drops.values()), 4, drops)
+        self.assertEqual((drops["OUTER_MAC"], drops["EXTERNAL_ROUTE_MISSING"], drops["SOURCE_CA_MAC"]), (1, 1, 1))
+        self.assertEqual(len(read(self.path("out/uplink.pcap"))), 1)
+
+    def test_a_port_that_another_one_carries_is_no_input(self):
+        self.gateway_policy()
+        self.write("a.pcap", pcap([]))
+        self.refused("apusctl: --in contoso-out=a.pcap: frames of this port come in through trunk, with the tag of VLAN 101",
+                     "contoso-out=a.pcap")
+
+    def test_explain_through_an_external_port(self):
+        self.gateway_policy()
+        packet = ipv4("10.0.1.103", "203.0.113.9", 17, b"12345678", ttl=63)
+        lines = self.explain("--port", "uplink", "--frame", self.from_tenant(101, packet).hex())
+        self.assertIn("  port 4098 (contoso-out): external, virtual subnet 6009, 60:00:60:00:0f:01, VLAN 101, MTU 1500", lines)
+        self.assertIn("  neighbour outside 10.9.0.1: 02:00:00:00:00:01, resolved", lines)
+        self.assertEqual(lines[-1], "  verdict: LEAVE through port 4097")
+        near = ipv4("10.0.1.103", "10.9.0.50", 17, b"12345678", ttl=63)
+        lines = self.explain("--port", "uplink", "--frame", self.from_tenant(102, near).hex())
+        self.assertIn("  neighbour outside 10.9.0.50: 02:00:00:00:00:01, resolved", lines)
+        self.assertEqual(lines[-1], "  verdict: LEAVE through port 4097")
+        lines = self.explain("--port", "woodgrove-out", "--from", "203.0.113.9", "--to", "10.0.1.103")
+        self.assertEqual(lines[0], "who has 10.9.0.2?")
+        self.assertIn("the packet, to 60:00:60:00:0f:01:", lines)
+        self.assertIn("verdict: ENCAPSULATE to 192.168.0.33, virtual subnet 7000, through port 4096", lines[-1])
+        lines = self.explain("--port", "woodgrove-out", "--from", "2001:db8:9::50", "--to", "2001:db8:1::103", "--protocol", "tcp")
+        self.assertIn("verdict: ENCAPSULATE to 192.168.0.33, virtual subnet 7000", lines[-1])
+        self.assertIn("DROP SOURCE_CA_MAC", self.explain("--port", "contoso-out", "--from", "10.0.1.103", "--to", "10.0.1.103", status=2)[-1])
+        for arguments, said in (
+            (("--to", "10.0.1.103"), "is an external port; say with --from who sends to it"),
+            (("--from", "2001:db8:9::50", "--to", "2001:db8:1::103"), "--port 'contoso-out' has no IPv6 address"),
+        ):
+            result = self.apusctl("explain", "--policy", "policy.yaml", "--port", "contoso-out", *arguments)
+            self.assertEqual(result.returncode, 1, result.stdout)
+            self.assertIn(said, result.stderr)
+
+    def test_explain_to_outside_over_ipv6(self):
+        """A next hop outside that is asked for by neighbour discovery."""
+        self.gateway_policy()
+        gre = struct.pack(">HHI", 0x2000, 0x6558, 7009 << 8)
+        inner = frame(self.EXTERNAL, M3, ipv6("2001:db8:1::103", "2001:db8:9::50", 17, b"12345678", 63), 0x86DD)
+        sent = frame(HOST, PEER, ipv4("192.168.0.33", "192.168.0.22", 47, gre + inner, ttl=128, flags=0x4000))
+        lines = self.explain("--port", "uplink", "--frame", sent.hex())
+        self.assertIn("  neighbour outside 2001:db8:9::50: 02:00:00:00:00:01, resolved", lines)
+        self.assertEqual(lines[-1], "  verdict: LEAVE through port 4097")
+        # Beyond its prefix this side has no router.
+        inner = frame(self.EXTERNAL, M3, ipv6("2001:db8:1::103", "2001:db8:77::9", 17, b"12345678", 63), 0x86DD)
+        sent = frame(HOST, PEER, ipv4("192.168.0.33", "192.168.0.22", 47, gre + inner, ttl=128, flags=0x4000))
+        self.assertIn("DROP EXTERNAL_ROUTE_MISSING", self.explain("--port", "uplink", "--frame", sent.hex(), status=2)[-1])
+
+    def test_the_example_of_a_gateway_is_good(self):
+        example = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../EndToEnd/policies/gateway.yaml")
+        result = self.apusctl("check", "--policy", example)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+
+    def test_check_of_an_external_port(self):
+        self.write("policy.yaml", GATEWAY_POLICY.replace("vlan: 102", "vlan: 101").encode())
+        result = self.apusctl("check", "--policy", "policy.yaml")
+        self.assertEqual(result.returncode, 1)
+        self.assertTrue(result.stderr.startswith("policy.yaml:7: ports[2].vlan: 101"), result.stderr)
+        self.write("policy.yaml", GATEWAY_POLICY.replace("10.9.0.1}", "10.9.1.1}", 1).encode())
+        result = self.apusctl("check", "--policy", "policy.yaml")
+        self.assertEqual(result.stderr, "policy.yaml:6: ports[1].ipv4.next_hop: 10.9.1.1 is not in the prefix of the address; "
+                         "accepted: another address in 10.9.0.0/24\n")
 
     # What is odd, but not refused
 
@@ -565,7 +748,7 @@ class ReplayTests(unittest.TestCase):
     def test_explain_refuses_what_it_cannot_explain(self):
         for arguments, said in (
             (("--port", "nowhere", "--to", "10.0.1.1"), "ports: uplink, contoso1, contoso2"),
-            (("--port", "uplink", "--to", "10.0.1.1"), "is no vm port"),
+            (("--port", "uplink", "--to", "10.0.1.1"), "is a provider port"),
             (("--port", "contoso1", "--to", "10.0.1"), "is no IP address such as 10.0.1.5 or 2001:db8::5"),
             (("--port", "contoso1", "--frame", "abc"), "even number of hexadecimal digits"),
         ):

@@ -125,7 +125,8 @@ int apus_dpdk_device_close(struct apus_dpdk_device *device);
 
 /**
  * Say which port of the dataplane a device is. May be changed while workers poll: the next round of each
- * uses the new number. Two devices of one worker must not have the same port.
+ * uses the new number. Two devices of one worker must not have the same port. Ports of all kinds have devices but external ones with a
+ * `parent_port`: their frames come and go through the device of that.
  *
  * @param port  port id, or APUS_DPDK_NO_PORT
  * @return 0; APUS_ERR_NULL, APUS_ERR_STALE

@@ -22,10 +22,13 @@
  *     ports:                           # struct apus_port_params
  *       - name                         # unique; letters, digits, '-', '_', '.'; 31 at most
  *         kind                         # vm, provider or external
- *         [device, mtu]                # device: what the host connects the port to
- *         virtual_subnet_id, mac, [trusted, dhcp_guard]            # vm only; trusted, dhcp_guard: true or false
+ *         [device, mtu]                # device: what the host connects the port to; not with a parent
+ *         virtual_subnet_id, mac, [new_flow_rate]                  # vm and external only; new_flow_rate: 1-1000000000
+ *         [trusted, dhcp_guard]                                    # vm only; true or false
  *         [dynamic_address_limit]                                  # vm only; 1-65536
- *         routing_domain_id                                        # external only
+ *         routing_domain_id                                        # external only, as all that follows: see below
+ *         [parent, vlan]               # the name of a provider or external port, and the tag of this one's frames there
+ *         [ipv4, ipv6]                 # at least one of them: {address: 10.9.0.2/24, [next_hop: 10.9.0.1]}
  *     provider_addresses:              # struct apus_provider_address; port: the name of a provider port
  *       - provider_address, prefix_length, port, mac, [vlan]
  *         [state]                      # Preferred (default), Deprecated, Invalid
@@ -66,6 +69,23 @@
  *
  * Records of type GatewayWildcard and L2Only have no customer address: it is left out, or 0.0.0.0, or `"::"`, which makes a
  * GatewayWildcard record one for IPv6. The machine is known by its MAC address.
+ *
+ * An external port is a gateway: the machine that lookup records give its MAC address in its virtual subnet, and a router's interface
+ * outside. `parent` and `vlan` put the networks of several tenants on one device, where their addresses may be the same:
+ *
+ *     ports:
+ *       - {name: outside, kind: provider, device: net_af_packet1}
+ *       - name: contoso-outside
+ *         kind: external
+ *         routing_domain_id: "{12345678-1000-2000-3000-123456780001}"
+ *         virtual_subnet_id: 6000
+ *         mac: 60:00:60:00:0f:01
+ *         parent: outside
+ *         vlan: 101
+ *         ipv4: {address: 10.9.0.2/24, next_hop: 10.9.0.1}
+ *         ipv6: {address: 2001:db8:9::2/64}
+ *     lookup_records:                  # where the gateway is, on every host: 192.168.0.44 is an address of its host
+ *       - {virtual_subnet_id: 6000, mac: 60:00:60:00:0f:01, provider_address: 192.168.0.44, type: GatewayWildcard}
  *
  * It is YAML without anchors, aliases and tags. A GUID in braces needs quotes, and so does an address that begins or ends
  * with a colon (`"::"`); others and numbers do without:
@@ -166,13 +186,15 @@ struct apus_policy_file_port {
 	size_t size;
 	const char *name;   /**< unique in the file; valid until apus_policy_file_free() */
 	const char *device; /**< as written, the host knows what it means; NULL if there is none; valid as `name` */
+	const char *parent; /**< external: the name of the port whose device brings its frames; NULL: a device of its own; valid as `name` */
 	uint32_t id;        /**< port id in the dataplane it was last applied to; before: APUS_POLICY_FILE_NO_PORT */
 	uint32_t kind;      /**< enum apus_port_kind */
-	uint32_t virtual_subnet_id; /**< vm: as written; others: 0 */
-	struct apus_mac mac;        /**< vm: as written; others: zero */
+	uint32_t virtual_subnet_id; /**< vm, external: as written; provider: 0 */
+	struct apus_mac mac;        /**< vm, external: as written; provider: zero */
 	uint16_t mtu;               /**< as written; 0 if there is none */
 	uint32_t line;              /**< where in the file it begins, for messages */
-	uint32_t reserved;          /**< zero */
+	uint16_t vlan;              /**< external: as written; 0 if there is none */
+	uint16_t reserved;          /**< zero */
 };
 
 /**

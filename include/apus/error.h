@@ -64,10 +64,8 @@ enum apus_error {
 	APUS_ERR_STALLED = -22,
 	/** The object is still used by another object; the error text names it. */
 	APUS_ERR_IN_USE = -23,
-	/** Known to HNV but not in this version; see the "not yet" list of the README. */
-	APUS_ERR_UNSUPPORTED = -24,
 	/** A text could not be read as an address, a prefix, a MAC or a GUID. */
-	APUS_ERR_SYNTAX = -25
+	APUS_ERR_SYNTAX = -24
 };
 
 /**

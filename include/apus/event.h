@@ -5,7 +5,8 @@
  *
  * Customer addresses of machines with an APUS_RECORD_L2_ONLY record are learned from their ARP packets. Workers never
  * change the policy: they note what they saw in a small ring of their own, and apus_event_poll() makes
- * records of it. So somebody has to call it, also where nobody wants to read the events.
+ * records of it. So somebody has to call it, also where nobody wants to read the events. It also enters the next hops that packets want
+ * behind external ports, of which it tells nothing: those packets wait for it, so a gateway's host calls it every few milliseconds.
  */
 #ifndef APUS_EVENT_H
 #define APUS_EVENT_H
@@ -26,7 +27,10 @@ enum apus_event_kind {
 	APUS_EVENT_LEARN_LIMIT = 4,
 	/** The machine has now 80 % of the Dynamic records that it may have. [port, mac, provider_address, count, limit] */
 	APUS_EVENT_LEARN_THRESHOLD = 5,
-	/** More than `learn_rate` addresses: some were not learned. Told once, until one is learned again. [port, mac, provider_address] */
+	/**
+	 * More than `learn_rate` addresses: some were not learned. Told once, until one is learned again. [port, mac, provider_address]
+	 * Of an external port: more next hops than that are new, and packets wait longer for some. [port]
+	 */
 	APUS_EVENT_LEARN_THROTTLED = 6,
 	/** Events were lost, because a worker's ring was full or the worker was destroyed. [count] */
 	APUS_EVENT_LOST = 7,

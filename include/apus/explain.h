@@ -18,11 +18,12 @@ enum apus_verdict {
 	APUS_VERDICT_DELIVER = 2,     /**< to a machine on this host */
 	APUS_VERDICT_ENCAPSULATE = 3, /**< into a tunnel */
 	APUS_VERDICT_DECAPSULATE = 4, /**< out of a tunnel, to a machine on this host */
-	APUS_VERDICT_FRAGMENT = 5,    /**< into a tunnel, as several frames */
+	APUS_VERDICT_FRAGMENT = 5,    /**< into a tunnel, or out of the VM network, as several frames */
 	APUS_VERDICT_ANSWER = 6,      /**< answered: ARP, echo */
 	APUS_VERDICT_CONSUME = 7,     /**< has done its work here */
 	APUS_VERDICT_COPY = 8,        /**< to every other machine of the virtual subnet on this host, or to several hosts */
 	APUS_VERDICT_REWRITE = 10,    /**< customer addresses become provider addresses, or the other way round */
+	APUS_VERDICT_LEAVE = 11,      /**< out of the VM network, through an external port */
 	APUS_VERDICT_WAIT = 9         /**< would wait until ARP finds the next hop on the provider network */
 };
 

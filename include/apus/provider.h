@@ -43,7 +43,7 @@ struct apus_provider_address {
 	uint32_t flags;                       /**< APUS_PROVIDER_ADDRESS_* */
 };
 
-/** @return 0; APUS_ERR_FAMILY, APUS_ERR_ADDRESS, APUS_ERR_PREFIX (length), APUS_ERR_MAC (a group address is refused: its low bit of the first byte is set), APUS_ERR_RANGE (vlan, state), APUS_ERR_STALE (port), APUS_ERR_PORT_KIND, APUS_ERR_DUPLICATE, APUS_ERR_LIMIT */
+/** @return 0; APUS_ERR_FAMILY, APUS_ERR_ADDRESS, APUS_ERR_PREFIX (length), APUS_ERR_MAC (a group address is refused: its low bit of the first byte is set), APUS_ERR_RANGE (vlan, state), APUS_ERR_STALE (port), APUS_ERR_PORT_KIND, APUS_ERR_CONFLICT (an external port has the VLAN), APUS_ERR_DUPLICATE, APUS_ERR_LIMIT */
 int apus_provider_address_add(struct apus_dataplane *dataplane, const struct apus_provider_address *address);
 /** @return 0; APUS_ERR_NOT_FOUND */
 int apus_provider_address_get(struct apus_dataplane *dataplane, struct apus_provider_address *address);
@@ -68,7 +68,7 @@ struct apus_provider_route {
 	uint32_t flags;                        /**< zero */
 };
 
-/** @return 0; APUS_ERR_FAMILY, APUS_ERR_PREFIX, APUS_ERR_ADDRESS, APUS_ERR_STALE (port), APUS_ERR_PORT_KIND, APUS_ERR_DUPLICATE, APUS_ERR_LIMIT */
+/** @return 0; APUS_ERR_FAMILY, APUS_ERR_PREFIX, APUS_ERR_ADDRESS, APUS_ERR_STALE (port), APUS_ERR_PORT_KIND, APUS_ERR_CONFLICT (an external port has the VLAN), APUS_ERR_DUPLICATE, APUS_ERR_LIMIT */
 int apus_provider_route_add(struct apus_dataplane *dataplane, const struct apus_provider_route *route);
 /** @return 0; APUS_ERR_NOT_FOUND */
 int apus_provider_route_get(struct apus_dataplane *dataplane, struct apus_provider_route *route);
@@ -91,6 +91,7 @@ enum apus_neighbor_state {
 /**
  * A neighbour on the provider network. Key: address. Entries that are not static come and go by
  * themselves: one exists for every provider address in a lookup record and for every next hop.
+ * A walk also finds those behind external ports, which have no key here: they are told, not given.
  */
 struct apus_provider_neighbor {
 	size_t size;
@@ -99,6 +100,8 @@ struct apus_provider_neighbor {
 	uint8_t state;               /**< enum apus_neighbor_state; read-only, 0 on input */
 	uint8_t reserved;
 	uint32_t flags;              /**< zero */
+	uint32_t port;               /**< the external port behind which it is, 0 on the provider network; read-only, 0 on input */
+	uint32_t reserved2;          /**< zero */
 };
 
 /** Add a static neighbour (a dynamic entry of the same address becomes static). @return 0; APUS_ERR_FAMILY, APUS_ERR_ADDRESS, APUS_ERR_MAC, APUS_ERR_DUPLICATE (a static one exists) */

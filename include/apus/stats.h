@@ -60,6 +60,8 @@ APUS_BEGIN_DECLS
 	X(TRANSLATION_MISMATCH, 44, 104, "one of source and destination has the rule TranslationMethodNat, the other has not") \
 	X(TRANSPORT_TRUNCATED, 45, 5, "the transport checksum, which contains addresses, is not in the packet") \
 	X(DHCP_GUARD, 46, 0, "from a DHCP server's port, behind a port with DHCP guard") \
+	X(EXTERNAL_ROUTE_MISSING, 47, 102, "no address of the packet's family outside, or no next hop to the destination") \
+	X(NEW_FLOW_LIMIT, 63, 0, "more new flows from this port than its new_flow_rate allows in a second") \
 	X(REPLICATION_LIMIT, 43, 0, "more copies of frames from this port than its virtual subnet allows in a second") \
 	/* towards the provider network */ \
 	X(PROVIDER_ROUTE_MISSING, 48, 103, "no route to the provider address") \

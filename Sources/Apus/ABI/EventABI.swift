@@ -100,11 +100,12 @@ private func drain(_ dataplane: Ref<Dataplane>, to sink: inout EventSink) -> Fai
 }
 
 private func take(_ note: Note, _ dataplane: Ref<Dataplane>, to sink: inout EventSink) -> Failure? {
+    if note.kind == .wanted { return dataplane.value.store.meetNeighbor(note.ca, behind: note.port) }
     var event = apus_event()
     event.port = note.port
     event.virtual_subnet_id = note.vsid
     event.mac = note.mac.c
-    event.provider_address = note.pa.c
+    if !note.pa.isUnspecified { event.provider_address = note.pa.c }
     if note.kind != .seen {
         if let kind = kind(of: note, dataplane) {
             event.kind = kind.rawValue
@@ -156,6 +157,7 @@ private func kind(of note: Note, _ dataplane: Ref<Dataplane>) -> apus_event_kind
     case .addressConflict: return APUS_EVENT_ADDRESS_CONFLICT
     case .redirect: return APUS_EVENT_NVE_REDIRECT
     case .unreachable: return APUS_EVENT_NVE_UNREACHABLE
+    case .wanted: return nil
     }
 }
 

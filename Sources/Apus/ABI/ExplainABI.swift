@@ -22,6 +22,7 @@ private func name(_ verdict: UInt32) -> Words {
     case APUS_VERDICT_COPY.rawValue: "COPY"
     case APUS_VERDICT_WAIT.rawValue: "WAIT"
     case APUS_VERDICT_REWRITE.rawValue: "REWRITE"
+    case APUS_VERDICT_LEAVE.rawValue: "LEAVE"
     default: ""
     }
 }
@@ -58,7 +59,7 @@ public func apus_explain(
                 worker.trace = unsafe Ref(trace)
                 let copy = bench.take(unsafe UnsafeRawPointer(frame).load(as: Frame.self))
                 let count = worker.explain(copy, bench.output, Bench.outputs, now)
-                explanation = conclude(worker.counters, bench.output, count)
+                explanation = conclude(worker, bench.output, count)
                 explanation.mtu = unsafe trace.pointee.mtu
                 write(explanation, bench.output, to: unsafe Ref(trace))
             }
@@ -69,11 +70,15 @@ public func apus_explain(
 }
 
 /// What became of the frame, as the counters of the worker that had nothing else to do tell it.
-private func conclude(_ counters: Counters, _ output: Ref<Frame>, _ count: Int) -> apus_explanation {
+private func conclude(_ worker: borrowing Worker, _ output: Ref<Frame>, _ count: Int) -> apus_explanation {
+    let counters = worker.counters
     func has(_ counter: Counter) -> Bool { counters.read(counter.rawValue) != 0 }
     var explanation = apus_explanation()
     let verdict: apus_verdict =
-        if has(.replicated) {
+        if has(.icmpErrors) {
+            // Whatever becomes of the error.
+            APUS_VERDICT_DROP
+        } else if has(.replicated) {
             APUS_VERDICT_COPY
         } else if has(.held) {
             APUS_VERDICT_WAIT
@@ -81,6 +86,8 @@ private func conclude(_ counters: Counters, _ output: Ref<Frame>, _ count: Int) 
             APUS_VERDICT_FRAGMENT
         } else if has(.arpReplies) || has(.echoReplies) || has(.routerAdvertisements) {
             APUS_VERDICT_ANSWER
+        } else if has(.routed), worker.scratch.value.kind == .leave {
+            APUS_VERDICT_LEAVE
         } else if has(.rewritten) {
             APUS_VERDICT_REWRITE
         } else if has(.encapsulated) {
@@ -94,6 +101,7 @@ private func conclude(_ counters: Counters, _ output: Ref<Frame>, _ count: Int) 
         }
     explanation.verdict = verdict.rawValue
     if verdict == APUS_VERDICT_DROP {
+        if has(.icmpErrors) { explanation.drop_reason = APUS_DROP_TTL_EXPIRED.rawValue }
         while explanation.drop_reason < APUS_DROP_REASON_COUNT.rawValue,
             counters.read(Counters.dropsOffset &+ explanation.drop_reason.int) == 0
         { explanation.drop_reason &+= 1 }

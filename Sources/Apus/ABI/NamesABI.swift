@@ -47,7 +47,6 @@ private func names(_ error: Int32) -> (name: Words, text: Words) {
     case APUS_ERR_TRANSACTION.rawValue: ("APUS_ERR_TRANSACTION", "no transaction is open, or one is already")
     case APUS_ERR_STALLED.rawValue: ("APUS_ERR_STALLED", "a worker did not leave its burst")
     case APUS_ERR_IN_USE.rawValue: ("APUS_ERR_IN_USE", "the object is used by another one")
-    case APUS_ERR_UNSUPPORTED.rawValue: ("APUS_ERR_UNSUPPORTED", "not in this version")
     case APUS_ERR_SYNTAX.rawValue: ("APUS_ERR_SYNTAX", "the text cannot be read")
     default: ("APUS_ERR_?", "unknown error")
     }

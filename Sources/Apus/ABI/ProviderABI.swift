@@ -218,7 +218,8 @@ private func readNeighbor(_ pointer: UnsafePointer<apus_provider_neighbor>?) -> 
         sizeFailure ?? addressFailure ?? checkMAC(mac, neighborObject)
         ?? checkZero(copy.state.u64, neighborObject, "state") ?? checkZero(
             copy.reserved.u64, neighborObject, "reserved")
-        ?? checkFlags(copy.flags, 0, neighborObject)
+        ?? checkFlags(copy.flags, 0, neighborObject) ?? checkZero(copy.port.u64, neighborObject, "port")
+        ?? checkZero(copy.reserved2.u64, neighborObject, "reserved2")
     return (failure, address, mac)
 }
 
@@ -227,6 +228,7 @@ private func fill(
 ) {
     var c = apus_provider_neighbor()
     c.address = neighbor.address.c
+    c.port = neighbor.port
     if neighbor.isStatic != 0 {
         c.mac = neighbor.mac.c
         c.state = APUS_NEIGHBOR_STATIC.rawValue.u8

@@ -102,6 +102,7 @@ public func apus_worker_destroy(_ worker: OpaquePointer?) -> Int32 {
 }
 
 @c @implementation
+@_optimize(speed)
 public func apus_worker_process(
     _ worker: OpaquePointer?, _ input: UnsafeMutablePointer<apus_frame>?, _ count: UInt32,
     _ output: UnsafeMutablePointer<apus_frame>?, _ capacity: UInt32, _ now: UInt64

@@ -3,7 +3,7 @@
 import CApusIntrinsics
 
 /// What a `rewrite` transposition keeps where others have the outer header: the new addresses, 16 bytes each, at the front, and the
-/// new Ethernet header, right-aligned as everywhere.
+/// new Ethernet header, right-aligned as everywhere. A `leave` has the port's address and the next hop there.
 struct AddressRewrite: BitwiseCopyable {
     private let header: Bytes
 

@@ -38,6 +38,7 @@ struct FlowCache<Key: FlowIdentity> {
 
     private static var ways: Int { 8 }
 
+    @_optimize(speed)
     init?(_ memory: Ref<Memory>, capacity: Int) {
         guard let entries = memory.value.allocateZeroed(FlowEntry<Key>.self, count: capacity, alignment: 64) else {
             return nil
@@ -51,6 +52,7 @@ struct FlowCache<Key: FlowIdentity> {
         mask = capacity &- 1
     }
 
+    @_optimize(speed)
     func destroy(_ memory: Ref<Memory>) {
         memory.value.release(entries, count: mask &+ 1)
         memory.value.release(shares, count: Self.shareCount)
@@ -88,23 +90,24 @@ struct FlowCache<Key: FlowIdentity> {
     }
 
     @inline(never)
-    private func flowFurther(_ hash: UInt64, _ key: Key) -> Ref<FlowState>? { findFurther(hash, key).map { state($0) } }
-
-    /// The entry with this key, or nil.
-    func find(_ hash: UInt64, _ key: Key) -> Int? {
-        let home = hash.int & mask
-        if entries[home].key == key, !entries[home].state.isFree { return home }
-        return findFurther(hash, key)
-    }
-
-    private func findFurther(_ hash: UInt64, _ key: Key) -> Int? {
+    @_optimize(speed)
+    private func flowFurther(_ hash: UInt64, _ key: Key) -> Ref<FlowState>? {
         var number = 1
         while number < Self.ways {
-            let index = line(hash, number)
-            if entries[index].key == key, !entries[index].state.isFree { return index }
+            let entry = entries.advanced(by: line(hash, number))
+            if entry.value.key == key, !entry.value.state.isFree { return Self.state(of: entry) }
             number &+= 1
         }
         return nil
+    }
+
+    @inline(__always)
+    func key(of flow: Ref<FlowState>) -> Key { entries[index(of: flow)].key }
+
+    /// Where a flow stands.
+    @inline(__always)
+    func index(of flow: Ref<FlowState>) -> Int {
+        unsafe (flow.raw - entries.raw) / MemoryLayout<FlowEntry<Key>>.stride
     }
 
     /// What `place` decided.
@@ -119,37 +122,35 @@ struct FlowCache<Key: FlowIdentity> {
     }
 
     /// Where a new flow of tenant `scope` goes. `look` says of the flow in an entry which tenant's it is, nil if it is stale.
+    @_optimize(speed)
     func place(_ hash: UInt64, scope: UInt32, look: (Ref<FlowState>) -> UInt32?) -> Placement {
-        // Start at a line that differs from flow to flow, so that equals are displaced evenly; but free lines are taken in
-        // their order.
-        var free = Self.ways
-        var stale: Int?
-        var victim = 0
-        var largest: UInt32?
         var number = 0
         while number < Self.ways {
-            let way = (number &+ (hash &>> 60).int) & 7
-            let index = line(hash, way)
-            let flow = state(index)
-            if flow.value.isFree {
-                free = min(free, way)
-            } else if let owner = look(flow) {
-                let size = share(owner)
-                if size > largest ?? 0 || largest == nil { (victim, largest) = (index, size) }
-            } else if stale == nil {
-                stale = index
-            }
+            if state(line(hash, number)).value.isFree { return .free(line(hash, number)) }
             number &+= 1
         }
-        if free < Self.ways { return .free(line(hash, free)) }
-        if let stale { return .stale(stale) }
+        // Start at a line that differs from flow to flow, so that equals are displaced evenly.
+        var victim = 0
+        var largest: UInt32?
+        number = 0
+        while number < Self.ways {
+            let index = line(hash, (number &+ (hash &>> 60).int) & 7)
+            guard let owner = look(state(index)) else { return .stale(index) }
+            let size = share(owner)
+            if size > largest ?? 0 || largest == nil { (victim, largest) = (index, size) }
+            number &+= 1
+        }
         // A newcomer whose tenant already holds more than any of these is not remembered.
         return largest ?? 0 >= share(scope) ? .evict(victim) : .suppressed
     }
 
+    @_optimize(speed)
     private func share(_ scope: UInt32) -> UInt32 { shares[Self.bucket(scope)] }
+    @_optimize(speed)
     private static func bucket(_ scope: UInt32) -> Int { scope.int & (shareCount &- 1) }
 
+    @_optimize(speed)
     func gained(_ scope: UInt32) { shares[Self.bucket(scope)] &+= 1 }
+    @_optimize(speed)
     func lost(_ scope: UInt32) { shares[Self.bucket(scope)] &-= 1 }
 }

@@ -10,6 +10,8 @@ protocol FlowIdentity: BitwiseCopyable {
     /// The FlowID of the wire (RFC 7637 section 3.2): documented in docs/pipeline.md 2.3 so that others can compute it.
     /// Not the keyed hash of the cache, whose bits are nobody's business.
     var flowID: UInt8 { get }
+    /// The numbers of the customer's addresses; see ``Scopes``.
+    var addresses: (source: UInt32, destination: UInt32) { get }
 }
 
 /// What is not in the packet where the key is taken from: the ingress port, whether it is a fragment, the protocol and VSID.
@@ -77,6 +79,11 @@ struct FlowKey: FlowIdentity {
         Field.flowID(
             UInt32(bigEndian: network[1]), UInt32(bigEndian: network[2]), UInt32(bigEndian: network[3]),
             (network[0] &>> 8).u8)
+    }
+
+    @inline(__always)
+    var addresses: (source: UInt32, destination: UInt32) {
+        (Scopes.of(address: network[1]), Scopes.of(address: network[2]))
     }
 }
 
@@ -173,8 +180,16 @@ struct WideFlowKey: FlowIdentity {
             Self.fold(source), Self.fold(destination), UInt32(bigEndian: transport[0]), (transport[1] &>> 8).u8)
     }
 
+    @inline(__always)
+    var addresses: (source: UInt32, destination: UInt32) {
+        (Scopes.of(address: Self.xor(source)), Scopes.of(address: Self.xor(destination)))
+    }
+
+    @inline(__always)
+    private static func xor(_ address: SIMD4<UInt32>) -> UInt32 { address[0] ^ address[1] ^ address[2] ^ address[3] }
+
     private static func fold(_ address: SIMD4<UInt32>) -> UInt32 {
-        UInt32(bigEndian: address[0] ^ address[1] ^ address[2] ^ address[3])
+        UInt32(bigEndian: xor(address))
     }
 }
 

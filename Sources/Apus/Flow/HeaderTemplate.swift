@@ -9,7 +9,8 @@ struct HeaderTemplate {
     init(_ transposition: Transposition) { self.transposition = transposition }
 
     private var isIPv6: Bool { transposition.variant.has(Transposition.Variant.outerIPv6) }
-    private var isRewrite: Bool { transposition.kind == .rewrite }
+    /// It keeps addresses, and no outer header.
+    private var isRewrite: Bool { transposition.kind == .rewrite || transposition.kind == .leave }
     /// IP and what is behind it.
     private var innerLength: Int {
         if isRewrite { return 0 }

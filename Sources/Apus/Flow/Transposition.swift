@@ -24,6 +24,8 @@ struct Transposition {
         case copyOut
         /// The same, from another host; never remembered.
         case copyIn
+        /// Leave through an external port, perhaps after an outer header is removed.
+        case leave
     }
 
     /// What differs from NVGRE over IPv4 around IPv4, as a set.
@@ -63,7 +65,7 @@ struct Transposition {
     var headerSum: UInt32
     var headerLength: UInt8
     var kind: Kind
-    /// For `drop`.
+    /// For `drop`; of others see `dependsOnTwoRecords`.
     var reason: UInt8
     /// 1 = the packet changes its virtual subnet: TTL, destination MAC.
     var isRouted: UInt8
@@ -126,6 +128,28 @@ struct Transposition {
         overhead = 0
         padding = .init(repeating: 0)
     }
+
+    /// No records decided this but those that (some virtual subnet, the packet's source) and (some virtual subnet, its destination)
+    /// find, and those of gateway addresses: see ``Scopes``.
+    var dependsOnTwoRecords: Bool {
+        get { kind != .drop && reason != 0 }
+        set { if kind != .drop { reason = newValue ? 1 : 0 } }
+    }
+
+    // What `leave` keeps in fields that only other kinds need.
+
+    /// Bytes of the outer headers before the customer's frame; also of `gateway`.
+    var innerOffset: Int {
+        get { kind == .leave || kind == .gateway ? headerSum.int : 0 }
+        set { if kind == .leave || kind == .gateway { headerSum = newValue.u32 } }
+    }
+    /// The id of the port, or `none`; also of `gateway`.
+    var externalPort: UInt32 {
+        get { kind == .leave || kind == .gateway ? destinationMAC.u32 : none }
+        set { destinationMAC = newValue.u64 }
+    }
+    /// Does it remove outer headers?
+    var removesHeader: Bool { kind == .decapsulate || innerOffset != 0 }
 
     init(drop reason: DropReason, scope: UInt32, isRouted: Bool = false) {
         self.init(.drop, scope: scope)

@@ -19,6 +19,7 @@ struct TranspositionTable {
 
     private static var removed: UInt32 { .max }
 
+    @_optimize(speed)
     init?(_ memory: Ref<Memory>, capacity: Int, key: Ref<apus_hash_key>) {
         guard let entries = memory.value.allocateZeroed(Transposition.self, count: capacity, alignment: 64) else {
             return nil
@@ -34,6 +35,7 @@ struct TranspositionTable {
         indexMask = capacity &* 2 &- 1
     }
 
+    @_optimize(speed)
     func destroy(_ memory: Ref<Memory>) {
         memory.value.release(entries, count: capacity)
         memory.value.release(index, count: indexMask &+ 1)
@@ -53,6 +55,7 @@ struct TranspositionTable {
     func prefetch(_ number: Int) { unsafe apus_prefetch(entries.advanced(by: number).raw) }
 
     /// The number of a transposition equal to `candidate`, with one more reference; nil when the table is full.
+    @_optimize(speed)
     mutating func intern(_ candidate: Ref<Transposition>) -> Int? {
         let hash = unsafe apus_hash_bytes(candidate.raw, Transposition.comparedBytes / 16, key.pointer).u32
         var position = hash.int & indexMask
@@ -77,6 +80,7 @@ struct TranspositionTable {
     }
 
     /// One flow less uses it.
+    @_optimize(speed)
     mutating func release(_ number: Int) {
         entries[number].references &-= 1
         if entries[number].references != 0 { return }
@@ -90,6 +94,7 @@ struct TranspositionTable {
         if removedCount > indexMask / 4 { rebuildIndex() }
     }
 
+    @_optimize(speed)
     private mutating func take() -> Int? {
         if firstFree != 0 {
             let number = firstFree.int &- 1
@@ -101,6 +106,7 @@ struct TranspositionTable {
         return used &- 1
     }
 
+    @_optimize(speed)
     private mutating func place(_ number: Int) {
         var position = entries[number].hash.int & indexMask
         while index[position] != 0, index[position] != Self.removed { position = (position &+ 1) & indexMask }
@@ -108,6 +114,7 @@ struct TranspositionTable {
         index[position] = number.u32 &+ 1
     }
 
+    @_optimize(speed)
     private mutating func rebuildIndex() {
         unsafe apus_zero(index.raw, 4 &* (indexMask &+ 1))
         removedCount = 0
@@ -118,6 +125,7 @@ struct TranspositionTable {
         }
     }
 
+    @_optimize(speed)
     private func isEqual(_ a: Ref<Transposition>, _ b: Ref<Transposition>) -> Bool {
         let (a, b) = unsafe (UnsafeRawPointer(a.raw), UnsafeRawPointer(b.raw))
         var difference: UInt64 = 0

@@ -6,6 +6,8 @@ struct TunnelCache {
     /// All that the outer half of an encapsulation depends on.
     struct Key: BitwiseCopyable {
         var pa: IPAddress
+        /// Who sends.
+        var source: IPAddress
         var vsid: UInt32
         var isIPv6: Bool
         /// When the provider side changed last: the policy, and what is known of neighbours and paths.
@@ -14,7 +16,7 @@ struct TunnelCache {
         var neighborEpoch: UInt32
 
         static func == (a: Key, b: Key) -> Bool {
-            a.pa == b.pa && a.vsid == b.vsid && a.isIPv6 == b.isIPv6 && a.era == b.era && a.floor == b.floor
+            a.pa == b.pa && a.source == b.source && a.vsid == b.vsid && a.isIPv6 == b.isIPv6 && a.era == b.era && a.floor == b.floor
                 && a.neighborEpoch == b.neighborEpoch
         }
     }
@@ -27,20 +29,24 @@ struct TunnelCache {
     private let entries: Ref<Entry>
     private static var count: Int { 256 }
 
+    @_optimize(speed)
     init?(_ memory: Ref<Memory>) {
         // Zeros are no key: there is no VSID 0.
         guard let entries = memory.value.allocateZeroed(Entry.self, count: Self.count, alignment: 64) else { return nil }
         self.entries = entries
     }
 
+    @_optimize(speed)
     func destroy(_ memory: Ref<Memory>) { memory.value.release(entries, count: Self.count) }
 
+    @_optimize(speed)
     private func place(_ key: Key) -> Ref<Entry> {
-        let mixed = (key.pa.low ^ key.pa.high ^ key.vsid.u64 &<< 20) &* 0x9E37_79B9_7F4A_7C15
+        let mixed = (key.pa.low ^ key.pa.high ^ key.source.low &<< 8 ^ key.vsid.u64 &<< 20) &* 0x9E37_79B9_7F4A_7C15
         return entries.advanced(by: (mixed &>> 56).int)
     }
 
     /// Complete an encapsulation whose inner half is decided. False: its outer half is not known.
+    @_optimize(speed)
     func fill(_ transposition: Ref<Transposition>, _ key: Key) -> Bool {
         let entry = place(key)
         guard entry.value.key == key else { return false }
@@ -54,6 +60,7 @@ struct TunnelCache {
         return true
     }
 
+    @_optimize(speed)
     func remember(_ transposition: Ref<Transposition>, _ key: Key) {
         let entry = place(key)
         entry.value.key = key

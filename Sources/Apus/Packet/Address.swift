@@ -30,10 +30,18 @@ struct IPAddress: BitwiseCopyable, Equatable {
         self.low = low
     }
 
+    /// IPv6's.
+    static var unspecified: IPAddress { IPAddress(high: 0, low: 0) }
+
     @inline(__always)
     init(v4: UInt32) {
         high = 0
         low = 0xFFFF_0000_0000 | v4.u64
+    }
+
+    /// The XOR of the words of the address as they are in packets.
+    var foldedAsInPackets: UInt32 {
+        isV4 ? v4.byteSwapped : ((high &>> 32).u32 ^ high.u32 ^ (low &>> 32).u32 ^ low.u32).byteSwapped
     }
 
     @inline(__always) var isV4: Bool { high == 0 && low &>> 32 == 0xFFFF }

@@ -90,6 +90,8 @@ struct DropReason: BitwiseCopyable, Equatable {
     static var translationMismatch: Self { .init(APUS_DROP_TRANSLATION_MISMATCH) }
     static var transportTruncated: Self { .init(APUS_DROP_TRANSPORT_TRUNCATED) }
     static var dhcpGuard: Self { .init(APUS_DROP_DHCP_GUARD) }
+    static var newFlowLimit: Self { .init(APUS_DROP_NEW_FLOW_LIMIT) }
+    static var externalRouteMissing: Self { .init(APUS_DROP_EXTERNAL_ROUTE_MISSING) }
     static var providerNDMalformed: Self { .init(APUS_DROP_PROVIDER_ND_MALFORMED) }
     static var innerARPMalformed: Self { .init(APUS_DROP_INNER_ARP_MALFORMED) }
 }

@@ -19,10 +19,11 @@ extension Worker {
         if emitAnswer(answer) { counters.add(.arpReplies) }
     }
 
-    /// A packet for the gateway address of a virtual subnet: docs/pipeline.md 2.2.3 and 6.
-    mutating func processForGateway(_ frame: Frame) {
+    /// A packet for the gateway address of a virtual subnet: docs/pipeline.md 2.2.3 and 6. `externalPort`: the packet came to this one out of a
+    /// tunnel, or `none`.
+    mutating func processForGateway(_ frame: Frame, _ externalPort: UInt32) {
         let packet = IPPacket(in: frame.bytes)
-        if packet.isIPv6 { return answerEcho(frame, packet.v6) }
+        if packet.isIPv6 { return answerEcho(frame, packet.v6, externalPort) }
         let ip = packet.v4
         let headerLength = ip.headerLength
         let length = ip.totalLength &- headerLength
@@ -42,10 +43,10 @@ extension Worker {
         ip.ip.store(source, at: 16)
         // Echo request 8 becomes echo reply 0 (RFC 792).
         turnAround(icmp, from: 0x0800, to: 0)
-        if emitAnswer(frame) { counters.add(.echoReplies) }
+        emitEcho(frame, externalPort)
     }
 
-    private mutating func answerEcho(_ frame: Frame, _ ip: IPv6Header) {
+    private mutating func answerEcho(_ frame: Frame, _ ip: IPv6Header, _ externalPort: UInt32) {
         let message = ICMPv6Message(ip)
         guard ip.nextHeader == ICMPv6Message.proto, ip.payloadLength >= 8, message.type == ICMPv6Message.echoRequest,
             message.code == 0
@@ -58,7 +59,19 @@ extension Worker {
         // The addresses are in the checksum too, whichever is the source (RFC 4443 section 2.3).
         turnAround(
             message.bytes, from: ICMPv6Message.echoRequest.u16 &<< 8, to: ICMPv6Message.echoReply.u16 &<< 8)
-        if emitAnswer(frame) { counters.add(.echoReplies) }
+        emitEcho(frame, externalPort)
+    }
+
+    private mutating func emitEcho(_ frame: Frame, _ externalPort: UInt32) {
+        if externalPort != none {
+            counters.add(.consumed)
+            counters.add(.generated)
+            counters.add(.echoReplies)
+            return enterInside(from: externalPort, frame)
+        }
+        if tables.portSlots.kind(of: frame.port) == Port.external ? emitOutside(frame) : emitAnswer(frame) {
+            counters.add(.echoReplies)
+        }
     }
 
     private func swapMACs(_ bytes: Bytes) {
@@ -75,11 +88,13 @@ extension Worker {
         icmp.store(checksum == 0 ? 0xFFFF : checksum, at: 2)
     }
 
-    private mutating func emitAnswer(_ frame: Frame) -> Bool {
+    mutating func emitAnswer(_ frame: Frame) -> Bool {
         counters.add(.consumed)
         counters.add(.generated)
         var answer = frame
         answer.flags = APUS_FRAME_GENERATED
-        return emit(answer, to: frame.port, from: none)
+        if !emit(answer, to: frame.port, from: none) { return false }
+        countMadeOutside(answer, to: frame.port)
+        return true
     }
 }

@@ -41,6 +41,7 @@ extension Ref where Value == Transposition {
 
     /// Everything else that encapsulation can be.
     @inline(never)
+    @_optimize(speed)
     private func encapsulateVariant(_ frame: inout Frame, _ flowID: UInt8) -> DropReason? {
         let variant = value.variant
         let isIPv6 = variant.has(Value.Variant.ipv6)
@@ -62,6 +63,7 @@ extension Ref where Value == Transposition {
     }
 
     /// Any outer header, before a frame of which its template is not common. `identification`: the packet may be fragmented.
+    @_optimize(speed)
     private func writeHeader(
         before frame: Frame, _ innerTOS: UInt8, _ flowID: UInt8, identification: UInt16? = nil
     ) {
@@ -108,6 +110,7 @@ extension Ref where Value == Transposition {
     }
 
     /// Encapsulate a frame whatever is in it: FlowID and TOS are 0.
+    @_optimize(speed)
     func encapsulateWhole(_ frame: inout Frame) -> DropReason? {
         if frame.length.int &- Ethernet.headerLength > value.maximum.int { return .mtuExceeded }
         let headroom = frame.headroom
@@ -125,6 +128,7 @@ extension Ref where Value == Transposition {
     }
 
     /// Little headroom: exactly the header.
+    @_optimize(speed)
     private func copyHeader(before bytes: Bytes) {
         let length = value.headerLength.int
         unsafe apus_copy(bytes.base - length, raw + (Value.headerRoom &- length), length)
@@ -172,9 +176,15 @@ extension Ref where Value == Transposition {
 
     /// Everything else that decapsulation can be.
     @inline(never)
+    @_optimize(speed)
     private func decapsulateVariant(_ frame: inout Frame) -> DropReason? {
+        decapsulate(&frame, offset: value.headerLength.int)
+    }
+
+    /// Remove the outer headers, `offset` bytes without IP options.
+    @_optimize(speed)
+    func decapsulate(_ frame: inout Frame, offset: Int) -> DropReason? {
         let variant = value.variant
-        let offset = value.headerLength.int
         let isVXLAN = variant.has(Value.Variant.vxlan)
         let tunnel = frame.bytes.advanced(by: offset &- (isVXLAN ? VXLANHeader.length : GREHeader.length))
         let outerTOS: UInt8
@@ -192,6 +202,7 @@ extension Ref where Value == Transposition {
     }
 
     /// The same, when the outer header has been read already.
+    @_optimize(speed)
     func decapsulate(_ frame: inout Frame, _ outerTOS: UInt8, offset: Int, length: Int) -> DropReason? {
         let inner = frame.bytes.advanced(by: offset &+ Ethernet.headerLength)
         let isIPv6 = value.variant.has(Value.Variant.ipv6)
@@ -218,6 +229,7 @@ extension Ref where Value == Transposition {
     }
 
     /// What comes before in the order of checks comes before here too.
+    @_optimize(speed)
     func refusal(of frame: Frame) -> DropReason {
         let isExpired = value.isRouted != 0 && IPPacket(in: frame.bytes).ttl <= 1
         return isExpired ? .ttlExpired : DropReason(value: value.reason)
@@ -225,6 +237,7 @@ extension Ref where Value == Transposition {
 }
 
 extension Worker {
+    @_optimize(speed)
     mutating func apply(_ transposition: Ref<Transposition>, _ flowID: UInt8, to frame: Frame) {
         var sent = frame
         let reason: DropReason?
@@ -238,7 +251,7 @@ extension Worker {
         case .decapsulate: reason = transposition.decapsulate(&sent)
         case .deliver: reason = transposition.deliver(&sent)
         case .drop: reason = transposition.refusal(of: frame)
-        case .gateway: return processForGateway(frame)
+        case .gateway, .leave: return leave(frame, transposition)
         case .copyOut: return copyOut(frame)
         case .copyIn: return copyIn(frame, transposition)
         }
@@ -246,23 +259,37 @@ extension Worker {
     }
 
     /// Decapsulate a packet whose outer header has options; the decision is in `scratch`.
+    @_optimize(speed)
     mutating func applyDecapsulation(_ frame: Frame, _ outer: OuterPacket) {
         var sent = frame
         let reason = scratch.decapsulate(
             &sent, IPv4Header(frame.bytes.advanced(by: outer.linkLength)).typeOfService, offset: outer.innerOffset,
             length: outer.innerLength)
-        finish(scratch, frame, sent, reason)
+        if scratch.value.kind == .decapsulate { return finish(scratch, frame, sent, reason) }
+        sent.port = frame.port
+        leave(frame, sent, reason, scratch)
     }
 
-    private mutating func finish(
+    @_optimize(speed)
+    mutating func finish(
         _ transposition: Ref<Transposition>, _ frame: Frame, _ sent: Frame, _ reason: DropReason?
     ) {
-        if let reason { return refuse(frame, reason, maximum: transposition.value.maximum) }
-        guard emit(sent, to: transposition.value.egress, from: frame.port) else { return }
+        if let reason {
+            return refuse(frame, reason, transposition)
+        }
+        if emit(sent, to: transposition.value.egress, from: frame.port) { countSent(sent, transposition) }
+    }
+
+    /// A frame that was transmitted, or a fragment.
+    @_optimize(speed)
+    func countSent(_ sent: Frame, _ transposition: Ref<Transposition>) {
         switch transposition.value.kind {
         case .encapsulate: counters.add(.encapsulated)
         case .decapsulate: counters.add(.decapsulated)
         case .rewrite: counters.add(.rewritten)
+        case .leave:
+            if transposition.value.innerOffset != 0 { counters.add(.decapsulated) }
+            countOutside(transposition.value.externalPort, on: transposition.value.egress, .transmitted, sent.length)
         default: if transposition.value.isRouted == 0 { counters.add(.switched) }
         }
         if transposition.value.isRouted != 0 { counters.add(.routed) }

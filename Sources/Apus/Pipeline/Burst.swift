@@ -9,6 +9,7 @@ import Synchronization
 
 extension Worker {
     /// docs/pipeline.md, and `apus_worker_process` in worker.h. Returns the number of frames in `output`.
+    @_optimize(speed)
     mutating func process(_ input: Ref<Frame>, _ count: Int, _ output: Ref<Frame>, _ capacity: Int, _ now: UInt64)
         -> Int
     {
@@ -26,6 +27,7 @@ extension Worker {
         return outputCount
     }
 
+    @inline(__always)
     mutating func begin(_ output: Ref<Frame>, _ capacity: Int, _ count: Int, _ now: UInt64) {
         self.output = output
         outputCount = 0
@@ -42,6 +44,8 @@ extension Worker {
         version = published
         floor = shared.value.floor.load(ordering: .relaxed)
         hasRewrites = shared.value.rewrites.load(ordering: .relaxed) != 0
+        hasFlowLimits = shared.value.flowLimits.load(ordering: .relaxed) != 0
+        hasExternalPorts = shared.value.externalPorts.load(ordering: .relaxed) != 0
         hasDraftPeers = shared.value.draftPeers.load(ordering: .relaxed) != 0
         if epoch != seenNeighborEpoch || self.now >= nextRefresh { lookAround(epoch) }
         let isNews = floor != heldFloor || isNewEra
@@ -54,6 +58,7 @@ extension Worker {
 
     /// Headers and our own addresses are looked at again.
     @inline(never)
+    @_optimize(speed)
     private mutating func lookAround(_ epoch: UInt32) {
         seenNeighborEpoch = epoch
         nextRefresh = now &+ settings.retry
@@ -61,6 +66,7 @@ extension Worker {
         if tables.shared.value.watchedAddresses.load(ordering: .relaxed) != 0 { watchAddresses() }
     }
 
+    @_optimize(speed)
     private mutating func chunk(_ frames: Ref<Frame>, _ count: Int) {
         parse(frames, count)
         lookUp(count)
@@ -72,15 +78,33 @@ extension Worker {
     /// A packet that the hit path leaves alone: an earlier packet of this burst may have changed the cache, its result may
     /// be old, or drop it.
     @inline(never)
+    @_optimize(speed)
     mutating func applyCarefully(_ frame: Frame, at i: Int) {
         if held.waitingCount != 0 { releaseResolved() }
         isExtra = false
         let packet = staged.advanced(by: i)
         if packet.value.form == .none { return processSlowly(frame) }
-        if let flow = findFlow(packet) {
+        // Who begins too many flows costs no second look.
+        if hasFlowLimits, packet.value.flow == nil, !mayBeginFlow(from: frame.port) { return refuseFlow(frame) }
+        processStaged(frame, packet)
+    }
+
+    /// The same for a packet that had to be made ready first, and is staged by itself.
+    mutating func processStaged(_ frame: Frame) {
+        // What waited was a miss already; what is explained, or made here, is nobody's flow.
+        if trace != nil || isExtra { return carryOut(decideVM(frame), frame) }
+        if hasFlowLimits, findFlow(single) == nil, !mayBeginFlow(from: frame.port) { return refuseFlow(frame) }
+        processStaged(frame, single)
+    }
+
+    /// By what is remembered of its flow, or as the first packet of one.
+    @_optimize(speed)
+    mutating func processStaged(_ frame: Frame, _ packet: Ref<Staged>) {
+        packet.value.flow = findFlow(packet)
+        if let flow = packet.value.flow {
             let number = flow.value.transposition
             let transposition = transpositions.place(of: number)
-            if isCurrent(flow.value, transposition), transposition.value.outerIdentity == packet.value.outerIdentity,
+            if isCurrent(flow.value, transposition) || confirm(flow, transposition, packet.value.addresses), transposition.value.outerIdentity == packet.value.outerIdentity,
                 transposition.value.neighborEpoch == neighborEpoch || refresh(number)
             {
                 counters.add(.flowHits)
@@ -94,10 +118,47 @@ extension Worker {
         classify(frame, packet)
     }
 
-    private func findFlow(_ packet: Ref<Staged>) -> Ref<FlowState>? {
+    private mutating func refuseFlow(_ frame: Frame) {
+        counters.add(.flowMisses)
+        drop(frame, .newFlowLimit)
+    }
+
+    /// A token bucket for each port, as in ``mayTell``.
+    @inline(never)
+    private func mayBeginFlow(from port: UInt32) -> Bool {
+        guard let number = findPort(port) else { return true }
+        let rate = tables.ports[number].newFlowRate.u64
+        if rate == 0 { return true }
+        let interval = 1_000_000_000 / rate
+        let slot = PortSlots.slot(of: port)
+        let due = max(flowTimes[slot], now)
+        if due &- now > (Self.newFlowBurst &- 1) &* interval { return false }
+        flowTimes[slot] = due &+ interval
+        return true
+    }
+
+    private static var newFlowBurst: UInt64 { 1024 }
+
+    @_optimize(speed)
+    func findFlow(_ packet: Ref<Staged>) -> Ref<FlowState>? {
         packet.value.form == .wide
             ? wideCache.flow(packet.value.hash, packet.value.wideKey)
             : cache.flow(packet.value.hash, packet.value.key)
+    }
+
+    /// Records of the tenant have changed, but no others than such as did not decide about this flow.
+    @inline(__always)
+    func confirm(
+        _ flow: Ref<FlowState>, _ transposition: Ref<Transposition>,
+        _ addresses: @autoclosure () -> (source: UInt32, destination: UInt32)
+    ) -> Bool {
+        guard transposition.value.dependsOnTwoRecords else { return false }
+        let (source, destination) = addresses()
+        guard flow.value.stamp >= floor,
+            let stamp = tables.scopes.confirm(flow.value.stamp, transposition.value.scope, source, destination)
+        else { return false }
+        flow.value.stamp = stamp
+        return true
     }
 
     @inline(__always)
@@ -110,6 +171,7 @@ extension Worker {
     /// Give a frame to the host. A frame of this burst always has room; another one only while it takes none from those:
     /// false when it was dropped. `ingress`: where it was received, `none` for a frame that was made here.
     @inline(never)
+    @_optimize(speed)
     mutating func emit(_ frame: Frame, to port: UInt32, from ingress: UInt32) -> Bool {
         if isExtra, outputCount &+ remaining >= outputCapacity {
             drop(frame, .outputFull, ingress: ingress)
@@ -128,17 +190,21 @@ extension Worker {
 
     /// Send a frame that was made here: it has no place of its own in the output.
     @inline(never)
+    @_optimize(speed)
     mutating func emitMade(_ frame: Frame, to port: UInt32) -> Bool {
         let wasExtra = isExtra
         isExtra = true
         defer { isExtra = wasExtra }
-        return emit(frame, to: port, from: none)
+        if !emit(frame, to: port, from: none) { return false }
+        countMadeOutside(frame, to: port)
+        return true
     }
 
     @inline(__always)
     mutating func drop(_ frame: Frame, _ reason: DropReason) { drop(frame, reason, ingress: frame.port) }
 
     @inline(never)
+    @_optimize(speed)
     mutating func drop(_ frame: Frame, _ reason: DropReason, ingress: UInt32) {
         counters.addDrop(reason)
         if tables.portSlots.kind(of: ingress) != 0 { portCounters.add(ingress, .dropped, 1) }
@@ -147,17 +213,20 @@ extension Worker {
 
     /// The frame has done its work here.
     @inline(never)
+    @_optimize(speed)
     mutating func consume(_ frame: Frame) {
         counters.add(.consumed)
         giveBack(frame)
     }
 
+    @_optimize(speed)
     private mutating func giveBack(_ frame: Frame) {
         if releaseCount == Self.releaseBatch { flushReleases() }
         releases[releaseCount] = frame.buffer
         releaseCount &+= 1
     }
 
+    @_optimize(speed)
     mutating func flushReleases() {
         let count = releaseCount
         if count == 0 { return }

@@ -12,16 +12,24 @@ enum Decision {
     case unresolved(UInt32)
     /// The packet is a control message of another host.
     case control
+
+    var isComplete: Bool {
+        switch self {
+        case .flow, .packet: true
+        case .unresolved, .control: false
+        }
+    }
 }
 
 extension Worker {
     /// A flow that is not in the cache, or no longer valid there: decide, remember, apply.
     @inline(never)
+    @_optimize(speed)
     mutating func classify(_ frame: Frame, _ packet: Ref<Staged>) {
         let decision: Decision
         if packet.value.outerIdentity == 0 {
             decision = decideVM(frame)
-        } else if let outer = outerPacket(frame), !isForRewriting(frame) {
+        } else if let outer = outerPacket(frame), !isForRewriting(frame), !isFromOutside(frame) {
             decision = decideProvider(frame, outer)
         } else {
             return processSlowly(frame)
@@ -29,6 +37,7 @@ extension Worker {
         carryOut(decision, frame, packet)
     }
 
+    @_optimize(speed)
     mutating func carryOut(_ decision: Decision, _ frame: Frame, _ packet: Ref<Staged>) {
         // The common packet's goes to the wire as it is.
         let flowID = scratch.value.variant.isCommon && scratch.value.sendsFlowID == 0 ? 0 : packet.value.flowID
@@ -39,16 +48,17 @@ extension Worker {
                 return carryOut(.unresolved(scratch.value.neighbor), frame, packet)
             }
             if packet.value.form == .wide {
-                remember(packet.value.wideKey, packet.value.hash, in: wideCache, flowID, length: frame.length)
+                remember(packet.value.wideKey, packet, in: wideCache, flowID, length: frame.length)
             } else {
-                remember(packet.value.key, packet.value.hash, in: cache, flowID, length: frame.length)
+                remember(packet.value.key, packet, in: cache, flowID, length: frame.length)
             }
             apply(scratch, flowID, to: frame)
         case .packet:
             apply(scratch, flowID, to: frame)
         case .unresolved(let neighbor):
-            if scratch.value.isRouted != 0, IPPacket(in: frame.bytes).ttl <= 1 {
-                refuse(frame, .ttlExpired, maximum: 0)
+            let packet = scratch.customerPacket(in: frame)
+            if scratch.value.isRouted != 0, IPPacket(in: packet.bytes).ttl <= 1 {
+                refuse(packet, .ttlExpired, scratch)
             } else {
                 hold(frame, for: neighbor)
             }
@@ -57,21 +67,30 @@ extension Worker {
         }
     }
 
-    /// Put the flow whose result is in `scratch` into a cache.
+    /// The same for a packet that was looked at step by step.
+    mutating func carryOut(_ decision: Decision, _ frame: Frame) {
+        single.value.flow = findFlow(single)
+        carryOut(decision, frame, single)
+    }
+
+    /// Put the flow whose result is in `scratch` into a cache; `packet` knows where it stands there now.
+    @_optimize(speed)
     private mutating func remember<Key: FlowIdentity>(
-        _ key: Key, _ hash: UInt64, in cache: FlowCache<Key>, _ flowID: UInt8, length: UInt32
+        _ key: Key, _ packet: Ref<Staged>, in cache: FlowCache<Key>, _ flowID: UInt8, length: UInt32
     ) {
         replacements &+= 1
         scratch.value.neighborEpoch = neighborEpoch
         let scope = scratch.value.scope
         let index: Int
-        if let present = cache.find(hash, key) {
-            forget(present, in: cache)
-            index = present
+        if let present = packet.value.flow {
+            index = cache.index(of: present)
+            forget(index, in: cache)
         } else {
-            let placement = cache.place(hash, scope: scope) { flow in
+            let placement = cache.place(packet.value.hash, scope: scope) { flow in
                 let transposition = transpositions.place(of: flow.value.transposition)
-                return isCurrent(flow.value, transposition) ? transposition.value.scope : nil
+                let isAlive =
+                    isCurrent(flow.value, transposition) || confirm(flow, transposition, cache.key(of: flow).addresses)
+                return isAlive ? transposition.value.scope : nil
             }
             switch placement {
             case .free(let free): index = free
@@ -100,6 +119,7 @@ extension Worker {
         counters.add(.flowEntries)
     }
 
+    @_optimize(speed)
     private mutating func forget<Key>(_ index: Int, in cache: FlowCache<Key>) {
         let flow = cache.state(index)
         let number = flow.value.transposition
@@ -110,11 +130,13 @@ extension Worker {
     }
 
     /// The versions' lower half starts over: stamps of before mean nothing any more.
+    @_optimize(speed)
     mutating func forgetAllFlows() {
         forgetAll(in: cache)
         forgetAll(in: wideCache)
     }
 
+    @_optimize(speed)
     private mutating func forgetAll<Key>(in cache: FlowCache<Key>) {
         var index = 0
         while index <= cache.mask {
@@ -126,23 +148,31 @@ extension Worker {
     // MARK: - Packets that the cache is not for
 
     /// docs/pipeline.md from its beginning, one check after the other.
+    @_optimize(speed)
     mutating func processSlowly(_ frame: Frame) {
         guard frame.isValid || findPort(frame.port) == nil else { return drop(frame, .frameInvalid) }
+        if hasExternalPorts, let number = findPort(frame.port), tables.ports[number].kind != Port.vm {
+            if let external = outside(of: frame) { return processFromOutside(frame, external) }
+            if tables.ports[number].kind == Port.external { return drop(frame, .outerVLAN) }
+        }
         processAnew(frame)
     }
 
     /// The same for a frame that was valid when it came; it may have lost its tags since.
+    @_optimize(speed)
     mutating func processAnew(_ frame: Frame) {
         let found = findPort(frame.port)
         if let trace { note(trace, port: found, frame.port) }
         guard let number = found else { return drop(frame, .portUnknown) }
-        if tables.ports[number].kind == Port.vm {
-            processFromVM(frame, port: number)
-        } else {
-            processFromProvider(frame)
+        switch tables.ports[number].kind {
+        case Port.vm: processFromVM(frame, port: number)
+        case Port.external: processOutside(frame)
+        default: processFromProvider(frame)
         }
     }
 
+    @inline(never)
+    @_optimize(speed)
     func findPort(_ id: UInt32) -> UInt32? {
         tables.ports.find(Port.hash(tables.key, id: id), at: version) { tables.ports[$0].id == id }
     }

@@ -105,7 +105,7 @@ extension Worker {
         let header = tunnel(of: frame).1
         if header.destination.isMulticast || isLocal(header.source) { return }
         if controlKind(frame, outer, from: header.source) != nil { return }
-        let target = CopyTarget(pa: header.source, vsid: outer.vsid, isControl: true)
+        let target = CopyTarget(pa: header.source, vsid: outer.vsid, source: header.destination, isControl: true)
         guard let source = tunnelSource(to: target) else { return }
         if !mayTell(frame.port) { return counters.add(.icmpSuppressed) }
 

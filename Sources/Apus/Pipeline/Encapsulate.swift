@@ -17,11 +17,12 @@ extension Worker {
         var mac: MACAddress?
     }
 
-    func way(to pa: IPAddress) -> (reason: DropReason, way: Way?) {
+    /// `source`: who sends, if it is possible.
+    func way(to pa: IPAddress, from source: IPAddress) -> (reason: DropReason, way: Way?) {
         guard let routeNumber = providerRoute(pa) else { return (.providerRouteMissing, nil) }
         let route = tables.providerRoutes[routeNumber]
         let nextHop = route.nextHop.isUnspecified ? pa : route.nextHop
-        guard let source = sourceAddress(port: route.port, nextHop: nextHop), let port = findPort(route.port) else {
+        guard let source = sourceAddress(port: route.port, nextHop: nextHop, preferred: source), let port = findPort(route.port) else {
             return (.providerAddressMissing, nil)
         }
         if pa.isMulticast {
@@ -41,13 +42,14 @@ extension Worker {
     }
 
     /// Complete `scratch`, an encapsulation whose inner side is decided, with the way to the provider address.
-    func decideEncapsulation(to pa: IPAddress, vsid: UInt32) -> Decision {
+    @_optimize(speed)
+    func decideEncapsulation(to pa: IPAddress, vsid: UInt32, from source: IPAddress) -> Decision {
         let key = TunnelCache.Key(
-            pa: pa, vsid: vsid, isIPv6: scratch.value.variant.has(Transposition.Variant.ipv6),
+            pa: pa, source: source, vsid: vsid, isIPv6: scratch.value.variant.has(Transposition.Variant.ipv6),
             era: (version &>> 32).u32, floor: floor, neighborEpoch: neighborEpoch)
         // Who wants to know why looks at everything.
         if trace == nil, tunnels.fill(scratch, key) { return .flow }
-        let (reason, found) = way(to: pa)
+        let (reason, found) = way(to: pa, from: source)
         guard let way = found else { return failEncapsulation(reason) }
         writeTemplate(way, pa, vsid)
         if way.mac == nil { return .unresolved(way.neighbor) }

@@ -3,13 +3,13 @@
 // ICMP errors to customers, from the gateway address of their virtual subnet: docs/pipeline.md section 7.
 
 extension Worker {
-    /// Drop a packet, and tell its sender where that helps: when it expired, and when it is too big for the tunnel, which
-    /// takes customer packets of up to `maximum` bytes.
-    mutating func refuse(_ frame: Frame, _ reason: DropReason, maximum: UInt16) {
+    /// Drop a packet, and tell its sender where that helps: when it expired, and when it is too big for its way, which
+    /// `transposition` has.
+    mutating func refuse(_ frame: Frame, _ reason: DropReason, _ transposition: Ref<Transposition>) {
         if reason == .ttlExpired {
-            sendError(to: frame, .timeExceeded, mtu: 0)
+            sendError(to: frame, .timeExceeded, transposition)
         } else if reason == .mtuExceeded {
-            sendError(to: frame, .tooBig, mtu: maximum)
+            sendError(to: frame, .tooBig, transposition)
         } else if settings.sendsUnreachable, reason.isMissingPolicy {
             sendUnreachable(about: frame)
         }
@@ -40,34 +40,71 @@ extension Worker {
     }
 
     /// RFC 792, RFC 4443; when not to: RFC 1812 section 4.4.2.7, RFC 4443 section 2.4.
-    private mutating func sendError(to frame: Frame, _ error: ICMPError, mtu: UInt16) {
+    private mutating func sendError(to frame: Frame, _ error: ICMPError, _ transposition: Ref<Transposition>) {
         let packet = IPPacket(in: frame.bytes)
-        let sender = frame.bytes.mac(Ethernet.source)
-        guard settings.sendsErrors, let number = findPort(frame.port), tables.ports[number].kind == Port.vm,
-            mayBeAnswered(packet, readable: frame.readable &- Ethernet.headerLength), sender.isUsable,
-            let (address, mac) = router(for: packet.source, vsid: tables.ports[number].vsid)
+        let mtu = error == .tooBig ? transposition.value.maximum : 0
+        // Less is in memory for certain of what was behind outer headers.
+        let readable = min(frame.length.int, Frame.readableMaximum &- transposition.value.innerOffset)
+        guard settings.sendsErrors, mayBeAnswered(packet, readable: readable &- Ethernet.headerLength),
+            let way = wayBack(to: frame, packet, transposition.value.externalPort)
         else { return }
-        if !mayTell(frame.port) { return counters.add(.icmpSuppressed) }
+        if !mayTell(way.bucket) { return counters.add(.icmpSuppressed) }
 
         counters.add(.generated)
         let header = packet.isIPv6 ? Self.headersIPv6 : Self.headersIPv4
         let quotedMaximum = packet.isIPv6 ? Self.quotedMaximumIPv6 : Self.quotedMaximumIPv4
         let quoted = min(packet.totalLength, quotedMaximum, frame.contiguous.int &- Ethernet.headerLength)
-        guard let made = buffers.allocate(Ethernet.headerLength &+ header &+ quoted) else {
+        let link = Ethernet.headerLength(vlan: way.vlan)
+        guard var made = buffers.allocate(link &+ header &+ quoted) else {
             return counters.addDrop(.noBuffer)
         }
-        let start = made.bytes
-        start.store(sender, at: Ethernet.destination)
-        start.store(mac, at: Ethernet.source)
-        start.store(frame.bytes.u16(Ethernet.etherType), at: Ethernet.etherType)
-        let ip = start.advanced(by: Ethernet.headerLength)
+        Ethernet.write(made.bytes, to: way.receiver, from: way.mac, vlan: way.vlan, frame.bytes.u16(Ethernet.etherType))
+        let ip = made.bytes.advanced(by: link)
         ip.advanced(by: header).copy(quoted, from: packet.ip)
         if packet.isIPv6 {
-            writeIPv6(error, mtu, quoted, IPv6Header(ip), from: address, to: packet.v6.source)
+            writeIPv6(error, mtu, quoted, IPv6Header(ip), from: way.address, to: packet.v6.source)
         } else {
-            writeIPv4(error, mtu, quoted, ip, from: address.v4, to: packet.v4.source)
+            writeIPv4(error, mtu, quoted, ip, from: way.address.v4, to: packet.v4.source)
         }
-        if emitMade(made, to: frame.port) { counters.add(.icmpErrors) }
+        if way.isInwards {
+            made.port = way.port
+            counters.add(.icmpErrors)
+            enterInside(made)
+        } else if emitMade(made, to: way.port) {
+            counters.add(.icmpErrors)
+        }
+    }
+
+    /// How the sender of a packet is reached, and as whom.
+    private struct WayBack {
+        var address: IPAddress
+        var mac: MACAddress
+        var receiver: MACAddress
+        var vlan: UInt16 = 0
+        var port: UInt32
+        /// Whose errors are counted together.
+        var bucket: UInt32
+        /// Not to a port, but from this external port into its VM network.
+        var isInwards = false
+    }
+
+    private func wayBack(to frame: Frame, _ packet: IPPacket, _ externalPort: UInt32) -> WayBack? {
+        guard let number = findPort(frame.port) else { return nil }
+        let ingress = tables.ports[number]
+        if ingress.kind == Port.vm {
+            let sender = frame.bytes.mac(Ethernet.source)
+            guard sender.isUsable, let (address, mac) = router(for: packet.source, vsid: ingress.vsid) else { return nil }
+            return WayBack(address: address, mac: mac, receiver: sender, port: ingress.id, bucket: ingress.id)
+        }
+        let isInwards = ingress.kind == Port.provider
+        guard let number = isInwards ? findPort(externalPort) : number else { return nil }
+        let port = tables.ports[number]
+        let side = port.side(isIPv6: packet.isIPv6)
+        guard side.isPresent, isInwards || outsideSender.isUsable else { return nil }
+        return WayBack(
+            address: side.address, mac: port.mac, receiver: isInwards ? port.mac : outsideSender,
+            vlan: isInwards ? 0 : port.vlan, port: isInwards ? port.id : port.device, bucket: port.id,
+            isInwards: isInwards)
     }
 
     func writeIPv4(

@@ -51,6 +51,15 @@ extension Worker {
             trace.value.text.put(", ")
             trace.value.text.put(port.mac)
             if port.isTrusted { trace.value.text.put(", trusted") }
+        } else if port.kind == Port.external {
+            trace.value.text.put(": external, virtual subnet ")
+            trace.value.text.put(decimal: port.vsid.u64)
+            trace.value.text.put(", ")
+            trace.value.text.put(port.mac)
+            if port.vlan != 0 {
+                trace.value.text.put(", VLAN ")
+                trace.value.text.put(decimal: port.vlan.u64)
+            }
         } else {
             trace.value.text.put(": provider")
         }
@@ -136,8 +145,8 @@ extension Worker {
     }
 
     @inline(never)
-    func note(_ trace: Ref<Trace>, neighbor number: UInt32?, _ address: IPAddress) {
-        trace.value.begin("provider neighbour ")
+    func note(_ trace: Ref<Trace>, neighbor number: UInt32?, _ address: IPAddress, _ port: UInt32) {
+        trace.value.begin(port == 0 ? "provider neighbour " : "neighbour outside ")
         trace.value.text.put(address)
         trace.value.text.put(": ")
         guard let number else { return trace.value.text.put("none") }

@@ -57,12 +57,14 @@ extension Worker {
         own.ip.store(~Checksum.fold(Checksum.sum(own.ip, header)), at: 10)
 
         fragment.port = none
-        let isRewritten = result.value.kind == .rewrite
-        let reason = isRewritten ? result.rewrite(&fragment) : result.encapsulate(&fragment, flowID)
+        let reason =
+            switch result.value.kind {
+            case .rewrite: result.rewrite(&fragment)
+            case .leave: result.leave(&fragment)
+            default: result.encapsulate(&fragment, flowID)
+            }
         if let reason { return drop(fragment, reason, ingress: none) }
-        guard emitMade(fragment, to: result.value.egress) else { return }
-        counters.add(isRewritten ? .rewritten : .encapsulated)
-        if result.value.isRouted != 0 { counters.add(.routed) }
+        if emitMade(fragment, to: result.value.egress) { countSent(fragment, result) }
     }
 
     /// The first fragment has all options, the others those that say so (RFC 791 section 3.1, "copied flag"). Returns the

@@ -7,8 +7,14 @@
 struct HeldQueue {
     /// A next hop that packets wait for.
     struct Waiting {
-        /// Number of its ``Neighbor``.
+        /// Number of its ``Neighbor``; `none`: it has none yet.
         var neighbor: UInt32
+        var address: IPAddress
+        /// The external port behind which it is, or 0.
+        var port: UInt32
+        /// While it has no ``Neighbor``: how often one was wanted, and when last.
+        var wants: UInt32 = 0
+        var wanted: UInt64 = 0
         var count: UInt32
         /// Frames: number + 1, 0 = none.
         fileprivate var first: UInt32
@@ -69,10 +75,23 @@ struct HeldQueue {
         return nil
     }
 
+    /// The same for one that has no ``Neighbor``.
+    func findUnknown(_ address: IPAddress, behind port: UInt32) -> Int? {
+        var i = 0
+        while i < waitingCount {
+            if waitings[i].neighbor == none, waitings[i].address == address, waitings[i].port == port { return i }
+            i &+= 1
+        }
+        return nil
+    }
+
     /// Begin to wait for a next hop; there is room, because the queue is not full.
-    mutating func begin(_ neighbor: UInt32, _ transposition: Ref<Transposition>) -> Int {
+    mutating func begin(
+        _ neighbor: UInt32, _ address: IPAddress, behind port: UInt32, _ transposition: Ref<Transposition>
+    ) -> Int {
         waitings[waitingCount] = Waiting(
-            neighbor: neighbor, count: 0, first: 0, last: 0, transposition: transposition.value)
+            neighbor: neighbor, address: address, port: port, count: 0, first: 0, last: 0,
+            transposition: transposition.value)
         waitingCount &+= 1
         return waitingCount &- 1
     }

@@ -42,7 +42,7 @@ extension Worker {
             if let flow = packet.value.flow, !isDisturbed {
                 let result = packet.value.result
                 let stamp = flow.value.stamp
-                if stamp >= floor, stamp >= scopes.lastChange(result.value.scope),
+                if stamp >= floor, stamp >= scopes.lastChange(result.value.scope) || confirm(flow, result, packet.value.addresses),
                     result.value.outerIdentity == packet.value.outerIdentity,
                     result.value.neighborEpoch == neighborEpoch
                 {
@@ -85,6 +85,7 @@ extension Worker {
         var delivered: UInt64 = 0
         var deliveredRouted: UInt64 = 0
 
+        @_optimize(speed)
         init(at index: Int) {
             begin = index
             end = index

@@ -68,6 +68,12 @@ extension Worker {
         put(note)
     }
 
+    /// Packets wait for a next hop behind an external port that there is no entry for.
+    func want(_ address: IPAddress, behind port: UInt32) {
+        let nothing = IPAddress.unspecified
+        note(Note(kind: .wanted, port: port, vsid: 0, ca: address, mac: MACAddress(0), pa: nothing), PortSlots.slot(of: port))
+    }
+
     /// What a host says of a virtual subnet counts as what is learned of its machines does, but nothing is told of what is too much.
     func note(control note: Note) {
         if trace != nil || events.endsWith(note) { return }

@@ -3,10 +3,14 @@
 // What the policy says, in this burst's version. All of these are for the first packet of a flow.
 
 extension Worker {
+    @inline(never)
+    @_optimize(speed)
     func subnet(_ vsid: UInt32) -> UInt32? {
         tables.subnets.find(VirtualSubnet.hash(tables.key, vsid), at: version) { tables.subnets[$0].vsid == vsid }
     }
 
+    @inline(never)
+    @_optimize(speed)
     func record(_ vsid: UInt32, _ ca: IPAddress) -> UInt32? {
         // Records of machines without an address are found by their MAC only.
         if ca.isUnspecified { return nil }
@@ -18,6 +22,8 @@ extension Worker {
     }
 
     /// The id of the vm port with this MAC in this virtual subnet.
+    @inline(never)
+    @_optimize(speed)
     func vmPort(_ vsid: UInt32, _ mac: MACAddress) -> UInt32? {
         let number = tables.ports.findSecondary(Port.hash(tables.key, vsid, mac), at: version) {
             tables.ports[$0].vsid == vsid && tables.ports[$0].mac == mac && tables.ports[$0].kind == Port.vm
@@ -26,6 +32,23 @@ extension Worker {
         return number.map { tables.ports[$0].id }
     }
 
+    /// The external port that is the machine with this MAC in this virtual subnet.
+    @inline(__always)
+    func externalPort(_ vsid: UInt32, _ mac: MACAddress) -> UInt32? {
+        hasExternalPorts ? findExternalPort(vsid, mac) : nil
+    }
+
+    @_optimize(speed)
+    private func findExternalPort(_ vsid: UInt32, _ mac: MACAddress) -> UInt32? {
+        let number = tables.ports.findSecondary(Port.hash(tables.key, vsid, mac), at: version) {
+            tables.ports[$0].vsid == vsid && tables.ports[$0].mac == mac && tables.ports[$0].kind == Port.external
+        }
+        if let trace, let number { note(trace, port: number, tables.ports[number].id) }
+        return number
+    }
+
+    @inline(never)
+    @_optimize(speed)
     func providerAddress(_ address: IPAddress) -> UInt32? {
         tables.addresses.find(ProviderAddress.hash(tables.key, address), at: version) {
             tables.addresses[$0].address == address
@@ -33,8 +56,10 @@ extension Worker {
     }
 
     /// Is this provider address one of ours, usable or not: does a record that has it describe a local machine?
+    @_optimize(speed)
     func isLocal(_ pa: IPAddress) -> Bool { providerAddress(pa) != nil }
 
+    @_optimize(speed)
     func hosts(_ pa: IPAddress, vsid: UInt32) -> Bool {
         let number = tables.remotes.find(RemoteAddress.hash(tables.key, vsid, pa, .any), at: version) {
             tables.remotes[$0].pa == pa && tables.remotes[$0].vsid == vsid && tables.remotes[$0].kind == .any
@@ -43,6 +68,8 @@ extension Worker {
         return number != nil
     }
 
+    @inline(never)
+    @_optimize(speed)
     func isGateway(_ address: IPAddress, vsid: UInt32) -> Bool {
         !settings.usesExternalRouter && tables.gateways.find(Gateway.hash(tables.key, vsid: vsid, address), at: version) {
             tables.gateways[$0].vsid == vsid && tables.gateways[$0].address == address
@@ -50,6 +77,7 @@ extension Worker {
     }
 
     /// The same of any virtual subnet of the domain.
+    @_optimize(speed)
     func isGateway(_ address: IPAddress, domain: UInt32) -> Bool {
         !settings.usesExternalRouter && tables.gateways.findSecondary(Gateway.hash(tables.key, domain: domain, address), at: version) {
             tables.gateways[$0].domain == domain && tables.gateways[$0].address == address
@@ -57,11 +85,13 @@ extension Worker {
     }
 
     /// The MAC with which the router of this virtual subnet answers for this gateway address.
+    @_optimize(speed)
     func gatewayMAC(_ address: IPAddress, vsid: UInt32) -> MACAddress {
         record(vsid, address).map { tables.records[$0].mac } ?? settings.gatewayMAC
     }
 
     /// Is this the MAC of a gateway of the virtual subnet? A subnet may have several on-link prefixes.
+    @_optimize(speed)
     func isGatewayMAC(_ mac: MACAddress, vsid: UInt32) -> Bool {
         if settings.usesExternalRouter { return false }
         let number = tables.routes.findSecondary(CustomerRoute.hash(tables.key, onLinkIn: vsid), at: version) {
@@ -74,6 +104,7 @@ extension Worker {
 
     /// The MAC with which the router of this virtual subnet answers for this address: a gateway, or the link-local address
     /// that belongs to an IPv6 gateway. nil: it is none of these.
+    @_optimize(speed)
     func routerMAC(_ address: IPAddress, vsid: UInt32) -> MACAddress? {
         if isGateway(address, vsid: vsid) { return gatewayMAC(address, vsid: vsid) }
         guard address.isLinkLocal, !settings.usesExternalRouter else { return nil }
@@ -90,6 +121,7 @@ extension Worker {
 
     /// The first IPv6 on-link route of a virtual subnet that has all these flags and is behind `previous`, in the order of
     /// prefixes and lengths.
+    @_optimize(speed)
     func nextIPv6Route(vsid: UInt32, flags: UInt32, after previous: CustomerRoute?) -> CustomerRoute? {
         var best: CustomerRoute?
         _ = tables.routes.findSecondary(CustomerRoute.hash(tables.key, onLinkIn: vsid), at: version) {
@@ -105,6 +137,7 @@ extension Worker {
     }
 
     /// The customer route to an address: longest prefix, then lowest metric.
+    @_optimize(speed)
     func customerRoute(_ address: IPAddress, domain: UInt32, onLinkOnly: Bool) -> UInt32? {
         var best: UInt32?
         tables.domains[domain].value.lengths.searchLongestFirst(for: address) { length in
@@ -125,6 +158,7 @@ extension Worker {
     }
 
     /// The provider route to an address.
+    @_optimize(speed)
     func providerRoute(_ address: IPAddress) -> UInt32? {
         var best: UInt32?
         tables.shared.value.providerLengths.searchLongestFirst(for: address) { length in
@@ -144,13 +178,20 @@ extension Worker {
         return best
     }
 
-    /// The provider address that packets through `port` to `nextHop` come from, of its family.
-    func sourceAddress(port: UInt32, nextHop: IPAddress) -> UInt32? {
+    /// The provider address that packets through `port` to `nextHop` come from, of its family: `preferred` if that is possible.
+    @_optimize(speed)
+    func sourceAddress(port: UInt32, nextHop: IPAddress, preferred: IPAddress) -> UInt32? {
+        if let number = usableAddress(preferred), tables.addresses[number].port == port, preferred.isV4 == nextHop.isV4 {
+            if let trace { note(trace, source: number, port: port) }
+            return number
+        }
         var best: UInt32?
         var bestRank = 0
         _ = tables.addresses.findSecondary(ProviderAddress.hash(tables.key, port: port), at: version) {
             let candidate = tables.addresses[$0]
-            guard candidate.port == port, candidate.address.isV4 == nextHop.isV4, isUsable($0) else { return false }
+            guard candidate.port == port, candidate.address.isV4 == nextHop.isV4, isUsable($0),
+                rewrittenRecord(candidate.address) == nil
+            else { return false }
             let contains = nextHop.isIn(candidate.address.masked(candidate.length), candidate.length)
             let rank = (candidate.isDeprecated ? 0 : 2) &+ (contains ? 1 : 0)
             let isBetter =
@@ -163,6 +204,8 @@ extension Worker {
     }
 
     /// What is known of the tunnel endpoint at this provider address.
+    @inline(never)
+    @_optimize(speed)
     func peer(_ address: IPAddress) -> ProviderPeer? {
         let number = tables.peers.find(ProviderPeer.hash(tables.key, address), at: version) {
             tables.peers[$0].address == address
@@ -171,19 +214,23 @@ extension Worker {
         return number.map { tables.peers[$0] }
     }
 
-    private func findNeighbor(_ address: IPAddress) -> UInt32? {
-        tables.neighbors.find(Neighbor.hash(tables.key, address), at: version) {
-            tables.neighbors[$0].address == address
+    @inline(never)
+    @_optimize(speed)
+    private func findNeighbor(_ address: IPAddress, _ port: UInt32 = 0) -> UInt32? {
+        tables.neighbors.find(Neighbor.hash(tables.key, address, port), at: version) {
+            tables.neighbors[$0].isAt(address, port)
         }
     }
 
     /// The cell that knows the path MTU to a remote provider address.
+    @_optimize(speed)
     func pathCell(_ pa: IPAddress) -> UInt32? { findNeighbor(pa).map { tables.neighbors[$0].cell } }
 
-    /// A next hop, or a remote provider address.
-    func neighbor(_ address: IPAddress) -> UInt32? {
-        let number = findNeighbor(address)
-        if let trace { note(trace, neighbor: number, address) }
+    /// A next hop on the provider network, or behind an external port.
+    @_optimize(speed)
+    func neighbor(_ address: IPAddress, _ port: UInt32 = 0) -> UInt32? {
+        let number = findNeighbor(address, port)
+        if let trace { note(trace, neighbor: number, address, port) }
         return number
     }
 }

@@ -118,12 +118,7 @@ extension Worker {
             || findRecord(vsid, mac, special: false, { isLocal(tables.records[$0].pa) }) != nil
     }
 
-    /// May the machine behind a vm port send packets of others: has it a local wildcard record of the family of `source`?
-    func isForwarder(_ vsid: UInt32, _ mac: MACAddress, for source: IPAddress) -> Bool {
-        forwardingRecord(vsid, mac, for: source).map { isLocal(tables.records[$0].pa) } ?? false
-    }
-
-    /// The same for a machine behind `pa`, whose packet arrived in D: docs/pipeline.md 4.11.
+    /// Does the machine with this MAC behind `pa`, whose packet arrived in D, forward packets of others? docs/pipeline.md 4.11.
     func isForwarder(
         _ mac: MACAddress, at pa: IPAddress, for source: IPAddress, _ sourceVSID: UInt32, arrivedIn vsid: UInt32,
         domain: UInt32

@@ -61,6 +61,7 @@ extension Worker {
 
     /// The packet waits for the MAC of its next hop; `scratch` has the rest of its result.
     mutating func hold(_ frame: Frame, for neighborNumber: UInt32, _ target: CopyTarget = .nowhere) {
+        if neighborNumber == none { return holdForEntry(frame) }
         let cell = tables.cells[tables.neighbors[neighborNumber].cell]
         if cell.value.failed.load(ordering: .relaxed) != 0 {
             if elapsed(since: cell.value.requested.load(ordering: .relaxed)) < settings.retry &* 4 {
@@ -84,7 +85,8 @@ extension Worker {
             }
             return drop(frame, .neighborQueueFull)
         }
-        let index = present ?? held.begin(neighborNumber, scratch)
+        let (address, port) = (tables.neighbors[neighborNumber].address, tables.neighbors[neighborNumber].port)
+        let index = present ?? held.begin(neighborNumber, address, behind: port, scratch)
         held.append(frame, to: index, target)
         counters.add(.held)
         if present != nil { return }
@@ -107,9 +109,17 @@ extension Worker {
         isExtra = true
         var index = 0
         while index < held.waitingCount {
-            let cell = tables.cells[tables.neighbors[held.waiting(at: index).value.neighbor].cell]
-            if cell.value.mac != nil { releaseHeld(index) } else { index &+= 1 }
+            let waiting = held.waiting(at: index)
+            let isKnown = isThere(waiting) && tables.cells[tables.neighbors[waiting.value.neighbor].cell].value.mac != nil
+            if isKnown { releaseHeld(index) } else { index &+= 1 }
         }
+    }
+
+    /// Is what packets wait for still the next hop that it was? Behind external ports they come and go.
+    private func isThere(_ waiting: Ref<HeldQueue.Waiting>) -> Bool {
+        let number = waiting.value.neighbor
+        return number != none && tables.neighbors.exists(number, at: version)
+            && tables.neighbors[number].isAt(waiting.value.address, waiting.value.port)
     }
 
     /// At the begin of a burst: release what can go, ask again, give up.
@@ -118,6 +128,14 @@ extension Worker {
         var index = 0
         while index < held.waitingCount {
             let waiting = held.waiting(at: index)
+            if waiting.value.neighbor == none {
+                if !serveUnknown(index) { index &+= 1 }
+                continue
+            }
+            guard isThere(waiting) else {
+                releaseHeld(index)
+                continue
+            }
             let number = waiting.value.neighbor
             let cell = tables.cells[tables.neighbors[number].cell]
             if cell.value.mac != nil {
@@ -150,6 +168,50 @@ extension Worker {
     /// Decide the packets that wait for a next hop anew: it is known now, or has failed, which is then their reason.
     private mutating func releaseHeld(_ index: Int) { decideAnew(held.end(index)) }
 
+    // MARK: - Waiting for a next hop that no entry is about yet
+
+    /// Only the control plane makes entries: a packet for somebody new behind an external port waits until it has.
+    private mutating func holdForEntry(_ frame: Frame) {
+        if trace != nil { return counters.add(.held) }
+        let (address, port) = (AddressRewrite(scratch).destination, scratch.value.externalPort)
+        let present = held.findUnknown(address, behind: port)
+        if held.isFull || present.map({ held.waiting(at: $0).value.count >= HeldQueue.perNeighbor }) ?? false {
+            if present == nil { want(address, behind: port) }
+            return drop(frame, .neighborQueueFull)
+        }
+        let index = present ?? held.begin(none, address, behind: port, scratch)
+        held.append(frame, to: index)
+        counters.add(.held)
+        if present == nil { wantEntry(index) }
+    }
+
+    private mutating func wantEntry(_ index: Int) {
+        let waiting = held.waiting(at: index)
+        waiting.value.wants &+= 1
+        waiting.value.wanted = now
+        want(waiting.value.address, behind: waiting.value.port)
+    }
+
+    /// True: nobody waits for it any more, and another one is at `index`.
+    private mutating func serveUnknown(_ index: Int) -> Bool {
+        let waiting = held.waiting(at: index)
+        if neighbor(waiting.value.address, waiting.value.port) != nil {
+            releaseHeld(index)
+            return true
+        }
+        if elapsed(since: waiting.value.wanted) < settings.retry { return false }
+        if waiting.value.wants < settings.retries {
+            wantEntry(index)
+            return false
+        }
+        var link = held.end(index)
+        while let (frame, _, _) = held.next(&link) {
+            counters.subtract(.held)
+            drop(frame, .neighborFailed)
+        }
+        return true
+    }
+
     private mutating func decideAnew(_ first: UInt32) {
         var link = first
         while let (frame, neighbor, target) = held.next(&link) {
@@ -179,7 +241,8 @@ extension Worker {
         let bytes = frame.bytes
         template.copyLink(to: bytes)
         // Rewritten frames may have the machine's MAC; who answers needs ours (APUS_RECORD_USE_VM_MAC).
-        let sender = providerAddress(template.source).map { tables.addresses[$0].mac } ?? bytes.mac(Ethernet.source)
+        var sender = bytes.mac(Ethernet.source)
+        if transposition.kind == .rewrite, let own = providerAddress(template.source) { sender = tables.addresses[own].mac }
         bytes.store(sender, at: Ethernet.source)
         if address.isV4 {
             bytes.store(mac, at: Ethernet.destination)
@@ -264,8 +327,11 @@ extension Worker {
         } != nil
     }
 
-    private mutating func learn(_ address: IPAddress, _ mac: MACAddress, on place: UInt64, _ isReplyToUs: Bool) {
-        guard let number = neighbor(address), tables.neighbors[number].isStatic == 0, trace == nil else { return }
+    /// `port`: the external port behind which it is, or 0.
+    mutating func learn(
+        _ address: IPAddress, _ mac: MACAddress, on place: UInt64, _ isReplyToUs: Bool, behind port: UInt32 = 0
+    ) {
+        guard let number = neighbor(address, port), tables.neighbors[number].isStatic == 0, trace == nil else { return }
         let cell = tables.cells[tables.neighbors[number].cell]
         let known = cell.value.mac
         let wasAsked = cell.value.requests.load(ordering: .relaxed) != 0

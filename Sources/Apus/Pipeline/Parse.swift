@@ -10,7 +10,7 @@ extension Worker {
     @inline(__always)
     mutating func parse(_ frames: Ref<Frame>, _ count: Int) {
         let (staged, cache, hashKey) = (staged, cache, tables.key)
-        var source = Source(frames[0].port, tables.portSlots, at: 0)
+        var source = Source(frames[0].port, tables.portSlots, at: 0, hasDraftPeers)
         var i = 0
         while i < min(Self.ahead, count) {
             prefetch(frames[i].address)
@@ -24,7 +24,7 @@ extension Worker {
             source.bytes &+= frame.length.u64
             let packet = staged.advanced(by: i)
             packet.value.form = .none
-            if source.kind != 0, frame.isValid { stage(frame, source.kind, packet, cache, hashKey) }
+            if source.kind != 0, frame.isValid { stage(frame, source, packet, cache, hashKey) }
             i &+= 1
         }
         change(&source, to: none, at: count)
@@ -38,24 +38,29 @@ extension Worker {
         var port: UInt32
         /// 0 = there is no such port.
         var kind: UInt8
+        /// Its frames may be tunnels' whose keys all have one layout.
+        var mayBePlain: Bool
         var first: Int
         var bytes: UInt64 = 0
 
-        init(_ port: UInt32, _ slots: PortSlots, at index: Int) {
+        @_optimize(speed)
+        init(_ port: UInt32, _ slots: PortSlots, at index: Int, _ hasDraftPeers: Bool) {
             self.port = port
             kind = slots.kind(of: port)
+            mayBePlain = kind == Port.provider && !hasDraftPeers
             first = index
         }
     }
 
     @inline(never)
+    @_optimize(speed)
     private mutating func change(_ source: inout Source, to port: UInt32, at index: Int) {
         counters.add(.receivedBytes, source.bytes)
         if source.kind != 0 {
             portCounters.add(source.port, .received, (index &- source.first).u64)
             portCounters.add(source.port, .receivedBytes, source.bytes)
         }
-        source = Source(port, tables.portSlots, at: index)
+        source = Source(port, tables.portSlots, at: index, hasDraftPeers)
     }
 
     /// The first bytes, and the room before them that an outer header is written to.
@@ -69,11 +74,11 @@ extension Worker {
     /// that the loop keeps its registers.
     @inline(__always)
     private mutating func stage(
-        _ frame: Frame, _ kind: UInt8, _ packet: Ref<Staged>, _ cache: FlowCache<FlowKey>,
+        _ frame: Frame, _ source: Source, _ packet: Ref<Staged>, _ cache: FlowCache<FlowKey>,
         _ hashKey: Ref<apus_hash_key>
     ) {
         let bytes = frame.bytes
-        if kind == Port.vm {
+        if source.kind == Port.vm {
             if IPv4Header.isPlain(bytes, available: frame.length.int &- Ethernet.headerLength) {
                 packet.value.outerIdentity = 0
                 packet.value.set(FlowKey(plain: bytes, port: frame.port, vsid: 0, outer: 0), cache, hashKey)
@@ -83,7 +88,7 @@ extension Worker {
             return
         }
         let link = LinkHeader(frame)
-        if let outer = OuterPacket(ipv4: frame, link), !hasDraftPeers {
+        if source.mayBePlain, let outer = OuterPacket(ipv4: frame, link) {
             let inner = bytes.advanced(by: outer.innerOffset)
             if IPv4Header.isPlain(inner, available: outer.innerLength &- Ethernet.headerLength) {
                 packet.value.outerIdentity = outer.identity
@@ -93,10 +98,12 @@ extension Worker {
                 return
             }
         }
-        stageTunnel(frame, packet)
+        // Frames of external ports have to be made ready first.
+        if source.kind == Port.provider { stageTunnel(frame, packet) }
     }
 
     @inline(never)
+    @_optimize(speed)
     private mutating func stageTunnel(_ frame: Frame, _ packet: Ref<Staged>) {
         if let outer = outerPacket(frame) {
             stageProvider(frame, outer, packet)
@@ -107,6 +114,7 @@ extension Worker {
 
     /// The key of an untagged, well-formed IP packet from a vm port that is not for the library itself.
     @inline(never) @discardableResult
+    @_optimize(speed)
     mutating func stageVM(_ frame: Frame, _ packet: Ref<Staged>) -> Bool {
         let bytes = frame.bytes
         let available = frame.length.int &- Ethernet.headerLength
@@ -130,6 +138,7 @@ extension Worker {
 
     /// The key of a packet whose inner frame is an untagged, well-formed IP packet that may come through a tunnel.
     @discardableResult
+    @_optimize(speed)
     mutating func stageProvider(_ frame: Frame, _ outer: OuterPacket, _ packet: Ref<Staged>) -> Bool {
         let inner = frame.bytes.advanced(by: outer.innerOffset)
         let available = outer.innerLength &- Ethernet.headerLength

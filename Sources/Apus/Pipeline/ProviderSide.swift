@@ -305,11 +305,11 @@ extension Worker {
         }
         let decision = decideProvider(frame, outer)
         if case .control = decision { return processControlMessage(frame) }
-        if header.length > IPv4Header.minimumLength, !header.isIPv6, scratch.value.kind == .decapsulate {
+        if header.length > IPv4Header.minimumLength, !header.isIPv6, decision.isComplete, scratch.value.removesHeader {
             // The flow's result counts on an outer header without options: it is not remembered.
             applyDecapsulation(frame, outer)
         } else {
-            carryOut(decision, frame, single)
+            carryOut(decision, frame)
         }
     }
 
@@ -432,14 +432,25 @@ extension Worker {
         if let reason = innerRefusal(packet.destination, destinationMAC, ourPA, outer.vsid) {
             return dropPacket(reason)
         }
-        guard let egress = vmPort(outer.vsid, destinationMAC) else { return dropPacket(.noLocalPort) }
-
-        scratch.value = Transposition(.decapsulate, scope: scope)
-        scratch.value.egress = egress
-        scratch.value.headerLength = outer.innerOffset.u8
         let isUniform = peer(pa).map { $0.dscpMode.u32 == APUS_DSCP_UNIFORM.rawValue } ?? false
+        let decision: Decision
+        if let egress = vmPort(outer.vsid, destinationMAC) {
+            scratch.value = Transposition(.decapsulate, scope: scope)
+            scratch.value.egress = egress
+            scratch.value.headerLength = outer.innerOffset.u8
+            scratch.value.dependsOnTwoRecords =
+                settings.validatesSource && !isRouter && known != nil && record(outer.vsid, packet.destination) != nil
+            decision = .flow
+        } else if let external = externalPort(outer.vsid, destinationMAC) {
+            decision = decideLeaving(packet, through: external, scope)
+            if scratch.value.kind == .drop { return .packet }
+            scratch.value.innerOffset = outer.innerOffset
+        } else {
+            return dropPacket(.noLocalPort)
+        }
         scratch.value.variant.set(Transposition.Variant.uniform, isUniform)
-        return mayBeControlled(frame, outer, packet, from: pa) ? .packet : .flow
+        if case .flow = decision, mayBeControlled(frame, outer, packet, from: pa) { return .packet }
+        return decision
     }
 
     /// Step 13.

@@ -8,10 +8,12 @@ import CApus
 struct CopyTarget: BitwiseCopyable {
     var pa: IPAddress
     var vsid: UInt32
+    /// Who sends.
+    var source: IPAddress
     /// It is no copy but a message of ours.
     var isControl = false
 
-    static var nowhere: CopyTarget { CopyTarget(pa: IPAddress(high: 0, low: 0), vsid: 0) }
+    static var nowhere: CopyTarget { CopyTarget(pa: .unspecified, vsid: 0, source: .unspecified) }
 }
 
 extension Worker {
@@ -38,7 +40,7 @@ extension Worker {
 
     /// A copy of the first `length` bytes of a frame for each of them.
     mutating func copyToRemotes(_ frame: Frame, _ length: Int, _ vsid: UInt32, _ kind: RemoteAddress.Kind) {
-        let remotes = tables.remotes
+        let (remotes, source) = (tables.remotes, senderAddress(frame, vsid))
         _ = remotes.findInChain(
             RemoteAddress.hash(tables.key, in: vsid, kind), at: version,
             { remotes[$0].vsid == vsid && remotes[$0].kind == kind }
@@ -47,7 +49,7 @@ extension Worker {
                 counters.add(.generated)
                 if let copy = buffers.allocate(length) {
                     copy.bytes.copy(length, from: frame.bytes)
-                    sendCopy(copy, CopyTarget(pa: remotes[$0].pa, vsid: vsid))
+                    sendCopy(copy, CopyTarget(pa: remotes[$0].pa, vsid: vsid, source: source))
                 } else {
                     counters.addDrop(.noBuffer)
                 }
@@ -61,7 +63,14 @@ extension Worker {
         counters.add(.generated)
         guard let copy = buffers.allocate(length) else { return counters.addDrop(.noBuffer) }
         copy.bytes.copy(length, from: frame.bytes)
-        sendCopy(copy, CopyTarget(pa: options.group, vsid: options.vsid))
+        let source = senderAddress(frame, options.vsid)
+        sendCopy(copy, CopyTarget(pa: options.group, vsid: options.vsid, source: source))
+    }
+
+    /// The provider address of ours that hosts who believe lookup records expect frames of this machine from; unspecified: any.
+    private func senderAddress(_ frame: Frame, _ vsid: UInt32) -> IPAddress {
+        let number = machine(vsid, frame.bytes.mac(Ethernet.source))
+        return number.map { tables.records[$0].pa } ?? .unspecified
     }
 
     /// Encapsulate a copy, or let it wait.
@@ -91,7 +100,7 @@ extension Worker {
     /// How to get there, in `scratch`.
     mutating func decideTunnel(to target: CopyTarget) -> Decision {
         scratch.value = Transposition(.encapsulate, scope: 0)
-        let decision = decideEncapsulation(to: target.pa, vsid: target.vsid)
+        let decision = decideEncapsulation(to: target.pa, vsid: target.vsid, from: target.source)
         if case .flow = decision, scratch.value.neighbor != none, keepAlive(scratch.value.neighbor, scratch) == nil {
             return .unresolved(scratch.value.neighbor)
         }
@@ -103,7 +112,8 @@ extension Worker {
         let target = tables.records[number]
         if target.isUnusable { return drop(frame, .recordUnusable) }
         if target.isRuleNone { return drop(frame, .ruleNone) }
-        switch decideTunnel(to: CopyTarget(pa: target.pa, vsid: target.vsid)) {
+        let source = senderAddress(frame, target.vsid)
+        switch decideTunnel(to: CopyTarget(pa: target.pa, vsid: target.vsid, source: source)) {
         case .flow, .packet:
             if scratch.value.kind == .drop { return drop(frame, DropReason(value: scratch.value.reason)) }
             var sent = frame

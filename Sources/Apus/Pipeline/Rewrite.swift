@@ -9,7 +9,7 @@ extension Worker {
 
     /// Complete `scratch`, whose inner side is decided, as a rewriting from the machine of `source` to that of `target`.
     func decideRewrite(_ packet: IPPacket, from source: LookupRecord, to target: LookupRecord) -> Decision {
-        let (reason, found) = way(to: target.pa)
+        let (reason, found) = way(to: target.pa, from: source.pa)
         guard let way = found else { return failEncapsulation(reason) }
         guard let number = usableAddress(source.pa), tables.addresses[number].port == way.route.port else {
             return failEncapsulation(.providerAddressMissing)
@@ -70,14 +70,14 @@ extension Worker {
         // The tag is gone, and with it what the next packet would be recognized by.
         if header.link.length == Ethernet.headerLength, stageRewritten(plain, single) {
             scratch.value.outerIdentity = single.value.outerIdentity
-            carryOut(decision, plain, single)
+            carryOut(decision, plain)
         } else {
             apply(scratch, 0, to: plain)
         }
     }
 
     /// The MAC addresses move over the tag.
-    private func removeTag(_ frame: inout Frame, _ link: LinkHeader) {
+    func removeTag(_ frame: inout Frame, _ link: LinkHeader) {
         let tag = link.length &- Ethernet.headerLength
         if tag == 0 { return }
         frame.bytes.move(Ethernet.etherType, from: 0, to: tag)
@@ -166,12 +166,18 @@ extension Ref where Value == Transposition {
             ip.store(~Checksum.fold((~IPv4Header(ip).checksum).u32 &+ delta.u32), at: 10)
             if value.isRouted != 0 { IPv4Header(ip).decrementTTL() }
         }
-        if room > 0 { frame.push(room) }
-        frame.bytes.copy(link, from: rewrite.link(link))
+        replaceLink(&frame, length)
+        return nil
+    }
+
+    /// Put the kept Ethernet header in the place of that of an untagged frame, whose IP packet has `length` bytes. There is headroom for a tag.
+    func replaceLink(_ frame: inout Frame, _ length: Int) {
+        let link = value.headerLength.int
+        if link > Ethernet.headerLength { frame.push(link &- Ethernet.headerLength) }
+        frame.bytes.copy(link, from: AddressRewrite(self).link(link))
         frame.length = (link &+ length).u32
         frame.flags = 0
         frame.port = value.egress
-        return nil
     }
 
     /// The packet that an ICMP error is about went the other way.

@@ -20,7 +20,7 @@ extension Worker {
             }
             return processDiscovery(frame, port)
         }
-        carryOut(decideVM(frame), frame, single)
+        processStaged(frame)
     }
 
     /// RFC 7637 section 3.3: an inner frame has no 802.1Q tag. The MAC addresses move towards the payload.
@@ -38,6 +38,7 @@ extension Worker {
     }
 
     /// Section 2 for a well-formed, untagged IP packet. The result goes to `scratch`.
+    @_optimize(speed)
     func decideVM(_ frame: Frame) -> Decision {
         let packet = IPPacket(in: frame.bytes)
         let decision = decideVM(frame, packet)
@@ -45,11 +46,13 @@ extension Worker {
         return decision
     }
 
+    @_optimize(speed)
     private func decideVM(_ frame: Frame, _ packet: IPPacket) -> Decision {
         guard let number = findPort(frame.port) else { return dropPacket(.portUnknown) }
         let port = tables.ports[number]
         guard let subnetNumber = subnet(port.vsid) else { return dropPacket(.portUnknown) }
         let domain = tables.subnets[subnetNumber].domain
+        if port.kind == Port.external { return decideOutside(packet, from: port, domain: domain) }
         let scope = Scopes.of(vsid: port.vsid, domain: domain)
         let bytes = frame.bytes
         let sourceMAC = bytes.mac(Ethernet.source)
@@ -61,12 +64,25 @@ extension Worker {
         if destinationMAC.isGroup || !packet.hasUnicastDestination { return dropFlow(.notUnicast, scope) }
         if !packet.hasUnicastSource { return dropFlow(.ipMalformed, scope) }
 
-        let (isKnown, refusal) = checkSource(packet.source, sourceMAC, port)
-        if let refusal { return dropFlow(refusal, scope) }
-        if domain != none, isGatewayMAC(destinationMAC, vsid: port.vsid) {
-            return decideRouted(packet, from: port, domain: domain, isKnown)
-        }
-        return decideSwitched(packet, destinationMAC, from: port, scope, isKnown)
+        let sender = checkSource(packet.source, sourceMAC, port)
+        if let refusal = sender.refusal { return dropFlow(refusal, scope) }
+        let decision =
+            domain != none && isGatewayMAC(destinationMAC, vsid: port.vsid)
+            ? decideRouted(packet, from: port, domain: domain, sender)
+            : decideSwitched(packet, destinationMAC, from: port, scope, sender)
+        if !sender.hasRecord { scratch.value.dependsOnTwoRecords = false }
+        return decision
+    }
+
+    /// Who sends a packet into the VM network.
+    struct Sender {
+        /// The packet may leave the virtual subnet or the host.
+        var isKnown = true
+        /// There is a record of its address on this host.
+        var hasRecord = false
+        /// Where others expect its packets from: docs/pipeline.md 5, "sender's address". Unspecified: anywhere.
+        var pa = IPAddress.unspecified
+        var refusal: DropReason?
     }
 
     private func isFromDHCPServer(_ frame: Frame, _ packet: IPPacket) -> Bool {
@@ -78,31 +94,41 @@ extension Worker {
         return packet.ip.u16(transport.offset) == (packet.isIPv6 ? 547 : 67)
     }
 
-    /// Step 6, and whether the packet may leave the virtual subnet or the host.
-    func checkSource(
-        _ ca: IPAddress, _ mac: MACAddress, _ port: Port
-    ) -> (isKnown: Bool, refusal: DropReason?) {
+    /// Step 6.
+    @_optimize(speed)
+    func checkSource(_ ca: IPAddress, _ mac: MACAddress, _ port: Port) -> Sender {
         let source = record(port.vsid, ca)
-        if port.isTrusted { return (true, nil) }
-        if let source, tables.records[source].mac == mac, isLocal(tables.records[source].pa) { return (true, nil) }
-        if isForwarder(port.vsid, mac, for: ca) { return (true, nil) }
-        guard let source else { return (false, nil) }
-        return (false, tables.records[source].mac == mac ? .sourceCARemote : .sourceCAMAC)
+        if let source, isLocal(tables.records[source].pa), port.isTrusted || tables.records[source].mac == mac {
+            return Sender(hasRecord: true, pa: tables.records[source].pa)
+        }
+        if let gateway = forwardingRecord(port.vsid, port.isTrusted ? port.mac : mac, for: ca),
+            isLocal(tables.records[gateway].pa)
+        {
+            return Sender(pa: tables.records[gateway].pa)
+        }
+        if port.isTrusted { return Sender() }
+        guard let source else { return Sender(isKnown: false) }
+        return Sender(isKnown: false, refusal: tables.records[source].mac == mac ? .sourceCARemote : .sourceCAMAC)
     }
 
     /// Section 2.1.
+    @_optimize(speed)
     private func decideSwitched(
-        _ packet: IPPacket, _ mac: MACAddress, from port: Port, _ scope: UInt32, _ isKnown: Bool
+        _ packet: IPPacket, _ mac: MACAddress, from port: Port, _ scope: UInt32, _ sender: Sender
     ) -> Decision {
         if let egress = vmPort(port.vsid, mac) {
             if egress == port.id { return dropFlow(.hairpin, scope) }
             scratch.value = Transposition(.deliver, scope: scope)
             scratch.value.egress = egress
+            // Without a source record some gateway may be the sender tomorrow.
+            scratch.value.dependsOnTwoRecords = sender.hasRecord
             return .flow
         }
-        if !isKnown { return dropFlow(.sourceRecordMissing, scope) }
+        if !sender.isKnown { return dropFlow(.sourceRecordMissing, scope) }
+        if let external = externalPort(port.vsid, mac) { return decideLeaving(packet, through: external, scope) }
         let destination = packet.destination
-        guard let number = record(port.vsid, destination) ?? forwardingRecord(port.vsid, mac, for: destination) else {
+        let own = record(port.vsid, destination)
+        guard let number = own ?? forwardingRecord(port.vsid, mac, for: destination) else {
             return dropFlow(.destinationRecordMissing, scope)
         }
         let target = tables.records[number]
@@ -111,11 +137,15 @@ extension Worker {
         if isLocal(target.pa) { return dropFlow(.noLocalPort, scope) }
         if target.isRuleNone { return dropFlow(.ruleNone, scope) }
         scratch.value = Transposition(.encapsulate, scope: scope)
-        return decideTransport(packet, from: port, to: target)
+        let decision = decideTransport(packet, from: port, sender, to: target)
+        scratch.value.dependsOnTwoRecords = own != nil
+        return decision
     }
 
     /// Into a tunnel or rewritten, by the rules of both records; `scratch` is an encapsulation whose inner side is decided.
-    private func decideTransport(_ packet: IPPacket, from port: Port, to target: LookupRecord) -> Decision {
+    @_optimize(speed)
+    private func decideTransport(
+        _ packet: IPPacket, from port: Port, _ sender: Sender, to target: LookupRecord) -> Decision {
         scratch.value.variant.set(Transposition.Variant.ipv6, packet.isIPv6)
         if target.isRewritten || hasRewrites {
             let source = record(port.vsid, packet.source).map { tables.records[$0] }
@@ -124,28 +154,27 @@ extension Worker {
             if target.isRewritten, target.ca != packet.destination { return failEncapsulation(.translationMismatch) }
             if target.isRewritten, let source { return decideRewrite(packet, from: source, to: target) }
         }
-        return decideEncapsulation(to: target.pa, vsid: target.vsid)
+        return decideEncapsulation(to: target.pa, vsid: target.vsid, from: sender.pa)
     }
 
     /// Section 2.2.
-    private func decideRouted(_ packet: IPPacket, from port: Port, domain: UInt32, _ isKnown: Bool) -> Decision {
+    @_optimize(speed)
+    func decideRouted(_ packet: IPPacket, from port: Port, domain: UInt32, _ sender: Sender) -> Decision {
         if let trace { note(trace, "destination MAC is that of the gateway: routed") }
         let scope = Scopes.of(domain: domain)
-        if !isKnown { return dropFlow(.sourceRecordMissing, scope) }
+        if !sender.isKnown { return dropFlow(.sourceRecordMissing, scope) }
         let destination = packet.destination
         if isGateway(destination, domain: domain) || routerMAC(destination, vsid: port.vsid) != nil {
-            scratch.value = Transposition(.gateway, scope: scope)
-            return .flow
+            return decideAnswer(through: none, scope)
         }
         if destination.isLinkLocal || packet.source.isLinkLocal { return dropFlow(.linkLocal, scope) }
         guard let routeNumber = customerRoute(destination, domain: domain, onLinkOnly: false) else {
             return dropFlow(.customerRouteMissing, scope)
         }
         let route = tables.routes[routeNumber]
+        let own = route.isOnLink ? record(route.vsid, destination) : nil
         let found =
-            route.isOnLink
-            ? record(route.vsid, destination) ?? wildcard(route.vsid, for: destination)
-            : record(route.vsid, route.nextHop)
+            route.isOnLink ? own ?? wildcard(route.vsid, for: destination) : record(route.vsid, route.nextHop)
         guard let number = found else {
             return dropFlow(route.isOnLink ? .destinationRecordMissing : .nextHopRecordMissing, scope)
         }
@@ -154,7 +183,11 @@ extension Worker {
         let isLocal = isLocal(target.pa)
         if target.isRuleNone, !isLocal { return dropFlow(.ruleNone, scope) }
         if isLocal {
-            guard let egress = vmPort(route.vsid, target.mac) else { return dropFlow(.noLocalPort, scope) }
+            guard let egress = vmPort(route.vsid, target.mac) else {
+                guard let external = externalPort(route.vsid, target.mac) else { return dropFlow(.noLocalPort, scope) }
+                if tables.ports[external].id == port.id { return dropFlow(.hairpin, scope) }
+                return decideLeaving(packet, through: external, scope)
+            }
             if egress == port.id { return dropFlow(.hairpin, scope) }
             scratch.value = Transposition(.deliver, scope: scope)
             scratch.value.egress = egress
@@ -163,9 +196,19 @@ extension Worker {
         }
         scratch.value.isRouted = 1
         scratch.value.destinationMAC = target.mac.inMemoryOrder
-        return isLocal ? .flow : decideTransport(packet, from: port, to: target)
+        let decision = isLocal ? .flow : decideTransport(packet, from: port, sender, to: target)
+        scratch.value.dependsOnTwoRecords = own != nil
+        return decision
     }
 
+    /// Each packet is looked at: echo requests are answered.
+    func decideAnswer(through externalPort: UInt32, _ scope: UInt32) -> Decision {
+        scratch.value = Transposition(.gateway, scope: scope)
+        scratch.value.externalPort = externalPort
+        return .flow
+    }
+
+    @_optimize(speed)
     func dropFlow(_ reason: DropReason, _ scope: UInt32) -> Decision {
         scratch.value = Transposition(drop: reason, scope: scope)
         return .flow

@@ -58,6 +58,8 @@ struct Worker: ~Copyable {
     let errorTimes: Ref<UInt64>
     /// By port slot: the same for copies to other hosts.
     let copyTimes: Ref<UInt64>
+    /// The same for new flows.
+    let flowTimes: Ref<UInt64>
     /// The same for addresses that are learned: by port slot, then by the lower bits of the virtual subnet.
     let learnTimes: Ref<UInt64>
     let events: EventRing
@@ -82,6 +84,10 @@ struct Worker: ~Copyable {
     var hasDraftPeers = false
     /// Some machines have a provider address for themselves.
     var hasRewrites = false
+    /// Some ports may not begin as many flows as they like.
+    var hasFlowLimits = false
+    /// Some ports lead out of their VM network.
+    var hasExternalPorts = false
     var now: UInt64 = 0
     var output: Ref<Frame>
     var outputCount = 0
@@ -92,6 +98,8 @@ struct Worker: ~Copyable {
     var isExtra = false
     /// The next hop for which the frame being processed has waited until now.
     var waitedFor: UInt32 = none
+    /// Who sent the frame being processed, if that came from an external port; zero: not known any more.
+    var outsideSender = MACAddress(0)
     /// Grows whenever a flow entry or a transposition is given to another flow.
     var replacements: UInt32 = 0
 
@@ -151,6 +159,8 @@ struct Staged {
     }
 
     var flowID: UInt8 { form == .wide ? wideKey.flowID : key.flowID }
+    @inline(__always)
+    var addresses: (source: UInt32, destination: UInt32) { form == .wide ? wideKey.addresses : key.addresses }
 }
 
 extension Worker {
@@ -171,13 +181,14 @@ extension Worker {
         let releases = memory.value.allocateZeroed(UInt.self, count: Self.releaseBatch)
         let errorTimes = memory.value.allocateZeroed(UInt64.self, count: PortSlots.count)
         let copyTimes = memory.value.allocateZeroed(UInt64.self, count: PortSlots.count)
+        let flowTimes = memory.value.allocateZeroed(UInt64.self, count: PortSlots.count)
         let learnTimes = memory.value.allocateZeroed(UInt64.self, count: Self.learnBuckets)
         let events = EventRing(memory)
         let members = memory.value.allocateZeroed(UInt32.self, count: PortSlots.count)
         let scratch = memory.value.allocateZeroed(Transposition.self, count: 1, alignment: 64)
         let nowhere = Ref<Frame>(address: 64)
         guard let counters, let portCounters, let cache, let wideCache, let transpositions, let tunnels, let held, let staged, let releases,
-            let errorTimes, let copyTimes, let learnTimes, let events, let members, let scratch, let nowhere
+            let errorTimes, let copyTimes, let flowTimes, let learnTimes, let events, let members, let scratch, let nowhere
         else {
             counters?.destroy(memory)
             portCounters?.destroy(memory)
@@ -190,6 +201,7 @@ extension Worker {
             if let releases { memory.value.release(releases, count: Self.releaseBatch) }
             if let errorTimes { memory.value.release(errorTimes, count: PortSlots.count) }
             if let copyTimes { memory.value.release(copyTimes, count: PortSlots.count) }
+            if let flowTimes { memory.value.release(flowTimes, count: PortSlots.count) }
             if let learnTimes { memory.value.release(learnTimes, count: Self.learnBuckets) }
             events?.destroy(memory)
             if let members { memory.value.release(members, count: PortSlots.count) }
@@ -212,6 +224,7 @@ extension Worker {
         self.releases = releases
         self.errorTimes = errorTimes
         self.copyTimes = copyTimes
+        self.flowTimes = flowTimes
         self.learnTimes = learnTimes
         self.events = events
         self.members = members
@@ -232,6 +245,7 @@ extension Worker {
         memory.value.release(releases, count: Self.releaseBatch)
         memory.value.release(errorTimes, count: PortSlots.count)
         memory.value.release(copyTimes, count: PortSlots.count)
+        memory.value.release(flowTimes, count: PortSlots.count)
         memory.value.release(learnTimes, count: Self.learnBuckets)
         events.destroy(memory)
         memory.value.release(members, count: PortSlots.count)

@@ -3,11 +3,11 @@
 import CApus
 import CApusIntrinsics
 
-/// A routing domain: one VM network. It exists as long as a customer route names it.
+/// A routing domain: one VM network. It exists as long as a customer route or an external port names it.
 struct Domain: ~Copyable {
     var id: GUID
-    /// Customer routes of any version. Writer only.
-    var routes: UInt32
+    /// Customer routes and external ports of any version. Writer only.
+    var users: UInt32
     var nextFree: UInt32
     /// Prefix lengths of its routes.
     var lengths: PrefixLengths
@@ -61,15 +61,15 @@ struct Domains: BitwiseCopyable {
             guard let next = slab.append(memory) else { return nil }
             number = next
         }
-        slab[number].initialize(to: Domain(id: id, routes: 0, nextFree: 0, lengths: PrefixLengths()))
+        slab[number].initialize(to: Domain(id: id, users: 0, nextFree: 0, lengths: PrefixLengths()))
         index.insert(hash(id), number)
         return number
     }
 
-    /// Forget the domain if no route of any version is left in it. No worker can know its number any more.
+    /// Forget the domain if nothing of any version is left in it. No worker can know its number any more.
     func releaseIfUnused(_ number: UInt32) {
         let domain = slab[number]
-        guard domain.value.routes == 0 else { return }
+        guard domain.value.users == 0 else { return }
         index.remove(hash(domain.value.id), number)
         domain.value.nextFree = state.value.firstFree
         state.value.firstFree = number &+ 1

@@ -22,6 +22,8 @@ struct JournalEntry {
         case subnetOptions
         /// For `touched`: `number` is a scope, or `none` for everything.
         case scopes
+        /// For `touched`: `number` is that of a customer address (``Scopes``), or a scope in which records changed.
+        case recordAddresses, recordScopes
     }
 
     var kind: Kind
@@ -37,7 +39,7 @@ struct Journal {
     private var capacity = 0
     private(set) var count = 0
 
-    /// More than any single change writes down.
+    /// More than a single change writes down, unless it says so.
     static var stepsPerChange: Int { 64 }
 
     /// Make room for `additional` entries. Returns false when there is no memory; nothing changed then.

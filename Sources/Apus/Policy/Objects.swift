@@ -14,7 +14,23 @@ struct GUID: BitwiseCopyable, Equatable {
     var isZero: Bool { high == 0 && low == 0 }
 }
 
-/// A port (port.h). Primary index: its id. Secondary: (VSID, MAC).
+/// One address family of an external port.
+struct ExternalSide: BitwiseCopyable {
+    /// Unspecified: there is none.
+    var address = IPAddress(high: 0, low: 0)
+    var nextHop = IPAddress(high: 0, low: 0)
+    /// In bits of the 128-bit form.
+    var length: UInt8 = 0
+
+    var isPresent: Bool { !address.isUnspecified }
+
+    /// Who is asked for the MAC of `destination`; unspecified: nobody.
+    func nextHop(to destination: IPAddress) -> IPAddress {
+        destination.isIn(address.masked(length), length) ? destination : nextHop
+    }
+}
+
+/// A port (port.h). Primary index: its id. Secondary: (VSID, MAC). Chain: of external ones where their frames come from.
 struct Port: Versionable {
     var id: UInt32
     var vsid: UInt32
@@ -25,9 +41,22 @@ struct Port: Versionable {
     var name: InlineArray<32, UInt8>
     /// Dynamic records that the machine may have.
     var dynamicLimit: UInt32
+    /// New flows per second; 0 = no limit.
+    var newFlowRate: UInt32 = 0
+    /// Of an external port: the port that carries its frames, which may be itself, and the number of the ``Domain``.
+    var device: UInt32 = none
+    var domain: UInt32 = none
+    var vlan: UInt16 = 0
+    var ipv4 = ExternalSide()
+    var ipv6 = ExternalSide()
 
     static let vm = APUS_PORT_VM.rawValue.u8
     static let provider = APUS_PORT_PROVIDER.rawValue.u8
+    static let external = APUS_PORT_EXTERNAL.rawValue.u8
+
+    /// A machine of its virtual subnet, whoever plays it.
+    var hasMachine: Bool { kind != Self.provider }
+    func side(isIPv6: Bool) -> ExternalSide { isIPv6 ? ipv6 : ipv4 }
 
     var isTrusted: Bool { flags & APUS_PORT_TRUSTED != 0 }
     var hasDHCPGuard: Bool { flags & APUS_PORT_DHCP_GUARD != 0 }
@@ -36,6 +65,22 @@ struct Port: Versionable {
     func primaryHash(_ key: Ref<apus_hash_key>) -> UInt64 { Self.hash(key, id: id) }
     func secondaryHash(_ key: Ref<apus_hash_key>) -> UInt64 { Self.hash(key, vsid, mac) }
 
+    static var hasChain: Bool { true }
+    /// The others need no order: each is a chain by itself.
+    func chainHash(_ key: Ref<apus_hash_key>) -> UInt64 {
+        kind == Self.external ? Self.hash(key, device: device, vlan) : primaryHash(key)
+    }
+    func isInChain(of other: Port) -> Bool {
+        kind == other.kind && (kind == Self.external ? isAt(other.device, other.vlan) : id == other.id)
+    }
+    /// Is it the external port to which frames from there belong?
+    func isAt(_ device: UInt32, _ vlan: UInt16) -> Bool {
+        kind == Self.external && self.device == device && self.vlan == vlan
+    }
+
+    static func hash(_ key: Ref<apus_hash_key>, device: UInt32, _ vlan: UInt16) -> UInt64 {
+        unsafe apus_hash_words(device.u64, vlan.u64, 23, 0, key.pointer)
+    }
     @inline(__always)
     static func hash(_ key: Ref<apus_hash_key>, id: UInt32) -> UInt64 {
         unsafe apus_hash_words(id.u64, 0, 1, 0, key.pointer)
@@ -425,24 +470,38 @@ struct ProviderPeer: Versionable {
     }
 }
 
-/// A neighbour on the provider network. Index: the address. What ARP learns is in its ``NeighborCell``, which all
-/// versions of the entry share.
+/// A neighbour on the provider network, or behind an external port. Index: (address, port). Chain: external ports. What ARP learns is in its
+/// ``NeighborCell``, which all versions of the entry share.
 struct Neighbor: Versionable {
     /// Remote addresses and routes that need it. Writer only, in place: workers never copy the whole.
     var references: UInt32
     /// Number of the ``NeighborCell``.
     var cell: UInt32
     var address: IPAddress
+    /// The external port behind which it is, or 0: on the provider network.
+    var port: UInt32 = 0
     /// The MAC when `isStatic`.
     var mac: MACAddress
     var isStatic: UInt8
 
+    @inline(__always)
+    func isAt(_ address: IPAddress, _ port: UInt32) -> Bool { self.address == address && self.port == port }
+
     static var hasSecondaryIndex: Bool { false }
-    func primaryHash(_ key: Ref<apus_hash_key>) -> UInt64 { Self.hash(key, address) }
+    func primaryHash(_ key: Ref<apus_hash_key>) -> UInt64 { Self.hash(key, address, port) }
     func secondaryHash(_ key: Ref<apus_hash_key>) -> UInt64 { 0 }
 
+    static var hasChain: Bool { true }
+    /// Those on the provider network need no order: each is a chain by itself.
+    func chainHash(_ key: Ref<apus_hash_key>) -> UInt64 { port != 0 ? Self.hash(key, behind: port) : primaryHash(key) }
+    func isInChain(of other: Neighbor) -> Bool { port == other.port && (port != 0 || address == other.address) }
+
     @inline(__always)
-    static func hash(_ key: Ref<apus_hash_key>, _ address: IPAddress) -> UInt64 {
-        unsafe apus_hash_words(address.high, address.low, 14, 0, key.pointer)
+    static func hash(_ key: Ref<apus_hash_key>, behind port: UInt32) -> UInt64 {
+        unsafe apus_hash_words(port.u64, 0, 24, 0, key.pointer)
+    }
+    @inline(__always)
+    static func hash(_ key: Ref<apus_hash_key>, _ address: IPAddress, _ port: UInt32) -> UInt64 {
+        unsafe apus_hash_words(address.high, address.low, 14, port.u64, key.pointer)
     }
 }

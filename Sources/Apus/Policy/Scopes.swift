@@ -10,17 +10,35 @@ import Synchronization
 /// A scope is a word of an array: the first half belongs to routing domains, the second to virtual subnets that are
 /// bound to none. Two tenants that share a word (more than 32,768 of a kind) only cost each other some extra work.
 /// The words hold the low 32 bits of the version; workers empty their caches when the upper half changes.
+///
+/// Most changes are of one machine's record, and most decisions depend on no other records than those of the packet's two addresses. So a
+/// second array says when anything else of a scope changed, and a third one when a record of an address did: a decision of that
+/// kind which is stale by the first array may be true by the other two.
 struct Scopes: BitwiseCopyable {
     private let words: Ref<Atomic<UInt32>>
+    private let frames: Ref<Atomic<UInt32>>
+    private let addresses: Ref<Atomic<UInt32>>
     private static var half: UInt32 { 32768 }
     private static var count: Int { 65536 }
 
     init?(_ memory: Ref<Memory>) {
-        guard let words = memory.value.allocateZeroed(Atomic<UInt32>.self, count: Self.count) else { return nil }
-        self.words = words
+        let words = memory.value.allocateZeroed(Atomic<UInt32>.self, count: Self.count)
+        let frames = memory.value.allocateZeroed(Atomic<UInt32>.self, count: Self.count)
+        let addresses = memory.value.allocateZeroed(Atomic<UInt32>.self, count: Self.count)
+        guard let words, let frames, let addresses else {
+            if let words { memory.value.release(words, count: Self.count) }
+            if let frames { memory.value.release(frames, count: Self.count) }
+            if let addresses { memory.value.release(addresses, count: Self.count) }
+            return nil
+        }
+        (self.words, self.frames, self.addresses) = (words, frames, addresses)
     }
 
-    func destroy(_ memory: Ref<Memory>) { memory.value.release(words, count: Self.count) }
+    func destroy(_ memory: Ref<Memory>) {
+        memory.value.release(words, count: Self.count)
+        memory.value.release(frames, count: Self.count)
+        memory.value.release(addresses, count: Self.count)
+    }
 
     @inline(__always) static func of(domain: UInt32) -> UInt32 { domain & (half &- 1) }
     @inline(__always) static func of(vsid: UInt32, domain: UInt32) -> UInt32 {
@@ -30,9 +48,30 @@ struct Scopes: BitwiseCopyable {
 
     /// The scope changed with `version`. Stored before the version is published, so that a worker that sees the
     /// version sees this too.
-    @inline(__always)
-    func touch(_ scope: UInt32, _ version: UInt64) { words[scope.int].store(version.u32, ordering: .relaxed) }
+    func touch(_ scope: UInt32, _ version: UInt64) {
+        frames[scope.int].store(version.u32, ordering: .relaxed)
+        touchRecord(in: scope, version)
+    }
+
+    /// A record of an address changed; then, in its scope.
+    func touch(address: UInt32, _ version: UInt64) { addresses[address.int].store(version.u32, ordering: .relaxed) }
+    func touchRecord(in scope: UInt32, _ version: UInt64) { words[scope.int].store(version.u32, ordering: .releasing) }
 
     @inline(__always)
     func lastChange(_ scope: UInt32) -> UInt32 { words[scope.int].load(ordering: .relaxed) }
+
+    /// Is what was decided with version `stamp`, and depends on records of two addresses only, still true? Then as of which version.
+    @inline(__always)
+    func confirm(_ stamp: UInt32, _ scope: UInt32, _ source: UInt32, _ destination: UInt32) -> UInt32? {
+        // The words of addresses were stored before this one.
+        let last = words[scope.int].load(ordering: .acquiring)
+        let changed = max(
+            frames[scope.int].load(ordering: .relaxed),
+            addresses[source.int].load(ordering: .relaxed), addresses[destination.int].load(ordering: .relaxed))
+        return stamp >= changed ? last : nil
+    }
+
+    /// The number of a customer address, of which `word` is the XOR of its four words as they are in packets.
+    @inline(__always)
+    static func of(address word: UInt32) -> UInt32 { (word &* 0x9E37_79B1) &>> 16 }
 }

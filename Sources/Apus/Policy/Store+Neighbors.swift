@@ -6,25 +6,27 @@ import Synchronization
 extension Store {
     static var neighborName: Words { "provider neighbour" }
 
-    func neighbor(_ address: IPAddress) -> UInt32? {
-        tables.neighbors.find(Neighbor.hash(tables.key, address), at: next) {
-            tables.neighbors[$0].address == address
+    /// On the provider network, or behind an external port.
+    @inline(never)
+    func neighbor(_ address: IPAddress, _ port: UInt32 = 0) -> UInt32? {
+        tables.neighbors.find(Neighbor.hash(tables.key, address, port), at: next) {
+            tables.neighbors[$0].isAt(address, port)
         }
     }
 
-    /// A route or a lookup record may need this neighbour. False: no memory.
-    mutating func retainNeighbor(_ address: IPAddress) -> Bool {
-        if let number = neighbor(address) {
+    /// A route, a lookup record or an external port may need this neighbour. False: no memory.
+    mutating func retainNeighbor(_ address: IPAddress, _ port: UInt32 = 0) -> Bool {
+        if let number = neighbor(address, port) {
             tables.neighbors[number].references &+= 1
             log(.referenced, .neighbors, number)
             return true
         }
         return insertNeighbor(
-            Neighbor(references: 1, cell: none, address: address, mac: MACAddress(0), isStatic: 0))
+            Neighbor(references: 1, cell: none, address: address, port: port, mac: MACAddress(0), isStatic: 0))
     }
 
-    mutating func releaseNeighbor(_ address: IPAddress) {
-        guard let number = neighbor(address) else { return }
+    mutating func releaseNeighbor(_ address: IPAddress, _ port: UInt32 = 0) {
+        guard let number = neighbor(address, port) else { return }
         if tables.neighbors[number].references == 1, tables.neighbors[number].isStatic == 0 {
             kill(number, .neighbors, tables.neighbors)
         } else {
@@ -86,8 +88,8 @@ extension Store {
         return nil
     }
 
-    private mutating func insertNeighbor(_ neighbor: Neighbor) -> Bool {
-        guard let cell = takeCell(for: neighbor.address) else { return false }
+    mutating func insertNeighbor(_ neighbor: Neighbor) -> Bool {
+        guard let cell = takeCell(for: neighbor.address, neighbor.port) else { return false }
         var copy = neighbor
         copy.cell = cell
         if insert(copy, .neighbors, tables.neighbors) != nil { return true }
@@ -100,10 +102,11 @@ extension Store {
         tables.neighbors.recycle(number)
     }
 
-    /// What ARP knows of a neighbour outlives a transaction that removes and adds it; being static for a while it does not.
-    private mutating func takeCell(for address: IPAddress) -> UInt32? {
-        let published = tables.neighbors.find(Neighbor.hash(tables.key, address), at: next &- 1) {
-            tables.neighbors[$0].address == address && tables.neighbors[$0].isStatic == 0
+    /// What ARP knows of a neighbour outlives a transaction that removes and adds it; being static for a while it does not. Behind an external
+    /// port, which may be elsewhere now, nothing does.
+    private mutating func takeCell(for address: IPAddress, _ port: UInt32) -> UInt32? {
+        let published = tables.neighbors.find(Neighbor.hash(tables.key, address, port), at: next &- 1) {
+            port == 0 && tables.neighbors[$0].isAt(address, 0) && tables.neighbors[$0].isStatic == 0
         }
         if let published {
             let number = tables.neighbors[published].cell

@@ -9,6 +9,7 @@ import Synchronization
 extension Store {
     static var peerName: Words { "provider peer" }
 
+    @inline(never)
     func peer(_ address: IPAddress) -> UInt32? {
         tables.peers.find(ProviderPeer.hash(tables.key, address), at: next) {
             tables.peers[$0].address == address

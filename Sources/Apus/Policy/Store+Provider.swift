@@ -9,6 +9,7 @@ extension Store {
     static var addressName: Words { "provider address" }
     static var providerRouteName: Words { "provider route" }
 
+    @inline(never)
     func address(_ address: IPAddress) -> UInt32? {
         tables.addresses.find(ProviderAddress.hash(tables.key, address), at: next) {
             tables.addresses[$0].address == address
@@ -22,7 +23,7 @@ extension Store {
                     APUS_ERR_DUPLICATE, Self.addressName, "provider_address", .address(address.address),
                     "exists already")
             }
-            if let failure = store.checkProviderPort(address.port, Self.addressName) { return failure }
+            if let failure = store.checkPlace(of: address) { return failure }
             guard store.insertAddress(address), store.addConnected(address) else {
                 return .memory(Self.addressName)
             }
@@ -34,7 +35,7 @@ extension Store {
     mutating func setAddress(_ address: ProviderAddress) -> Failure? {
         change(Self.addressName) { store in
             guard let number = store.address(address.address) else { return Self.addressMissing(address.address) }
-            if let failure = store.checkProviderPort(address.port, Self.addressName) { return failure }
+            if let failure = store.checkPlace(of: address) { return failure }
             store.removeConnected(store.tables.addresses[number])
             guard store.insertAddress(address) else { return .memory(Self.addressName) }
             store.kill(number, .addresses, store.tables.addresses)
@@ -56,6 +57,13 @@ extension Store {
 
     static func addressMissing(_ address: IPAddress) -> Failure {
         Failure(APUS_ERR_NOT_FOUND, addressName, "provider_address", .address(address), "does not exist")
+    }
+
+    private func checkPlace(of address: ProviderAddress) -> Failure? {
+        if let failure = checkProviderPort(address.port, Self.addressName) { return failure }
+        guard let other = externalPort(on: address.port, address.vlan) else { return nil }
+        return Failure(
+            APUS_ERR_CONFLICT, Self.addressName, "vlan", .number(address.vlan.u64), "belongs to external port", .number(other.u64))
     }
 
     // MARK: - What duplicate address detection finds

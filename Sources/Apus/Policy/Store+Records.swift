@@ -9,6 +9,7 @@ extension Store {
     static var recordName: Words { "lookup record" }
 
     /// The record with this key; the MAC is a part of it where the address is unspecified.
+    @inline(never)
     func record(_ vsid: UInt32, _ ca: IPAddress, _ mac: MACAddress) -> UInt32? {
         if ca.isUnspecified {
             return findInChain(vsid, mac, special: true) { tables.records[$0].ca == ca }
@@ -43,8 +44,20 @@ extension Store {
         guard retainSubnet(record.vsid) != nil, retainRemote(of: record), insertRecord(record, texts) else {
             return .memory(Self.recordName)
         }
-        invalidate(scope: scope(record.vsid))
+        invalidate(record)
         return addRewrite(of: record)
+    }
+
+    /// What was decided by this record has to be decided again.
+    private mutating func invalidate(_ record: LookupRecord) {
+        let gateway = tables.gateways.find(Gateway.hash(tables.key, vsid: record.vsid, record.ca), at: next) {
+            tables.gateways[$0].vsid == record.vsid && tables.gateways[$0].address == record.ca
+        }
+        let scope = scope(record.vsid)
+        // A gateway's MAC decides about packets to other addresses; what has no address is found by others.
+        if record.isSpecial || gateway != nil { return invalidate(scope: scope) }
+        log(.touched, .recordAddresses, Scopes.of(address: record.ca.foldedAsInPackets))
+        log(.touched, .recordScopes, scope)
     }
 
     /// Within a change: another record of the same virtual subnet takes this one's place.
@@ -54,7 +67,7 @@ extension Store {
         removeRewrite(of: old)
         kill(number, .records, tables.records)
         releaseRemote(of: old)
-        invalidate(scope: scope(record.vsid))
+        invalidate(record)
         return addRewrite(of: record)
     }
 
@@ -82,7 +95,7 @@ extension Store {
         change(Self.recordName) { store in
             guard let number = store.record(vsid, ca, mac) else { return Self.recordMissing(ca) }
             let old = store.tables.records[number]
-            store.invalidate(scope: store.scope(vsid))
+            store.invalidate(old)
             store.removeRewrite(of: old)
             store.kill(number, .records, store.tables.records)
             store.releaseRemote(of: old)

@@ -5,6 +5,7 @@ import CApus
 extension Store {
     static var routeName: Words { "customer route" }
 
+    @inline(never)
     func route(_ id: GUID, _ key: CustomerRoute) -> UInt32? {
         guard let domain = tables.domains.find(id) else { return nil }
         return tables.routes.find(CustomerRoute.hash(tables.key, domain, key.prefix, key.length), at: next) {
@@ -110,14 +111,14 @@ extension Store {
     private func countRoute(_ number: UInt32) {
         let route = tables.routes[number]
         let domain = tables.domains[route.domain]
-        domain.value.routes &+= 1
+        domain.value.users &+= 1
         domain.value.lengths.add(route.length)
     }
 
     func recycleRoute(_ number: UInt32) {
         let route = tables.routes[number]
         let domain = tables.domains[route.domain]
-        domain.value.routes &-= 1
+        domain.value.users &-= 1
         domain.value.lengths.remove(route.length)
         tables.domains.releaseIfUnused(route.domain)
         tables.routes.recycle(number)

@@ -5,6 +5,7 @@ import CApus
 // What exists because something else names it: virtual subnets, remote provider addresses, dynamic neighbours.
 
 extension Store {
+    @inline(never)
     func subnet(_ vsid: UInt32) -> UInt32? {
         tables.subnets.find(VirtualSubnet.hash(tables.key, vsid), at: next) { tables.subnets[$0].vsid == vsid }
     }
@@ -125,6 +126,7 @@ extension Store {
         return references(0) > 1 || references(vsid) > 1
     }
 
+    @inline(never)
     private func remote(_ vsid: UInt32, _ pa: IPAddress, _ kind: RemoteAddress.Kind) -> UInt32? {
         tables.remotes.find(RemoteAddress.hash(tables.key, vsid, pa, kind), at: next) {
             tables.remotes[$0].pa == pa && tables.remotes[$0].vsid == vsid && tables.remotes[$0].kind == kind

@@ -74,21 +74,21 @@ struct Store: ~Copyable {
     mutating func synchronize() -> Failure? { settle() }
 
     /// Make one change: all of it or, when `body` returns a failure, nothing. What is before and after is not copied into
-    /// every caller.
+    /// every caller. `steps`: beyond those that any change may need.
     @inline(__always)
-    mutating func change(_ object: Words, _ body: (inout Store) -> Failure?) -> Failure? {
-        if !makeRoom() { return .memory(object) }
+    mutating func change(_ object: Words, steps: Int = 0, _ body: (inout Store) -> Failure?) -> Failure? {
+        if !makeRoom(steps &+ Journal.stepsPerChange) { return .memory(object) }
         let mark = journal.count
         return conclude(body(&self), mark)
     }
 
     @inline(never)
-    private mutating func makeRoom() -> Bool {
+    private mutating func makeRoom(_ own: Int) -> Bool {
         // Numbers of earlier changes become free here, if workers have let go of them; if not, later.
         _ = settle()
         // Whatever this writes down may be retired, and end in limbo together with what waits there already.
-        let steps = journal.count &+ 2 &* Journal.stepsPerChange
-        return journal.reserve(memory, Journal.stepsPerChange) && retired.reserve(memory, steps)
+        let steps = journal.count &+ 2 &* own
+        return journal.reserve(memory, own) && retired.reserve(memory, steps)
             && limbo.reserve(memory, retired.count &+ steps)
     }
 
@@ -112,7 +112,7 @@ struct Store: ~Copyable {
         var i = 0
         while i < journal.count {
             let entry = journal[i]
-            if entry.kind == .touched, !isNewEra { touch(entry.number, version) }
+            if entry.kind == .touched, !isNewEra { touch(entry, version) }
             if entry.kind == .killed { retired.append(entry) }
             if entry.kind == .inserted, entry.table == .addresses { hasNewAddresses = true }
             i &+= 1
@@ -213,6 +213,7 @@ struct Store: ~Copyable {
         return number
     }
 
+    @inline(never)
     mutating func kill<Value>(_ number: UInt32, _ table: JournalEntry.Table, _ entries: VersionedTable<Value>) {
         entries.kill(number, at: next)
         log(.killed, table, number)
@@ -227,11 +228,16 @@ struct Store: ~Copyable {
         return new
     }
 
-    private func touch(_ scope: UInt32, _ version: UInt64) {
-        if scope == none {
-            tables.shared.value.floor.store(version.u32, ordering: .relaxed)
-        } else {
-            tables.scopes.touch(scope, version)
+    private func touch(_ entry: JournalEntry, _ version: UInt64) {
+        switch entry.table {
+        case .recordAddresses: tables.scopes.touch(address: entry.number, version)
+        case .recordScopes: tables.scopes.touchRecord(in: entry.number, version)
+        default:
+            if entry.number == none {
+                tables.shared.value.floor.store(version.u32, ordering: .relaxed)
+            } else {
+                tables.scopes.touch(entry.number, version)
+            }
         }
     }
 
@@ -269,7 +275,7 @@ struct Store: ~Copyable {
         case .peers: tables.peers.unlink(entry.number)
         case .rewrites: tables.rewrites.unlink(entry.number)
         case .subnetOptions: tables.subnetOptions.unlink(entry.number)
-        case .scopes: break
+        case .scopes, .recordAddresses, .recordScopes: break
         }
         limbo.append(entry)
     }
@@ -289,7 +295,7 @@ struct Store: ~Copyable {
         case .peers: tables.peers.revive(entry.number)
         case .rewrites: tables.rewrites.revive(entry.number)
         case .subnetOptions: tables.subnetOptions.revive(entry.number)
-        case .scopes: break
+        case .scopes, .recordAddresses, .recordScopes: break
         }
     }
 
@@ -310,7 +316,7 @@ struct Store: ~Copyable {
         case .peers: recyclePeer(number)
         case .rewrites: recycleRewrite(number)
         case .subnetOptions: tables.subnetOptions.recycle(number)
-        case .scopes: break
+        case .scopes, .recordAddresses, .recordScopes: break
         }
     }
 }

@@ -39,6 +39,10 @@ struct Tables {
         let draftPeers = Atomic<UInt32>(0)
         /// Entries of `rewrites` of any version: while there are none, nobody looks for them.
         let rewrites = Atomic<UInt32>(0)
+        /// Ports of any version whose new flows are limited: while there are none, nobody looks for them.
+        let flowLimits = Atomic<UInt32>(0)
+        /// External ports of any version: while there are none, nobody looks for them.
+        let externalPorts = Atomic<UInt32>(0)
         /// Provider addresses of any version that are watched for duplicates: while there are none, nobody looks for them.
         let watchedAddresses = Atomic<UInt32>(0)
         /// Grows when a neighbour's MAC changed or was lost, and when a provider address turned out to be somebody else's.

@@ -17,6 +17,8 @@ struct Note: BitwiseCopyable {
         /// A host says that a machine is elsewhere, or that it knows nothing of it.
         case redirect
         case unreachable
+        /// A next hop behind an external port has no entry yet.
+        case wanted
     }
 
     var kind: Kind
