@@ -417,6 +417,22 @@ const std::vector<CounterCase> counter_cases = {
 		hosts::after(t, 0);
 		t.moved(burst(0, 0, 0, 0) + Moves{{&Stats::held, -1}}, 1, flow_counters);
 	}, nullptr, APUS_DROP_NO_LOCAL_PORT},
+	{"held", "the router outside is another one in another VLAN, also within a transaction", [](Trial &t) {
+		const auto e = add_gateway(t);
+		resolve(t, e, t.vm1, out_of_vm1());
+		const auto elsewhere = params({100});
+		MUST(apus_port_set(t.dataplane, e, &elsewhere));
+		resolve(t, e, t.vm1, out_of_vm1(), 100);
+		MUST(apus_transaction_begin(t.dataplane));
+		const auto here = params({});
+		MUST(apus_port_set(t.dataplane, e, &here));
+		MUST(apus_port_set(t.dataplane, e, &elsewhere));
+		MUST(apus_transaction_commit(t.dataplane));
+		t.mark();
+		t.send(t.vm1, out_of_vm1());
+		t.moved({{&Stats::held, 1}, {&Stats::generated, 1}, {&Stats::arp_requests, 1}}, 0,
+			{"received", "received_bytes", "transmitted", "transmitted_bytes", "bursts", "flow_misses", "flow_inserts", "flow_hits", "flow_entries"});
+	}},
 	{"echo_replies", "the gateway's addresses, from three sides", [](Trial &t) {
 		const auto e = add_gateway(t, {100});
 		resolve(t, e, t.vm1, out_of_vm1(), 100);
