@@ -38,7 +38,6 @@ struct FlowCache<Key: FlowIdentity> {
 
     private static var ways: Int { 8 }
 
-    @_optimize(speed)
     init?(_ memory: Ref<Memory>, capacity: Int) {
         guard let entries = memory.value.allocateZeroed(FlowEntry<Key>.self, count: capacity, alignment: 64) else {
             return nil
@@ -52,7 +51,6 @@ struct FlowCache<Key: FlowIdentity> {
         mask = capacity &- 1
     }
 
-    @_optimize(speed)
     func destroy(_ memory: Ref<Memory>) {
         memory.value.release(entries, count: mask &+ 1)
         memory.value.release(shares, count: Self.shareCount)
