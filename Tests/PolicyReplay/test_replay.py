@@ -501,7 +501,7 @@ class ReplayTests(unittest.TestCase):
         self.assertEqual(sorted(os.listdir(self.path("out"))), ["counters.json", "trunk.pcap", "uplink.pcap"])
         counters = self.counters()
         self.assertEqual(list(counters["ports"]), ["uplink", "trunk"])
-        self.assertEqual(counters["carried"]["woodgrove-out"]["transmitted"], 1)
+        self.assertEqual(counters["carried"]["woodgrove-out"]["transmitted"], 2)  # a question and a packet
         self.assertEqual(counters["carried"]["woodgrove-out"]["received"], 2)
         self.assertEqual((counters["totals"]["decapsulated"], counters["totals"]["routed"], counters["totals"]["encapsulated"]), (2, 4, 2))
         self.assertEqual(counters["drops"], {})
