@@ -102,6 +102,7 @@ struct Store: ~Copyable {
     }
 
     @inline(never)
+    @_optimize(speed)
     private mutating func publish() -> Failure? {
         if journal.count == 0 { return nil }
         let version = next
@@ -135,6 +136,7 @@ struct Store: ~Copyable {
     /// this grace period are free. Entries of a transaction that was undone wait for nothing but that. A failure when
     /// some worker still applies a policy older than the last one.
     @inline(never)
+    @_optimize(speed)
     private mutating func settle() -> Failure? {
         guard isUnsettled || limbo.count > 0 else { return nil }
         let (call, context) = unsafe wait
@@ -205,6 +207,7 @@ struct Store: ~Copyable {
     /// What was decided anywhere has to be decided again.
     mutating func invalidateEverything() { log(.touched, .scopes, none) }
 
+    @_optimize(speed)
     mutating func insert<Value>(
         _ value: Value, _ table: JournalEntry.Table, _ entries: VersionedTable<Value>
     ) -> UInt32? {
