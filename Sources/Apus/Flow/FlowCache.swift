@@ -100,12 +100,12 @@ struct FlowCache<Key: FlowIdentity> {
     }
 
     @inline(__always)
-    func key(of flow: Ref<FlowState>) -> Key { entries[index(of: flow)].key }
+    func key(of flow: Ref<FlowState>) -> Key { unsafe (flow.raw - MemoryLayout<Key>.size).load(as: Key.self) }
 
     /// Where a flow stands.
     @inline(__always)
     func index(of flow: Ref<FlowState>) -> Int {
-        unsafe (flow.raw - entries.raw) / MemoryLayout<FlowEntry<Key>>.stride
+        Int(bitPattern: (flow.address &- entries.address) / UInt(bitPattern: MemoryLayout<FlowEntry<Key>>.stride))
     }
 
     /// What `place` decided.

@@ -53,7 +53,7 @@ struct Scopes: BitwiseCopyable {
         touchRecord(in: scope, version)
     }
 
-    /// A record of an address changed; then, in its scope.
+    /// A record of an address changed; after all of those of a version, the scopes in which they are.
     func touch(address: UInt32, _ version: UInt64) { addresses[address.int].store(version.u32, ordering: .relaxed) }
     func touchRecord(in scope: UInt32, _ version: UInt64) { words[scope.int].store(version.u32, ordering: .releasing) }
 
