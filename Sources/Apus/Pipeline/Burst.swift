@@ -155,7 +155,7 @@ extension Worker {
         guard transposition.value.dependsOnTwoRecords else { return false }
         let (source, destination) = addresses()
         guard flow.value.stamp >= floor,
-            let stamp = tables.scopes.confirm(flow.value.stamp, transposition.value.scope, source, destination)
+            let stamp = tables.scopes.confirm(flow.value.stamp, transposition.value.scope, source, destination, in: version.u32)
         else { return false }
         flow.value.stamp = stamp
         return true
