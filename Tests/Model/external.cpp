@@ -271,6 +271,34 @@ const std::vector<DropCase> drop_cases = {
 			t.check(t.send(t.vm1, frame).empty(), "it waits");
 		t.drops(t.vm1, frame);
 	}},
+	{APUS_DROP_NEIGHBOR_FAILED, "next hops outside that nobody waited for any more make room", [](Trial &t) {
+		const auto e = add_gateway(t);
+		auto wide = params({});
+		wide.ipv4.prefix_length = 16;
+		MUST(apus_port_set(t.dataplane, e, &wide));
+		const auto to = [](const Ip &address) { return udp(router_mac, vm1_mac, vm1_ip, address); };
+		// Entered when their packets have been dropped: nobody ever asks for them.
+		for (unsigned i = 0; i < APUS_EXTERNAL_NEIGHBORS_MAX; i++) {
+			t.send(t.vm1, to(ip(203, 0, 1 + i / 128, 1 + i % 128)));
+			for (unsigned wait = 0; wait < 3; wait++)
+				hosts::after(t, second);
+			poll(t);
+		}
+		t.check(t.totals().held == 0, "nothing waits");
+		t.check(t.send(t.vm1, to(neighbour_ip)).empty(), "it waits");
+		poll(t);
+		const auto asked = hosts::after(t, 0);
+		t.check(asked.size() == 1 && asked[0].bytes == asks_for(neighbour_ip), "a new one is entered and asked for");
+		// It is not the one that makes room for the next.
+		t.send(t.vm1, to(ip(203, 0, 113, 6)));
+		poll(t);
+		hosts::after(t, 0);
+		t.check(t.send(e, router_arp(2, neighbour_ip, neighbour_mac)).size() == 1, "what waited leaves");
+		t.mark();
+		for (unsigned wait = 0; wait < 3; wait++)
+			hosts::after(t, second);
+		t.moved(Moves{{&Stats::held, -1}, {&Stats::bursts, 3}}, 1, {"generated", "transmitted", "transmitted_bytes", "arp_requests"});
+	}},
 	{APUS_DROP_NO_LOCAL_PORT, "the port is gone", [](Trial &t) {
 		const auto e = add_gateway(t);
 		resolve(t, e, t.vm1, out_of_vm1());
