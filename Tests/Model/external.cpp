@@ -271,6 +271,18 @@ const std::vector<DropCase> drop_cases = {
 			t.check(t.send(t.vm1, frame).empty(), "it waits");
 		t.drops(t.vm1, frame);
 	}},
+	{APUS_DROP_NEW_FLOW_LIMIT, "of what comes from outside, not of answers", [](Trial &t) {
+		const auto e = add_gateway(t);
+		auto limited = params({});
+		limited.new_flow_rate = 1;
+		MUST(apus_port_set(t.dataplane, e, &limited));
+		const auto flow = [](unsigned i) { return with16(into_vm1(), ip_at + 20, static_cast<std::uint16_t>(i)); };
+		for (unsigned i = 0; i < 1024; i++)
+			t.check(t.send(e, flow(i)).size() == 1, "one of 1024 at once");
+		t.drops(e, flow(1024));
+		const auto sent = t.send(t.uplink, tunnelled(ping(gateway_mac, remote2_mac, remote2_ip, outside_ip), subnet2));
+		t.check(sent.size() == 1 && sent[0].port == t.uplink, "a tunnel's echo request is answered");
+	}, [](Trial &t) { t.worker_opts.flow_capacity = 4096; }},
 	{APUS_DROP_NEIGHBOR_FAILED, "next hops outside that nobody waited for any more make room", [](Trial &t) {
 		const auto e = add_gateway(t);
 		auto wide = params({});

@@ -169,7 +169,9 @@ extension Worker {
         var frame = answer
         frame.bytes.store(tables.ports[number].mac, at: Ethernet.source)
         frame.port = id
-        processOutside(frame)
+        guard stageVM(frame, single) else { return drop(frame, .ipMalformed) }
+        // It begins no flow of the port's, so it is not counted as one.
+        if trace != nil { processStaged(frame) } else { processStaged(frame, single) }
     }
 
     /// Send an answer, made of a packet from outside, back to who sent that.
