@@ -4,6 +4,8 @@
 //     outside: 203.0.113.2/24 and 2001:db8:e::2/64, router .1 (::1)       far away: 198.51.100.7, 2001:db8:99::7
 #include "external.hpp"
 
+#include <sys/mman.h>
+
 #include "hosts.hpp"
 
 namespace external {
@@ -234,6 +236,33 @@ const std::vector<DropCase> drop_cases = {
 			t.drops(what, e, with_tag(bytes, 100));
 		const Bytes answer = build::arp({outer_router_mac, gateway_mac, 0, model::type_arp}, {2, gateway_mac, outside_ip, outer_router_mac, router_ip});
 		leaves(t, e, with_tag(router_arp(1), 100), e, with_tag(answer, 100), "a good one is answered");
+	}},
+	{APUS_DROP_PROVIDER_ARP_MALFORMED, "nothing is read behind an ARP frame that is cut off", [](Trial &t) {
+		const auto e = add_gateway(t, {100});
+		const Bytes good = with_tag(router_arp(1), 100);
+		// Behind the frame is a page that nobody may read.
+		constexpr std::size_t page = 4096;
+		void *const memory = mmap(nullptr, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		t.check(memory != MAP_FAILED && mprotect(static_cast<char *>(memory) + page, page, PROT_NONE) == 0, "a guard page");
+		struct apus_worker_opts options;
+		APUS_INIT(&options);
+		options.buffers.release = [](void *, void *const *, std::uint32_t) {};
+		struct apus_worker *worker = nullptr;
+		MUST(apus_worker_create(t.dataplane, &options, &worker));
+		for (std::size_t length = 15; length < good.size(); length++) {
+			struct apus_frame in = {}, out[2];
+			in.data = static_cast<std::uint8_t *>(memory) + page - length;
+			in.buffer = memory;
+			std::copy_n(good.begin(), length, in.data);
+			in.length = static_cast<std::uint32_t>(length);
+			in.contiguous = static_cast<std::uint16_t>(length);
+			in.headroom = 128;
+			in.port = e;
+			report::equal(apus_worker_process(worker, &in, 1, out, 2, t.now), 0, "a frame that is cut off");
+		}
+		MUST(apus_worker_destroy(worker));
+		munmap(memory, 2 * page);
+		t.drops("its first 27 bytes", e, cut(good, 18 + 27));
 	}},
 	{APUS_DROP_PROVIDER_ND_MALFORMED, "malformed neighbour discovery outside", [](Trial &t) {
 		const auto e = add_gateway(t, {0, 0, 1500, true, true});
