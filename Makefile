@@ -206,9 +206,10 @@ install: lib ## Install libraries, headers, pkg-config and CMake files, and prog
 	done
 	sed -e 's|@VERSION@|$(VERSION)|; s|@ABI@|$(ABI)|; s|@INCLUDEDIR_FROM_LIBDIR@|$(shell realpath -m --relative-to=$(libdir) $(includedir))|' packaging/apus-config.cmake.in > $(DESTDIR)$(libdir)/cmake/apus/apus-config.cmake
 	sed -e 's|@VERSION@|$(VERSION)|' packaging/apus-config-version.cmake.in > $(DESTDIR)$(libdir)/cmake/apus/apus-config-version.cmake
-	install -d $(DESTDIR)$(PREFIX)/share/doc/apus/docs
+	install -d $(DESTDIR)$(PREFIX)/share/doc/apus/docs $(DESTDIR)$(PREFIX)/share/doc/apus/examples
 	install -m 644 README.md CHANGELOG.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/apus/
 	install -m 644 docs/*.md $(DESTDIR)$(PREFIX)/share/doc/apus/docs/
+	install -m 644 Tests/EndToEnd/policies/*.yaml $(DESTDIR)$(PREFIX)/share/doc/apus/examples/
 	install -d $(DESTDIR)$(bindir)
 	for p in $(programs); do if [ -x $$p ]; then install -m 755 $$p $(DESTDIR)$(bindir)/; fi; done
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Measures the library. `bench.py --help`; Benchmarks/README.md says what the figures mean."""
+"""Measures the library. `bench.py COMMAND --help` says more; Benchmarks/README.md says what the figures mean."""
 
 import argparse
 import datetime
@@ -129,8 +129,13 @@ def dpdk(options):
 
 
 def load(path):
-    found = json.loads(pathlib.Path(path).read_text())
-    if found.get("format") != 2 or "machine" not in found:
+    try:
+        found = json.loads(pathlib.Path(path).read_text())
+    except OSError as error:
+        sys.exit(f"bench.py: {path}: {error.strerror}")
+    except ValueError:
+        sys.exit(f"bench.py: {path} is no run of this program")
+    if not isinstance(found, dict) or found.get("format") != 2 or "machine" not in found:
         sys.exit(f"bench.py: {path} is no run of this program")
     return found
 
@@ -141,10 +146,11 @@ def main():
     measuring = argparse.ArgumentParser(add_help=False)
     measuring.add_argument("--quick", action="store_true", help="the most telling scenarios, in about a minute")
     measuring.add_argument("--only", metavar="GLOB", help="scenarios with such a name; `--only list` lists all")
-    measuring.add_argument("--out", default=str(machine.ROOT / "build/benchmarks/runs"), metavar="DIR")
+    measuring.add_argument("--out", default=str(machine.ROOT / "build/benchmarks/runs"), metavar="DIR",
+                           help="where the JSON file goes; without: build/benchmarks/runs")
     commands.add_parser("run", parents=[measuring], help="measure the library, print a table, write one JSON file")
     command = commands.add_parser("dpdk", parents=[measuring], help="the same end to end over DPDK, beside other switches")
-    command.add_argument("--peers", metavar="LIST", help="of ovs,testpmd; without: those that are installed; none: \"\"")
+    command.add_argument("--peers", metavar="LIST", help="beside Apus, of ovs,testpmd, with a comma between; without it those that are installed; \"\": Apus alone")
     command.add_argument("--ports", nargs="+", metavar="PORT", help="search NDR, PDR and MRR over ports: the tester's sending and "
                          "receiving one, the forwarder's first and second (PCI addresses, or vdevs); \"memif\": without NICs")
     command.add_argument("--pages", choices=("huge", "small"), help="memory of DPDK; without: huge pages if enough are free")

@@ -16,7 +16,8 @@ struct Forwarder: ParsableCommand {
             With one lcore it does everything; with more, the main one serves --stats and --control and each other \
             one forwards. Without huge pages, NIC or kernel module:
 
-              apus-forwarder -l 0 --no-huge -m 256 --no-pci --vdev=net_tap0 --vdev=net_tap1 -- --policy host.yaml
+              apus-forwarder -l 0 --no-huge -m 256 --no-pci --vdev=net_tap0 \\
+                --vdev=net_tap1 -- --policy host.yaml
 
             SIGINT and SIGTERM stop it; it then prints where every frame went, and exits with 0 if that adds up.
             """)

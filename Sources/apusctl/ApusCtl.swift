@@ -10,8 +10,8 @@ struct ApusCtl: ParsableCommand {
         commandName: "apusctl",
         abstract: "Check Apus policy files, and see what they would do to recorded traffic.",
         discussion: """
-            No command needs a network device, DPDK or root: check, replay and explain use the very
-            dataplane that the forwarders use.
+            No command needs a network device, DPDK or root: check, replay and explain use
+            the very dataplane that the forwarders use.
 
             EXAMPLES
               Is this file right?

@@ -9,10 +9,14 @@ struct Check: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Say whether a policy file is right, and if not, what is wrong on which line.",
         discussion: """
-            The file is read and, if every object in it is well-formed, put into a dataplane that
-            is thrown away: whatever the dataplane would refuse is found. Devices are not looked at.
-            Up to 20 errors are reported, in the form FILE:LINE: FIELD: WHAT IS WRONG, which editors
-            understand; contradictions between objects only when each object is well-formed.
+            The file is read and, if every object in it is well-formed, put into a
+            dataplane that is thrown away: whatever the dataplane would refuse is found.
+            Devices are not looked at. Nor is it said whether packets find their way:
+            see apusctl explain.
+
+            Up to 20 errors are reported, in the form FILE:LINE: FIELD: WHAT IS WRONG,
+            which editors understand; contradictions between objects only when each
+            object is well-formed.
 
             EXAMPLE
               apusctl check --policy host1.yaml && systemctl restart apus-forwarder

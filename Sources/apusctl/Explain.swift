@@ -9,22 +9,23 @@ struct Explain: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Say why a packet goes where it goes, or why it is dropped.",
         discussion: """
-            The packet takes the way of every packet through the dataplane, and every object of
-            the policy that decides about it is printed, up to the verdict. A machine's packet can
-            be described: it then asks by ARP or neighbour discovery first, as the machine would.
-            Any frame of any port can be given in hexadecimal.
+            The packet takes the way of every packet through the dataplane, and every
+            object of the policy that decides about it is printed, up to the verdict. A
+            machine's packet can be described: it then asks by ARP or neighbour discovery
+            first, as the machine would. Any frame of any port can be given in hexadecimal.
 
-            Next hops that the policy does not name, on the provider network and outside, are
-            taken to answer with 02:00:00:00:00:01. A packet that comes in through an external port
-            is described by --from and --to, and sent by that next hop.
+            Next hops that the policy does not name, on the provider network and outside,
+            are taken to answer with 02:00:00:00:00:01. A packet that comes in through an
+            external port is described by --from and --to, and sent by that next hop.
 
             EXAMPLES
               apusctl explain --policy host1.yaml --port contoso1 --to 10.0.2.104
-              apusctl explain --policy host1.yaml --port contoso1 --to 10.0.1.103 --protocol tcp \\
-                --destination-port 443 --length 1500
+              apusctl explain --policy host1.yaml --port contoso1 --to 10.0.1.103 \\
+                --protocol tcp --destination-port 443 --length 1500
               apusctl explain --policy host1.yaml --port contoso1 --to 2001:db8:2::104
               apusctl explain --policy host1.yaml --port uplink --frame 324455667788...
-              apusctl explain --policy gateway.yaml --port outside --from 10.9.0.50 --to 10.0.1.101
+              apusctl explain --policy gateway.yaml --port contoso-outside \\
+                --from 10.9.0.50 --to 10.0.1.101
 
             The exit status is 0 when the packet gets through, 2 when it is dropped.
             """)

@@ -9,22 +9,22 @@ struct Replay: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show what a policy would do to recorded traffic.",
         discussion: """
-            Each capture is fed into a port of the policy, all of them in the order of their
-            times, through the same dataplane that the forwarders use. What leaves is
-            written to DIR/PORT.pcap, one file for each port of the policy, and a table says
-            where every frame went. The same input always gives the same output.
+            Each capture is fed into a port of the policy, all of them in the order of
+            their times, through the same dataplane that the forwarders use. What leaves
+            is written to DIR/PORT.pcap, one file for each port of the policy, and a table
+            says where every frame went. The same input always gives the same output.
 
-            The clock is that of the captures: between two frames the dataplane lives through
-            the time from one to the other (of long silences, the first seconds), so that
-            ARP requests are repeated when a host would repeat them. A frame in an output
-            has the time of what made it leave. Customer addresses are learned as a host learns
-            them; what was learned is told on standard error.
+            The clock is that of the captures: between two frames the dataplane lives
+            through the time from one to the other (of long silences, the first seconds),
+            so that ARP requests are repeated when a host would repeat them. A frame in an
+            output has the time of what made it leave. Customer addresses are learned as a
+            host learns them; what was learned is told on standard error.
 
             Frames of an external port with a parent are those of the parent, tagged: they
             come in and leave there.
 
-            Captures are pcap or pcapng files with Ethernet frames. Frames of which a capture
-            has only the beginning (tcpdump -s) are counted and left out.
+            Captures are pcap or pcapng files with Ethernet frames. Frames of which a
+            capture has only the beginning (tcpdump -s) are counted and left out.
 
             EXAMPLES
               What contoso1 sent, and what came from the wire, into host 1:

@@ -99,6 +99,19 @@ const DropCase drop_cases[] = {
 		t.passes(t.vm1, flow(2001), t.vm2);
 	}, [](Trial &t) { t.worker_opts.flow_capacity = 4096; }},
 
+	{APUS_DROP_NEW_FLOW_LIMIT, "a port owes nothing by the lower rate that it had", [](Trial &t) {
+		auto limited = objects::port({true, false, subnet1, vm1_mac, 1500});
+		const auto flow = [](unsigned i) { return with16(vm1_to_vm2(), ip_at + 20, static_cast<std::uint16_t>(i)); };
+		for (const std::uint32_t rate : {1u, 1'000'000u}) {
+			const unsigned first = rate == 1 ? 1 : 2000;
+			limited.new_flow_rate = rate;
+			MUST(apus_port_set(t.dataplane, t.vm1, &limited));
+			for (unsigned i = 0; i < 1024; i++)
+				t.check(t.send(t.vm1, flow(first + i)).size() == 1, "one of 1024 at once");
+			t.drops("one too many", t.vm1, flow(first + 1024));
+		}
+	}, [](Trial &t) { t.worker_opts.flow_capacity = 8192; }},
+
 	{APUS_DROP_DHCP_GUARD, "a DHCP server, also if the port is trusted", [](Trial &t) {
 		const auto from = [](std::uint16_t port) { return with16(vm1_to_vm2(), ip_at + 20, port); };
 		t.passes(t.vm1, from(67), t.vm2);

@@ -4,6 +4,8 @@
 //     outside: 203.0.113.2/24 and 2001:db8:e::2/64, router .1 (::1)       far away: 198.51.100.7, 2001:db8:99::7
 #include "external.hpp"
 
+#include <sys/mman.h>
+
 #include "hosts.hpp"
 
 namespace external {
@@ -235,6 +237,33 @@ const std::vector<DropCase> drop_cases = {
 		const Bytes answer = build::arp({outer_router_mac, gateway_mac, 0, model::type_arp}, {2, gateway_mac, outside_ip, outer_router_mac, router_ip});
 		leaves(t, e, with_tag(router_arp(1), 100), e, with_tag(answer, 100), "a good one is answered");
 	}},
+	{APUS_DROP_PROVIDER_ARP_MALFORMED, "nothing is read behind an ARP frame that is cut off", [](Trial &t) {
+		const auto e = add_gateway(t, {100});
+		const Bytes good = with_tag(router_arp(1), 100);
+		// Behind the frame is a page that nobody may read.
+		constexpr std::size_t page = 4096;
+		void *const memory = mmap(nullptr, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		t.check(memory != MAP_FAILED && mprotect(static_cast<char *>(memory) + page, page, PROT_NONE) == 0, "a guard page");
+		struct apus_worker_opts options;
+		APUS_INIT(&options);
+		options.buffers.release = [](void *, void *const *, std::uint32_t) {};
+		struct apus_worker *worker = nullptr;
+		MUST(apus_worker_create(t.dataplane, &options, &worker));
+		for (std::size_t length = 15; length < good.size(); length++) {
+			struct apus_frame in = {}, out[2];
+			in.data = static_cast<std::uint8_t *>(memory) + page - length;
+			in.buffer = memory;
+			std::copy_n(good.begin(), length, in.data);
+			in.length = static_cast<std::uint32_t>(length);
+			in.contiguous = static_cast<std::uint16_t>(length);
+			in.headroom = 128;
+			in.port = e;
+			report::equal(apus_worker_process(worker, &in, 1, out, 2, t.now), 0, "a frame that is cut off");
+		}
+		MUST(apus_worker_destroy(worker));
+		munmap(memory, 2 * page);
+		t.drops("its first 27 bytes", e, cut(good, 18 + 27));
+	}},
 	{APUS_DROP_PROVIDER_ND_MALFORMED, "malformed neighbour discovery outside", [](Trial &t) {
 		const auto e = add_gateway(t, {0, 0, 1500, true, true});
 		const Bytes asks = hosts::discovery(outer_router_mac, model::nd_neighbour_solicitation, 0, router_ip6, model::solicited_node(outside_ip6), outside_ip6,
@@ -270,6 +299,46 @@ const std::vector<DropCase> drop_cases = {
 		for (unsigned i = 0; i < 8; i++)
 			t.check(t.send(t.vm1, frame).empty(), "it waits");
 		t.drops(t.vm1, frame);
+	}},
+	{APUS_DROP_NEW_FLOW_LIMIT, "of what comes from outside, not of answers", [](Trial &t) {
+		const auto e = add_gateway(t);
+		auto limited = params({});
+		limited.new_flow_rate = 1;
+		MUST(apus_port_set(t.dataplane, e, &limited));
+		const auto flow = [](unsigned i) { return with16(into_vm1(), ip_at + 20, static_cast<std::uint16_t>(i)); };
+		for (unsigned i = 0; i < 1024; i++)
+			t.check(t.send(e, flow(i)).size() == 1, "one of 1024 at once");
+		t.drops(e, flow(1024));
+		const auto sent = t.send(t.uplink, tunnelled(ping(gateway_mac, remote2_mac, remote2_ip, outside_ip), subnet2));
+		t.check(sent.size() == 1 && sent[0].port == t.uplink, "a tunnel's echo request is answered");
+	}, [](Trial &t) { t.worker_opts.flow_capacity = 4096; }},
+	{APUS_DROP_NEIGHBOR_FAILED, "next hops outside that nobody waited for any more make room", [](Trial &t) {
+		const auto e = add_gateway(t);
+		auto wide = params({});
+		wide.ipv4.prefix_length = 16;
+		MUST(apus_port_set(t.dataplane, e, &wide));
+		const auto to = [](const Ip &address) { return udp(router_mac, vm1_mac, vm1_ip, address); };
+		// Entered when their packets have been dropped: nobody ever asks for them.
+		for (unsigned i = 0; i < APUS_EXTERNAL_NEIGHBORS_MAX; i++) {
+			t.send(t.vm1, to(ip(203, 0, 1 + i / 128, 1 + i % 128)));
+			for (unsigned wait = 0; wait < 3; wait++)
+				hosts::after(t, second);
+			poll(t);
+		}
+		t.check(t.totals().held == 0, "nothing waits");
+		t.check(t.send(t.vm1, to(neighbour_ip)).empty(), "it waits");
+		poll(t);
+		const auto asked = hosts::after(t, 0);
+		t.check(asked.size() == 1 && asked[0].bytes == asks_for(neighbour_ip), "a new one is entered and asked for");
+		// It is not the one that makes room for the next.
+		t.send(t.vm1, to(ip(203, 0, 113, 6)));
+		poll(t);
+		hosts::after(t, 0);
+		t.check(t.send(e, router_arp(2, neighbour_ip, neighbour_mac)).size() == 1, "what waited leaves");
+		t.mark();
+		for (unsigned wait = 0; wait < 3; wait++)
+			hosts::after(t, second);
+		t.moved(Moves{{&Stats::held, -1}, {&Stats::bursts, 3}}, 1, {"generated", "transmitted", "transmitted_bytes", "arp_requests"});
 	}},
 	{APUS_DROP_NO_LOCAL_PORT, "the port is gone", [](Trial &t) {
 		const auto e = add_gateway(t);
@@ -417,6 +486,22 @@ const std::vector<CounterCase> counter_cases = {
 		hosts::after(t, 0);
 		t.moved(burst(0, 0, 0, 0) + Moves{{&Stats::held, -1}}, 1, flow_counters);
 	}, nullptr, APUS_DROP_NO_LOCAL_PORT},
+	{"held", "the router outside is another one in another VLAN, also within a transaction", [](Trial &t) {
+		const auto e = add_gateway(t);
+		resolve(t, e, t.vm1, out_of_vm1());
+		const auto elsewhere = params({100});
+		MUST(apus_port_set(t.dataplane, e, &elsewhere));
+		resolve(t, e, t.vm1, out_of_vm1(), 100);
+		MUST(apus_transaction_begin(t.dataplane));
+		const auto here = params({});
+		MUST(apus_port_set(t.dataplane, e, &here));
+		MUST(apus_port_set(t.dataplane, e, &elsewhere));
+		MUST(apus_transaction_commit(t.dataplane));
+		t.mark();
+		t.send(t.vm1, out_of_vm1());
+		t.moved({{&Stats::held, 1}, {&Stats::generated, 1}, {&Stats::arp_requests, 1}}, 0,
+			{"received", "received_bytes", "transmitted", "transmitted_bytes", "bursts", "flow_misses", "flow_inserts", "flow_hits", "flow_entries"});
+	}},
 	{"echo_replies", "the gateway's addresses, from three sides", [](Trial &t) {
 		const auto e = add_gateway(t, {100});
 		resolve(t, e, t.vm1, out_of_vm1(), 100);

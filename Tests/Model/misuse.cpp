@@ -599,6 +599,7 @@ int run()
 	}
 	time_goes_backwards();
 	second_thread();
+	publication();
 	inside_wait();
 	inside_callbacks();
 	limits();

@@ -2,6 +2,8 @@
 // Wrong threads: a second one inside a worker or a control call, and callbacks that call the library.
 #pragma once
 
+#include <atomic>
+
 #include "misuse_calls.hpp"
 
 namespace misuse {
@@ -63,6 +65,58 @@ inline void second_thread()
 	answers("synchronize: nothing to do", apus_dataplane_synchronize(bench.dataplane), {APUS_OK});
 	report::equal(bench.last_result, 0, "the burst that was held up");
 	bench.flows("after a second thread");
+}
+
+/// A worker uses a flow while a transaction is published that changes many records, that of the flow last: no burst that begins after the
+/// commit knows the old one.
+inline void publication()
+{
+	constexpr unsigned others = 3000, rounds = 40;
+	Bench bench;
+	const fixture::Ip second_pa = fixture::ip(192, 168, 0, 44);
+	bench.add_neighbor(second_pa, fixture::remote_pa_mac);
+	const auto other = [](unsigned i) { return fixture::ip(10, 77, i >> 8, i & 255); };
+	const auto set = [&](const fixture::Ip &ca, model::Mac mac, const fixture::Ip &pa, bool is_new) {
+		const auto object = objects::record({subnet1, ca}, {mac, APUS_RULE_ENCAP, APUS_RECORD_STATIC, pa});
+		MUST(is_new ? apus_lookup_record_add(bench.dataplane, &object) : apus_lookup_record_set(bench.dataplane, &object));
+	};
+	// Both hosts are known before and after each change.
+	MUST(apus_transaction_begin(bench.dataplane));
+	for (unsigned i = 0; i < others; i++)
+		set(other(i), model::Mac{0x600061000000} + i, i % 2 == 0 ? second_pa : fixture::remote_pa, true);
+	MUST(apus_transaction_commit(bench.dataplane));
+	// The last byte of the provider address that is right; 0 while it changes.
+	std::atomic<unsigned> expected{33}, bursts{0}, wrong{0};
+	std::atomic<bool> is_over{false};
+	std::thread worker([&] {
+		while (!is_over) {
+			const unsigned host = expected;
+			const auto sent = bench.send(bench.vm1, fixture::vm1_to_remote1());
+			if (sent.size() != 1 || (host != 0 && host == expected && sent[0].bytes[33] != host))
+				wrong++;
+			bursts++;
+		}
+	});
+	const auto wait = [&] {
+		for (const unsigned begin = bursts; bursts - begin < 4;)
+			std::this_thread::yield();
+	};
+	for (unsigned round = 0; round < rounds; round++) {
+		wait();
+		expected = 0;
+		wait();
+		const fixture::Ip &pa = round % 2 == 0 ? second_pa : fixture::remote_pa;
+		MUST(apus_transaction_begin(bench.dataplane));
+		for (unsigned i = 0; i < others; i++)
+			set(other(i), model::Mac{0x600061000000} + i, i % 2 == 0 ? second_pa : fixture::remote_pa, false);
+		set(fixture::remote1_ip, fixture::remote1_mac, pa, false);
+		MUST(apus_transaction_commit(bench.dataplane));
+		expected = round % 2 == 0 ? 44 : 33;
+	}
+	wait();
+	is_over = true;
+	worker.join();
+	report::equal(wrong.load(), 0, "bursts that know an old record after a commit");
 }
 
 /// While a control call waits for a worker, every other one is refused; here from its own `wait` callback.

@@ -501,12 +501,13 @@ class ReplayTests(unittest.TestCase):
         self.assertEqual(sorted(os.listdir(self.path("out"))), ["counters.json", "trunk.pcap", "uplink.pcap"])
         counters = self.counters()
         self.assertEqual(list(counters["ports"]), ["uplink", "trunk"])
-        self.assertEqual(counters["carried"]["woodgrove-out"]["transmitted"], 1)
+        # The question for the next hop, and the packet.
+        self.assertEqual(counters["carried"]["woodgrove-out"]["transmitted"], 2)
         self.assertEqual(counters["carried"]["woodgrove-out"]["received"], 2)
         self.assertEqual((counters["totals"]["decapsulated"], counters["totals"]["routed"], counters["totals"]["encapsulated"]), (2, 4, 2))
         self.assertEqual(counters["drops"], {})
         self.assertIs(counters["balanced"], True)
-        self.assertRegex(result.stdout, r"(?m)^contoso-out +external, VLAN 101 of trunk +2 +1 +0$")
+        self.assertRegex(result.stdout, r"(?m)^contoso-out +external, VLAN 101 of trunk +2 +2 +0$")
 
     def test_a_next_hop_outside_that_nobody_named(self):
         """An address on the gateway's link is entered when it is wanted, then asked for."""
@@ -552,15 +553,15 @@ class ReplayTests(unittest.TestCase):
         lines = self.explain("--port", "uplink", "--frame", self.from_tenant(101, packet).hex())
         self.assertIn("  port 4098 (contoso-out): external, virtual subnet 6009, 60:00:60:00:0f:01, VLAN 101, MTU 1500", lines)
         self.assertIn("  neighbour outside 10.9.0.1: 02:00:00:00:00:01, resolved", lines)
-        self.assertEqual(lines[-1], "  verdict: LEAVE through port 4097")
+        self.assertEqual(lines[-1], "  verdict: LEAVE through port 4097 (trunk)")
         near = ipv4("10.0.1.103", "10.9.0.50", 17, b"12345678", ttl=63)
         lines = self.explain("--port", "uplink", "--frame", self.from_tenant(102, near).hex())
         self.assertIn("  neighbour outside 10.9.0.50: 02:00:00:00:00:01, resolved", lines)
-        self.assertEqual(lines[-1], "  verdict: LEAVE through port 4097")
+        self.assertEqual(lines[-1], "  verdict: LEAVE through port 4097 (trunk)")
         lines = self.explain("--port", "woodgrove-out", "--from", "203.0.113.9", "--to", "10.0.1.103")
         self.assertEqual(lines[0], "who has 10.9.0.2?")
         self.assertIn("the packet, to 60:00:60:00:0f:01:", lines)
-        self.assertIn("verdict: ENCAPSULATE to 192.168.0.33, virtual subnet 7000, through port 4096", lines[-1])
+        self.assertIn("verdict: ENCAPSULATE to 192.168.0.33, virtual subnet 7000, through port 4096 (uplink)", lines[-1])
         lines = self.explain("--port", "woodgrove-out", "--from", "2001:db8:9::50", "--to", "2001:db8:1::103", "--protocol", "tcp")
         self.assertIn("verdict: ENCAPSULATE to 192.168.0.33, virtual subnet 7000", lines[-1])
         self.assertIn("DROP SOURCE_CA_MAC", self.explain("--port", "contoso-out", "--from", "10.0.1.103", "--to", "10.0.1.103", status=2)[-1])
@@ -580,7 +581,7 @@ class ReplayTests(unittest.TestCase):
         sent = frame(HOST, PEER, ipv4("192.168.0.33", "192.168.0.22", 47, gre + inner, ttl=128, flags=0x4000))
         lines = self.explain("--port", "uplink", "--frame", sent.hex())
         self.assertIn("  neighbour outside 2001:db8:9::50: 02:00:00:00:00:01, resolved", lines)
-        self.assertEqual(lines[-1], "  verdict: LEAVE through port 4097")
+        self.assertEqual(lines[-1], "  verdict: LEAVE through port 4097 (trunk)")
         # Beyond its prefix this side has no router.
         inner = frame(self.EXTERNAL, M3, ipv6("2001:db8:1::103", "2001:db8:77::9", 17, b"12345678", 63), 0x86DD)
         sent = frame(HOST, PEER, ipv4("192.168.0.33", "192.168.0.22", 47, gre + inner, ttl=128, flags=0x4000))
@@ -691,14 +692,14 @@ class ReplayTests(unittest.TestCase):
         self.assertEqual(lines[0], "who has 10.0.1.103?")
         self.assertIn("  lookup record (6000, 10.0.1.103): 60:00:60:00:02:03 at 192.168.0.33", lines)
         self.assertIn("the packet, to 60:00:60:00:02:03:", lines)
-        self.assertIn("  provider route to 192.168.0.33: 192.168.0.0/24 through port 4096, on-link, metric 0", lines)
+        self.assertIn("  provider route to 192.168.0.33: 192.168.0.0/24 through port 4096 (uplink), on-link, metric 0", lines)
         self.assertIn("  provider neighbour 192.168.0.33: 44:55:66:77:88:99, static", lines)
-        self.assertEqual(lines[-1], "  verdict: ENCAPSULATE to 192.168.0.33, virtual subnet 6000, through port 4096, "
+        self.assertEqual(lines[-1], "  verdict: ENCAPSULATE to 192.168.0.33, virtual subnet 6000, through port 4096 (uplink), "
                          "packets of up to 1458 bytes")
         lines = self.explain("--port", "contoso1", "--to", "10.0.1.104")
         self.assertIn("  provider neighbour 192.168.0.44: 02:00:00:00:00:01, static", lines)
-        self.assertEqual(self.explain("--port", "contoso1", "--to", "10.0.1.102")[-1], "  verdict: DELIVER through port 4098")
-        self.assertEqual(self.explain("--port", "contoso1", "--to", "10.0.1.1")[-1], "  verdict: ANSWER through port 4097")
+        self.assertEqual(self.explain("--port", "contoso1", "--to", "10.0.1.102")[-1], "  verdict: DELIVER through port 4098 (contoso2)")
+        self.assertEqual(self.explain("--port", "contoso1", "--to", "10.0.1.1")[-1], "  verdict: ANSWER through port 4097 (contoso1)")
 
     def test_explain_says_why_a_packet_is_dropped(self):
         lines = self.explain("--port", "contoso1", "--to", "10.9.9.9", status=2)
@@ -707,7 +708,7 @@ class ReplayTests(unittest.TestCase):
         self.assertIn("no lookup record for 10.0.1.77", self.explain("--port", "contoso1", "--to", "10.0.1.77", status=2)[-1])
         lines = self.explain("--port", "contoso1", "--to", "10.0.1.103", "--protocol", "udp", "--length", "1500", status=2)
         self.assertIn("DROP MTU_EXCEEDED", lines[-1])
-        self.assertIn("an ICMP error goes back through port 4097", lines[-1])
+        self.assertIn("an ICMP error goes back through port 4097 (contoso1)", lines[-1])
         frame = customer(M2, M2, "10.0.1.101", "10.0.1.102")
         self.assertIn("DROP SOURCE_MAC", self.explain("--port", "contoso1", "--frame", frame.hex(), status=2)[-1])
 
@@ -719,9 +720,9 @@ class ReplayTests(unittest.TestCase):
              "192.168.0.22, type: GatewayWildcard}\n"))
         result = self.apusctl("explain", "--policy", self.path(policy), "--port", "contoso2", "--to", "203.0.113.9")
         self.assertIn("who has 10.0.1.1?", result.stdout)
-        self.assertTrue(result.stdout.endswith("verdict: DELIVER through port 4097\n"), result.stdout + result.stderr)
+        self.assertTrue(result.stdout.endswith("verdict: DELIVER through port 4097 (contoso1)\n"), result.stdout + result.stderr)
         result = self.apusctl("explain", "--policy", self.path(policy), "--port", "contoso1", "--to", "10.0.1.102")
-        self.assertTrue(result.stdout.endswith("verdict: DELIVER through port 4098\n"), result.stdout + result.stderr)
+        self.assertTrue(result.stdout.endswith("verdict: DELIVER through port 4098 (contoso2)\n"), result.stdout + result.stderr)
 
     def test_explain_with_an_external_router(self):
         policy = self.variant(("{flow_id_zero: true}", "{use_external_router: true}"))
@@ -766,7 +767,7 @@ class ReplayTests(unittest.TestCase):
         self.assertIn("  lookup record (6000, 2001:db8:1::103): 60:00:60:00:02:03 at 2001:db8:a::33", lines)
         self.assertIn("the packet, to 60:00:60:00:02:03:", lines)
         self.assertIn("verdict: ANSWER through port 4097", "".join(lines[:lines.index("the packet, to 60:00:60:00:02:03:")]))
-        self.assertEqual(lines[-1], "  verdict: ENCAPSULATE to 2001:db8:a::33, virtual subnet 6000, through port 4096, "
+        self.assertEqual(lines[-1], "  verdict: ENCAPSULATE to 2001:db8:a::33, virtual subnet 6000, through port 4096 (uplink), "
                          "packets of up to 1438 bytes")
         for target, verdict in (("10.0.1.103", "ENCAPSULATE to 192.168.0.33"), ("2001:db8:1::102", "DELIVER"),
                                 ("2001:db8:1::1", "ANSWER"), ("fe80::61:70ff:fe75:7301", "ANSWER"),

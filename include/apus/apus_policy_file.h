@@ -23,7 +23,7 @@
  *       - name                         # unique; letters, digits, '-', '_', '.'; 31 at most
  *         kind                         # vm, provider or external
  *         [device, mtu]                # device: what the host connects the port to; not with a parent
- *         virtual_subnet_id, mac, [new_flow_rate]                  # vm and external only; new_flow_rate: 1-1000000000
+ *         virtual_subnet_id, mac, [new_flow_rate]                  # vm and external only; new_flow_rate: 1-1000000000 a second, 1024 at once
  *         [trusted, dhcp_guard]                                    # vm only; true or false
  *         [dynamic_address_limit]                                  # vm only; 1-65536
  *         routing_domain_id                                        # external only, as all that follows: see below
@@ -63,7 +63,8 @@
  *         [vm_name, customer_id, context]
  *
  * Addresses and prefixes are IPv4 or IPv6: 10.0.1.5, 2001:db8::5, 10.0.1.0/24, 2001:db8::/64; no zone, and no
- * IPv4-mapped ::ffff:10.0.1.5. A next hop is of the family of its prefix; 0.0.0.0 and :: are the same as none. `advertise`
+ * IPv4-mapped ::ffff:10.0.1.5. A next hop is of the family of its prefix; 0.0.0.0 and :: are the same as none (of an external
+ * port it is left out instead). `advertise`
  * and `autoconfigure` are APUS_CUSTOMER_ROUTE_ADVERTISE and APUS_CUSTOMER_ROUTE_AUTOCONFIGURE: routers are announced to
  * the machines of the virtual subnet, and they may make their own addresses in a prefix of length 64.
  *

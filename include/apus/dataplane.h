@@ -85,7 +85,7 @@ struct apus_dataplane_opts {
 	uint32_t learn_rate;
 	/** Seed of every hash; all-zero = take randomness from the operating system. Set it for reproducible runs only. */
 	uint8_t hash_key[16];
-	/** Where apus_dataplane_create() writes why it failed (NUL-terminated); may be NULL. */
+	/** Where apus_dataplane_create() writes why it failed (NUL-terminated); may be NULL. Not used if `size` is wrong. */
 	char *error_text;
 	size_t error_text_size;
 	/** Called while a control call waits for a worker to leave its burst; NULL = sched_yield(). */

@@ -60,7 +60,7 @@ enum apus_event_kind {
 struct apus_event {
 	size_t size;
 	uint32_t kind;              /**< enum apus_event_kind */
-	uint32_t port;              /**< where it was seen: the machine's vm port, or a provider port */
+	uint32_t port;              /**< where it was seen: the machine's vm port, a provider port, or an external port */
 	uint32_t virtual_subnet_id; /**< 0 for APUS_EVENT_LOST and APUS_EVENT_ADDRESS_* */
 	uint32_t count;             /**< Dynamic records of the machine; for APUS_EVENT_LOST the number of lost events */
 	uint32_t limit;             /**< Dynamic records that the machine may have */

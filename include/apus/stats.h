@@ -148,7 +148,7 @@ struct apus_stats {
 	uint64_t flow_suppressed;  /**< not inserted, because the tenant already has its share of a full set */
 	uint64_t flow_entries;     /**< entries now */
 	uint64_t arp_replies;      /**< ARP requests and neighbour solicitations answered, both sides */
-	uint64_t arp_requests;     /**< ARP requests and neighbour solicitations sent for provider neighbours */
+	uint64_t arp_requests;     /**< ARP requests and neighbour solicitations sent for provider neighbours and for next hops behind external ports */
 	uint64_t echo_replies;     /**< ICMP and ICMPv6 echo requests answered for router addresses */
 	uint64_t router_advertisements; /**< router solicitations answered */
 	uint64_t icmp_errors;      /**< ICMP errors sent to customers: time exceeded, fragmentation needed */
@@ -173,7 +173,10 @@ int apus_stats_get(struct apus_dataplane *dataplane, struct apus_stats *out);
 /** Read one worker's counters. @note Any thread, also while the worker runs. @return 0; APUS_ERR_NULL, APUS_ERR_SIZE, APUS_ERR_STALE */
 int apus_worker_stats_get(struct apus_worker *worker, struct apus_stats *out);
 
-/** Counters of one port, summed over all workers. */
+/**
+ * Counters of one port, summed over all workers. What an external port with a parent receives and transmits counts there and at
+ * its parent, so the sum over all ports is that of the dataplane only without such ports; a drop counts at one of the two.
+ */
 struct apus_port_stats {
 	size_t size;
 	uint64_t received;

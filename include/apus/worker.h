@@ -63,13 +63,13 @@ struct apus_buffers {
 /**
  * Options of a worker.
  *
- * Without `buffers.allocate` the worker cannot ask for next hops (only static provider neighbours are reached), copy ARP
+ * Without `buffers.allocate` the worker cannot ask for next hops (only static provider neighbours are reached, and nobody behind external ports), copy ARP
  * requests to several ports, fragment, or send ICMP errors; each attempt is counted as NO_BUFFER. Answers to ARP and echo
  * requests are made in place and need no buffer; those to neighbour discovery do.
  */
 struct apus_worker_opts {
 	size_t size;
-	struct apus_buffers buffers;  /**< release is required, allocate is not: see below */
+	struct apus_buffers buffers;  /**< release is required, allocate is not: see above */
 	uint32_t flow_capacity;       /**< IPv4 flows that are remembered, 64 bytes each; rounded up to a power of two; 0 = 65536; 64-16777216 */
 	uint32_t held_capacity;       /**< packets that may wait for a next hop's address, in all; 0 = 256; 1-1024 */
 	uint32_t flags;               /**< zero */

@@ -61,7 +61,7 @@ public func apus_explain(
                 let count = worker.explain(copy, bench.output, Bench.outputs, now)
                 explanation = conclude(worker, bench.output, count)
                 explanation.mtu = unsafe trace.pointee.mtu
-                write(explanation, bench.output, to: unsafe Ref(trace))
+                write(explanation, worker, bench.output, to: unsafe Ref(trace))
             }
         }
         if let out = unsafe out { unsafe writeStruct(explanation, to: out, size: size) }
@@ -111,8 +111,8 @@ private func conclude(_ worker: borrowing Worker, _ output: Ref<Frame>, _ count:
     return explanation
 }
 
-/// "verdict: ENCAPSULATE to 192.168.0.33, virtual subnet 6001, through port 4096"
-private func write(_ explanation: apus_explanation, _ output: Ref<Frame>, to trace: Ref<Trace>) {
+/// "verdict: ENCAPSULATE to 192.168.0.33, virtual subnet 6001, through port 4096 (uplink)"
+private func write(_ explanation: apus_explanation, _ worker: borrowing Worker, _ output: Ref<Frame>, to trace: Ref<Trace>) {
     trace.value.begin("verdict: ")
     trace.value.text.put(name(explanation.verdict))
     switch explanation.verdict {
@@ -136,7 +136,7 @@ private func write(_ explanation: apus_explanation, _ output: Ref<Frame>, to tra
     if explanation.frames == 0 { return }
     if explanation.verdict == APUS_VERDICT_DROP.rawValue { trace.value.text.put("; an ICMP error goes back") }
     trace.value.text.put(" through port ")
-    trace.value.text.put(decimal: explanation.port.u64)
+    worker.put(port: explanation.port, to: trace)
     if explanation.mtu != 0 {
         trace.value.text.put(", packets of up to ")
         trace.value.text.put(decimal: explanation.mtu.u64)

@@ -84,8 +84,11 @@ private func readSide(_ given: apus_external_side, _ side: inout ExternalSide, i
     if nextHop.isV4 == isIPv6 {
         return Failure(APUS_ERR_FAMILY, object, field, .address(nextHop), "is a next hop of the other family")
     }
-    if nextHop == address || !nextHop.isIn(address.masked(length), length) {
-        return Failure(APUS_ERR_ADDRESS, object, field, .address(nextHop), "is a next hop that is not in the prefix of the address, or is the address")
+    if nextHop == address {
+        return Failure(APUS_ERR_ADDRESS, object, field, .address(nextHop), "is a next hop, and the port's own address")
+    }
+    if !nextHop.isIn(address.masked(length), length) {
+        return Failure(APUS_ERR_ADDRESS, object, field, .address(nextHop), "is a next hop outside", .prefix(address.masked(length), length))
     }
     side.nextHop = nextHop
     return nil

@@ -38,7 +38,6 @@ struct FlowCache<Key: FlowIdentity> {
 
     private static var ways: Int { 8 }
 
-    @_optimize(speed)
     init?(_ memory: Ref<Memory>, capacity: Int) {
         guard let entries = memory.value.allocateZeroed(FlowEntry<Key>.self, count: capacity, alignment: 64) else {
             return nil
@@ -52,7 +51,6 @@ struct FlowCache<Key: FlowIdentity> {
         mask = capacity &- 1
     }
 
-    @_optimize(speed)
     func destroy(_ memory: Ref<Memory>) {
         memory.value.release(entries, count: mask &+ 1)
         memory.value.release(shares, count: Self.shareCount)
@@ -102,12 +100,12 @@ struct FlowCache<Key: FlowIdentity> {
     }
 
     @inline(__always)
-    func key(of flow: Ref<FlowState>) -> Key { entries[index(of: flow)].key }
+    func key(of flow: Ref<FlowState>) -> Key { unsafe (flow.raw - MemoryLayout<Key>.size).load(as: Key.self) }
 
     /// Where a flow stands.
     @inline(__always)
     func index(of flow: Ref<FlowState>) -> Int {
-        unsafe (flow.raw - entries.raw) / MemoryLayout<FlowEntry<Key>>.stride
+        Int(bitPattern: (flow.address &- entries.address) / UInt(bitPattern: MemoryLayout<FlowEntry<Key>>.stride))
     }
 
     /// What `place` decided.

@@ -19,7 +19,6 @@ struct TranspositionTable {
 
     private static var removed: UInt32 { .max }
 
-    @_optimize(speed)
     init?(_ memory: Ref<Memory>, capacity: Int, key: Ref<apus_hash_key>) {
         guard let entries = memory.value.allocateZeroed(Transposition.self, count: capacity, alignment: 64) else {
             return nil
@@ -35,7 +34,6 @@ struct TranspositionTable {
         indexMask = capacity &* 2 &- 1
     }
 
-    @_optimize(speed)
     func destroy(_ memory: Ref<Memory>) {
         memory.value.release(entries, count: capacity)
         memory.value.release(index, count: indexMask &+ 1)

@@ -29,14 +29,12 @@ struct TunnelCache {
     private let entries: Ref<Entry>
     private static var count: Int { 256 }
 
-    @_optimize(speed)
     init?(_ memory: Ref<Memory>) {
         // Zeros are no key: there is no VSID 0.
         guard let entries = memory.value.allocateZeroed(Entry.self, count: Self.count, alignment: 64) else { return nil }
         self.entries = entries
     }
 
-    @_optimize(speed)
     func destroy(_ memory: Ref<Memory>) { memory.value.release(entries, count: Self.count) }
 
     @_optimize(speed)

@@ -229,7 +229,6 @@ extension Ref where Value == Transposition {
     }
 
     /// What comes before in the order of checks comes before here too.
-    @_optimize(speed)
     func refusal(of frame: Frame) -> DropReason {
         let isExpired = value.isRouted != 0 && IPPacket(in: frame.bytes).ttl <= 1
         return isExpired ? .ttlExpired : DropReason(value: value.reason)
@@ -259,7 +258,6 @@ extension Worker {
     }
 
     /// Decapsulate a packet whose outer header has options; the decision is in `scratch`.
-    @_optimize(speed)
     mutating func applyDecapsulation(_ frame: Frame, _ outer: OuterPacket) {
         var sent = frame
         let reason = scratch.decapsulate(

@@ -131,7 +131,9 @@ extension Worker {
         if rate == 0 { return true }
         let interval = 1_000_000_000 / rate
         let slot = PortSlots.slot(of: port)
-        let due = max(flowTimes[slot], now)
+        var due = max(flowTimes[slot], now)
+        // This rate never gets that far ahead: it was another one, or another port.
+        if due &- now > Self.newFlowBurst &* interval { due = now }
         if due &- now > (Self.newFlowBurst &- 1) &* interval { return false }
         flowTimes[slot] = due &+ interval
         return true
@@ -155,7 +157,7 @@ extension Worker {
         guard transposition.value.dependsOnTwoRecords else { return false }
         let (source, destination) = addresses()
         guard flow.value.stamp >= floor,
-            let stamp = tables.scopes.confirm(flow.value.stamp, transposition.value.scope, source, destination)
+            let stamp = tables.scopes.confirm(flow.value.stamp, transposition.value.scope, source, destination, in: version.u32)
         else { return false }
         flow.value.stamp = stamp
         return true

@@ -130,13 +130,11 @@ extension Worker {
     }
 
     /// The versions' lower half starts over: stamps of before mean nothing any more.
-    @_optimize(speed)
     mutating func forgetAllFlows() {
         forgetAll(in: cache)
         forgetAll(in: wideCache)
     }
 
-    @_optimize(speed)
     private mutating func forgetAll<Key>(in cache: FlowCache<Key>) {
         var index = 0
         while index <= cache.mask {
@@ -148,7 +146,6 @@ extension Worker {
     // MARK: - Packets that the cache is not for
 
     /// docs/pipeline.md from its beginning, one check after the other.
-    @_optimize(speed)
     mutating func processSlowly(_ frame: Frame) {
         guard frame.isValid || findPort(frame.port) == nil else { return drop(frame, .frameInvalid) }
         if hasExternalPorts, let number = findPort(frame.port), tables.ports[number].kind != Port.vm {
@@ -159,7 +156,6 @@ extension Worker {
     }
 
     /// The same for a frame that was valid when it came; it may have lost its tags since.
-    @_optimize(speed)
     mutating func processAnew(_ frame: Frame) {
         let found = findPort(frame.port)
         if let trace { note(trace, port: found, frame.port) }

@@ -36,6 +36,13 @@ extension Worker {
     @inline(never)
     func note(_ trace: Ref<Trace>, _ words: Words) { trace.value.begin(words) }
 
+    /// "4097 (contoso1)": a policy file knows only the name.
+    @inline(never)
+    func put(port id: UInt32, to trace: Ref<Trace>) {
+        guard let number = findPort(id) else { return trace.value.text.put(decimal: id.u64) }
+        trace.value.text.put(tables.ports[number])
+    }
+
     @inline(never)
     func note(_ trace: Ref<Trace>, port number: UInt32?, _ id: UInt32) {
         trace.value.begin("port ")
@@ -113,14 +120,14 @@ extension Worker {
         trace.value.text.put(": ")
         trace.value.text.put(route.prefix, prefix: route.length)
         trace.value.text.put(" through port ")
-        trace.value.text.put(decimal: route.port.u64)
+        put(port: route.port, to: trace)
         trace.value.text.put(nextHop: route.nextHop, metric: route.metric)
     }
 
     @inline(never)
     func note(_ trace: Ref<Trace>, source number: UInt32?, port: UInt32) {
         trace.value.begin("provider address on port ")
-        trace.value.text.put(decimal: port.u64)
+        put(port: port, to: trace)
         trace.value.text.put(": ")
         guard let number else { return trace.value.text.put("none") }
         let source = tables.addresses[number]

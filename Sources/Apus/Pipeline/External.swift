@@ -169,7 +169,9 @@ extension Worker {
         var frame = answer
         frame.bytes.store(tables.ports[number].mac, at: Ethernet.source)
         frame.port = id
-        processOutside(frame)
+        guard stageVM(frame, single) else { return drop(frame, .ipMalformed) }
+        // It begins no flow of the port's, so it is not counted as one.
+        if trace != nil { processStaged(frame) } else { processStaged(frame, single) }
     }
 
     /// Send an answer, made of a packet from outside, back to who sent that.
@@ -193,10 +195,10 @@ extension Worker {
 
     private mutating func processOutsideARP(_ frame: Frame, _ link: LinkHeader, _ port: Port) {
         let arp = ARPPacket(frame.bytes.advanced(by: link.length))
-        let (sender, senderMAC) = (IPAddress(v4: arp.senderIP), arp.senderMAC)
-        guard arp.isWellFormed(available: frame.length.int &- link.length), senderMAC.isUsable,
-            senderMAC == frame.bytes.mac(Ethernet.source)
+        guard arp.isWellFormed(available: frame.length.int &- link.length), arp.senderMAC.isUsable,
+            arp.senderMAC == frame.bytes.mac(Ethernet.source)
         else { return drop(frame, .providerARPMalformed) }
+        let (sender, senderMAC) = (IPAddress(v4: arp.senderIP), arp.senderMAC)
         let isReplyToUs = arp.operation == ARPPacket.reply && frame.bytes.mac(Ethernet.destination) == port.mac
         if arp.operation == ARPPacket.request, port.ipv4.isPresent, IPAddress(v4: arp.targetIP) == port.ipv4.address {
             answerARP(frame, link.length, with: port.mac)

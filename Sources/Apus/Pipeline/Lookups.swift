@@ -85,7 +85,6 @@ extension Worker {
     }
 
     /// The MAC with which the router of this virtual subnet answers for this gateway address.
-    @_optimize(speed)
     func gatewayMAC(_ address: IPAddress, vsid: UInt32) -> MACAddress {
         record(vsid, address).map { tables.records[$0].mac } ?? settings.gatewayMAC
     }
@@ -104,7 +103,6 @@ extension Worker {
 
     /// The MAC with which the router of this virtual subnet answers for this address: a gateway, or the link-local address
     /// that belongs to an IPv6 gateway. nil: it is none of these.
-    @_optimize(speed)
     func routerMAC(_ address: IPAddress, vsid: UInt32) -> MACAddress? {
         if isGateway(address, vsid: vsid) { return gatewayMAC(address, vsid: vsid) }
         guard address.isLinkLocal, !settings.usesExternalRouter else { return nil }
@@ -121,7 +119,6 @@ extension Worker {
 
     /// The first IPv6 on-link route of a virtual subnet that has all these flags and is behind `previous`, in the order of
     /// prefixes and lengths.
-    @_optimize(speed)
     func nextIPv6Route(vsid: UInt32, flags: UInt32, after previous: CustomerRoute?) -> CustomerRoute? {
         var best: CustomerRoute?
         _ = tables.routes.findSecondary(CustomerRoute.hash(tables.key, onLinkIn: vsid), at: version) {

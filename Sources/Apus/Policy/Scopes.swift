@@ -53,18 +53,20 @@ struct Scopes: BitwiseCopyable {
         touchRecord(in: scope, version)
     }
 
-    /// A record of an address changed; then, in its scope.
+    /// A record of an address changed; after all of those of a version, the scopes in which they are.
     func touch(address: UInt32, _ version: UInt64) { addresses[address.int].store(version.u32, ordering: .relaxed) }
     func touchRecord(in scope: UInt32, _ version: UInt64) { words[scope.int].store(version.u32, ordering: .releasing) }
 
     @inline(__always)
     func lastChange(_ scope: UInt32) -> UInt32 { words[scope.int].load(ordering: .relaxed) }
 
-    /// Is what was decided with version `stamp`, and depends on records of two addresses only, still true? Then as of which version.
+    /// Is what was decided with version `stamp`, and depends on records of two addresses only, still true in `version`? Then as of which
+    /// version. While the writer stores the words of its next version the words of some addresses may still be missing, and so it is as
+    /// long as there are words of an old era: then nothing is known.
     @inline(__always)
-    func confirm(_ stamp: UInt32, _ scope: UInt32, _ source: UInt32, _ destination: UInt32) -> UInt32? {
-        // The words of addresses were stored before this one.
-        let last = words[scope.int].load(ordering: .acquiring)
+    func confirm(_ stamp: UInt32, _ scope: UInt32, _ source: UInt32, _ destination: UInt32, in version: UInt32) -> UInt32? {
+        let last = words[scope.int].load(ordering: .relaxed)
+        if last > version { return nil }
         let changed = max(
             frames[scope.int].load(ordering: .relaxed),
             addresses[source.int].load(ordering: .relaxed), addresses[destination.int].load(ordering: .relaxed))

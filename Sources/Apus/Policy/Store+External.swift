@@ -119,16 +119,21 @@ extension Store {
         }
     }
 
-    /// The one that was asked for longest ago goes, if nobody answered there. True: there is none.
+    /// Of those whose MAC is not known - the failed ones before others, which perhaps nobody waits for any more - the one that was asked for
+    /// longest ago goes. True: there is none.
     private mutating func makeRoom(behind port: Port) -> Bool {
         var count: UInt32 = 0
         var oldest = none
         var time = UInt64.max
+        var hasFailed = false
         _ = findNeighbor(behind: port.id) { number in
             count &+= 1
             let cell = tables.cells[tables.neighbors[number].cell]
+            if cell.value.mac != nil { return false }
             let requested = cell.value.requested.load(ordering: .relaxed)
-            if cell.value.failed.load(ordering: .relaxed) != 0, requested < time { (oldest, time) = (number, requested) }
+            let isFailed = cell.value.failed.load(ordering: .relaxed) != 0
+            // Of equals the one that was entered first, which is the last one here.
+            if isFailed == hasFailed ? requested <= time : isFailed { (oldest, time, hasFailed) = (number, requested, isFailed) }
             return false
         }
         if count < APUS_EXTERNAL_NEIGHBORS_MAX { return false }

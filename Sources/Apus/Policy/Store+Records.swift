@@ -40,6 +40,7 @@ extension Store {
     }
 
     /// Within a change: add a record that does not exist.
+    @_optimize(speed)
     mutating func put(_ record: LookupRecord, _ texts: RecordTexts?) -> Failure? {
         guard retainSubnet(record.vsid) != nil, retainRemote(of: record), insertRecord(record, texts) else {
             return .memory(Self.recordName)
@@ -111,6 +112,7 @@ extension Store {
                 ? "has no record with this MAC in this virtual subnet" : "has no record in this virtual subnet")
     }
 
+    @_optimize(speed)
     private mutating func insertRecord(_ record: LookupRecord, _ texts: RecordTexts?) -> Bool {
         var copy = record
         if let texts {

@@ -102,6 +102,7 @@ struct Store: ~Copyable {
     }
 
     @inline(never)
+    @_optimize(speed)
     private mutating func publish() -> Failure? {
         if journal.count == 0 { return nil }
         let version = next
@@ -112,9 +113,15 @@ struct Store: ~Copyable {
         var i = 0
         while i < journal.count {
             let entry = journal[i]
-            if entry.kind == .touched, !isNewEra { touch(entry, version) }
+            // Whoever sees that a scope changed has to see which addresses did: scopes come last.
+            if entry.table == .recordAddresses, !isNewEra { tables.scopes.touch(address: entry.number, version) }
             if entry.kind == .killed { retired.append(entry) }
             if entry.kind == .inserted, entry.table == .addresses { hasNewAddresses = true }
+            i &+= 1
+        }
+        i = 0
+        while i < journal.count {
+            if journal[i].kind == .touched, !isNewEra { touch(journal[i], version) }
             i &+= 1
         }
         journal.truncate(to: 0)
@@ -135,6 +142,7 @@ struct Store: ~Copyable {
     /// this grace period are free. Entries of a transaction that was undone wait for nothing but that. A failure when
     /// some worker still applies a policy older than the last one.
     @inline(never)
+    @_optimize(speed)
     private mutating func settle() -> Failure? {
         guard isUnsettled || limbo.count > 0 else { return nil }
         let (call, context) = unsafe wait
@@ -205,6 +213,7 @@ struct Store: ~Copyable {
     /// What was decided anywhere has to be decided again.
     mutating func invalidateEverything() { log(.touched, .scopes, none) }
 
+    @_optimize(speed)
     mutating func insert<Value>(
         _ value: Value, _ table: JournalEntry.Table, _ entries: VersionedTable<Value>
     ) -> UInt32? {
@@ -230,7 +239,7 @@ struct Store: ~Copyable {
 
     private func touch(_ entry: JournalEntry, _ version: UInt64) {
         switch entry.table {
-        case .recordAddresses: tables.scopes.touch(address: entry.number, version)
+        case .recordAddresses: break
         case .recordScopes: tables.scopes.touchRecord(in: entry.number, version)
         default:
             if entry.number == none {

@@ -62,6 +62,7 @@ struct ChainIndex: BitwiseCopyable {
 
     /// Add an entry; `reserve` has been called. It goes before the first entry of its key that does not `precede` it. Writer
     /// only.
+    @_optimize(speed)
     func insert(_ hash: UInt64, _ number: UInt32, _ hasKey: (UInt32) -> Bool, _ precedes: (UInt32) -> Bool) {
         guard let head = heads.find(hash, hasKey) else {
             links[number].initialize(to: Link(next: Atomic(0), previous: 0))
@@ -83,6 +84,7 @@ struct ChainIndex: BitwiseCopyable {
     }
 
     /// Writer only.
+    @_optimize(speed)
     func remove(_ hash: UInt64, _ number: UInt32) {
         let next = links[number].value.next.load(ordering: .relaxed)
         let previous = links[number].value.previous

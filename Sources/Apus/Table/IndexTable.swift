@@ -72,6 +72,7 @@ struct IndexTable: BitwiseCopyable {
 
     /// Make room for one more entry. Writer only. Returns false when there is no memory.
     @inline(never)
+    @_optimize(speed)
     func reserve(_ memory: Ref<Memory>) -> Bool {
         guard let header = Ref<Header>(address: state.value.array.load(ordering: .relaxed)) else { return false }
         let slots = header.value.mask.int &+ 1
@@ -82,6 +83,7 @@ struct IndexTable: BitwiseCopyable {
 
     /// Add an entry; `reserve` has been called. Writer only.
     @inline(never)
+    @_optimize(speed)
     func insert(_ hash: UInt64, _ node: UInt32) {
         guard let header = Ref<Header>(address: state.value.array.load(ordering: .relaxed)) else { return }
         let taken = Self.place(header, hash, node, reuse: true)
@@ -91,6 +93,7 @@ struct IndexTable: BitwiseCopyable {
 
     /// Remove the entry (hash, node). Writer only.
     @inline(never)
+    @_optimize(speed)
     func remove(_ hash: UInt64, _ node: UInt32) {
         if put(Self.removed, over: hash, node) { state.value.count &-= 1 }
     }

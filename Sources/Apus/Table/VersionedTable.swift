@@ -149,6 +149,7 @@ struct VersionedTable<Value: Versionable>: BitwiseCopyable {
     // MARK: - Writer
 
     /// Add an entry that exists from `version` on. nil: no memory; nothing changed.
+    @_optimize(speed)
     func insert(_ memory: Ref<Memory>, _ value: Value, from version: UInt64) -> UInt32? {
         guard primary.reserve(memory), !Value.hasSecondaryIndex || secondary.reserve(memory) else { return nil }
         let isReused = state.value.firstFree != 0
@@ -168,6 +169,7 @@ struct VersionedTable<Value: Versionable>: BitwiseCopyable {
 
     /// The entry does not exist any more from `version` on.
     @inline(never)
+    @_optimize(speed)
     func kill(_ number: UInt32, at version: UInt64) {
         nodes[number].value.death.store(version, ordering: .relaxed)
     }
@@ -180,6 +182,7 @@ struct VersionedTable<Value: Versionable>: BitwiseCopyable {
 
     /// Take an entry that no worker can need any more out of the indexes.
     @inline(never)
+    @_optimize(speed)
     func unlink(_ number: UInt32) {
         let value = self[number]
         nodes[number].value.death.store(0, ordering: .relaxed)
@@ -190,6 +193,7 @@ struct VersionedTable<Value: Versionable>: BitwiseCopyable {
 
     /// Make the number of an unlinked entry, which no worker can be looking at any more, available again.
     @inline(never)
+    @_optimize(speed)
     func recycle(_ number: UInt32) {
         nodes[number].value.birth.store(state.value.firstFree.u64, ordering: .relaxed)
         state.value.firstFree = number &+ 1
