@@ -242,10 +242,12 @@ extension Worker {
         let reason: DropReason?
         switch transposition.value.kind {
         case .encapsulate:
-            reason = transposition.encapsulate(&sent, flowID)
+            let first = transposition.encapsulate(&sent, flowID)
+            reason = first == .mtuExceeded && widen(transposition) ? transposition.encapsulate(&sent, flowID) : first
             if reason == .mtuExceeded, fragment(frame, transposition, flowID) { return }
         case .rewrite:
-            reason = transposition.rewrite(&sent)
+            let first = transposition.rewrite(&sent)
+            reason = first == .mtuExceeded && widen(transposition) ? transposition.rewrite(&sent) : first
             if reason == .mtuExceeded, fragment(frame, transposition, flowID) { return }
         case .decapsulate: reason = transposition.decapsulate(&sent)
         case .deliver: reason = transposition.deliver(&sent)

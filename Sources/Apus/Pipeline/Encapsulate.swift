@@ -48,7 +48,10 @@ extension Worker {
             pa: pa, source: source, vsid: vsid, isIPv6: scratch.value.variant.has(Transposition.Variant.ipv6),
             era: (version &>> 32).u32, floor: floor, neighborEpoch: neighborEpoch)
         // Who wants to know why looks at everything.
-        if trace == nil, tunnels.fill(scratch, key) { return .flow }
+        if trace == nil, tunnels.fill(scratch, key) {
+            limitToPath(scratch)
+            return .flow
+        }
         let (reason, found) = way(to: pa, from: source)
         guard let way = found else { return failEncapsulation(reason) }
         writeTemplate(way, pa, vsid)

@@ -19,6 +19,14 @@ extension Worker {
         transposition.value.maximum = mtu > overhead ? (mtu &- overhead).u16 : 0
     }
 
+    /// The same for one that a packet did not fit: what was learned may be forgotten since. False: it is as it was.
+    func widen(_ transposition: Ref<Transposition>) -> Bool {
+        if transposition.value.pathCell == none { return false }
+        let before = transposition.value.maximum
+        limitToPath(transposition)
+        return transposition.value.maximum > before
+    }
+
     private func pathMTU(_ cell: UInt32, otherwise mtu: UInt32) -> UInt32 {
         if cell == none { return mtu }
         let learned = tables.cells[cell].value.pathMTU.load(ordering: .relaxed)
