@@ -99,9 +99,6 @@ struct FlowCache<Key: FlowIdentity> {
         return nil
     }
 
-    @inline(__always)
-    func key(of flow: Ref<FlowState>) -> Key { unsafe (flow.raw - MemoryLayout<Key>.size).load(as: Key.self) }
-
     /// Where a flow stands.
     @inline(__always)
     func index(of flow: Ref<FlowState>) -> Int {

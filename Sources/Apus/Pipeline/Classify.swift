@@ -88,9 +88,7 @@ extension Worker {
         } else {
             let placement = cache.place(packet.value.hash, scope: scope) { flow in
                 let transposition = transpositions.place(of: flow.value.transposition)
-                let isAlive =
-                    isCurrent(flow.value, transposition) || confirm(flow, transposition, cache.key(of: flow).addresses)
-                return isAlive ? transposition.value.scope : nil
+                return isCurrent(flow.value, transposition) ? transposition.value.scope : nil
             }
             switch placement {
             case .free(let free): index = free
