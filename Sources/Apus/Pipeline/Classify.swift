@@ -109,6 +109,9 @@ extension Worker {
             return
         }
         transpositions[number].neighborEpoch = neighborEpoch
+        // One that was there may know the path of an earlier policy.
+        transpositions[number].pathCell = scratch.value.pathCell
+        (transpositions[number].mtu, transpositions[number].overhead) = (scratch.value.mtu, scratch.value.overhead)
         let result = (number &+ 1).u32 &<< 8 | flowID.u32
         cache.entries[index] = FlowEntry(
             key: key, state: FlowState(stamp: version.u32, result: result, packets: 1, bytes: length.u64))
