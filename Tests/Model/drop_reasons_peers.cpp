@@ -608,6 +608,17 @@ const std::vector<CounterCase> peer_counter_cases = {
 		learns(t, too_big6(sent_to_remote1_ip6(), 0), 1);  // raised to 1280
 		learns(t, too_big6(sent_to_remote1_ip6(), 1280), 0);
 	}},
+	{"path_mtu_updates", "forgotten with a static neighbour, also where the next decision equals the one of before", [](Trial &t) {
+		const Bytes big = udp(remote1_mac, vm1_mac, vm1_ip, remote1_ip, 64, 0, 1200);
+		t.passes(t.vm1, with16(big, ip_at + 20, 77), t.uplink);  // another flow keeps the decision
+		t.passes(t.vm1, big, t.uplink);
+		learns(t, too_big(sent_to_remote1(), 1000), 1);
+		t.remove_neighbor(remote_pa);
+		t.add_neighbor(remote_pa, remote_pa_mac);
+		t.passes(t.vm1, big, t.uplink);
+		t.now += 2 * second;
+		t.passes(t.vm1, big, t.uplink);
+	}},
 	{"path_mtu_updates", "the sender of what is too big is told, with the tunnel's share taken off", [](Trial &t) {
 		learns(t, too_big(sent_to_remote1(), 1000), 1);
 		const auto told_mtu = [&] {
