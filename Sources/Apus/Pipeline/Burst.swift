@@ -104,7 +104,8 @@ extension Worker {
         if let flow = packet.value.flow {
             let number = flow.value.transposition
             let transposition = transpositions.place(of: number)
-            if isCurrent(flow.value, transposition) || confirm(flow, transposition, packet.value.addresses), transposition.value.outerIdentity == packet.value.outerIdentity,
+            if isCurrent(flow.value, transposition) || confirm(flow, transposition, packet.value.addresses),
+                transposition.value.outerIdentity == packet.value.outerIdentity,
                 transposition.value.neighborEpoch == neighborEpoch || refresh(number)
             {
                 counters.add(.flowHits)
@@ -123,7 +124,6 @@ extension Worker {
         drop(frame, .newFlowLimit)
     }
 
-    /// A token bucket for each port, as in ``mayTell``.
     @inline(never)
     private func mayBeginFlow(from port: UInt32) -> Bool {
         guard let number = findPort(port) else { return true }
@@ -131,12 +131,9 @@ extension Worker {
         if rate == 0 { return true }
         let interval = 1_000_000_000 / rate
         let slot = PortSlots.slot(of: port)
-        var due = max(flowTimes[slot], now)
         // This rate never gets that far ahead: it was another one, or another port.
-        if due &- now > Self.newFlowBurst &* interval { due = now }
-        if due &- now > (Self.newFlowBurst &- 1) &* interval { return false }
-        flowTimes[slot] = due &+ interval
-        return true
+        if max(flowTimes[slot], now) &- now > Self.newFlowBurst &* interval { flowTimes[slot] = now }
+        return admits(&flowTimes[slot], cost: interval, ahead: (Self.newFlowBurst &- 1) &* interval)
     }
 
     private static var newFlowBurst: UInt64 { 1024 }

@@ -165,12 +165,18 @@ extension Worker {
         return !(type == 0 || type == 8 || (type >= 13 && type <= 18))
     }
 
-    /// A token bucket, kept as the time at which it would be full again.
     func mayTell(_ port: UInt32) -> Bool {
-        let slot = PortSlots.slot(of: port)
-        let due = max(errorTimes[slot], now)
-        if due &- now > (Self.errorBurst &- 1) &* settings.errorInterval { return false }
-        errorTimes[slot] = due &+ settings.errorInterval
+        let interval = settings.errorInterval
+        return admits(
+            &errorTimes[PortSlots.slot(of: port)], cost: interval, ahead: (Self.errorBurst &- 1) &* interval)
+    }
+
+    /// A token bucket, kept as the time at which it would be full again: takes `cost` nanoseconds, unless that time is more than `ahead`
+    /// away.
+    func admits(_ bucket: inout UInt64, cost: UInt64, ahead: UInt64) -> Bool {
+        let due = max(bucket, now)
+        if due &- now > ahead { return false }
+        bucket = due &+ cost
         return true
     }
 

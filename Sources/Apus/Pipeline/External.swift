@@ -194,10 +194,7 @@ extension Worker {
     // MARK: - ARP and neighbour discovery outside (section 9.3)
 
     private mutating func processOutsideARP(_ frame: Frame, _ link: LinkHeader, _ port: Port) {
-        let arp = ARPPacket(frame.bytes.advanced(by: link.length))
-        guard arp.isWellFormed(available: frame.length.int &- link.length), arp.senderMAC.isUsable,
-            arp.senderMAC == frame.bytes.mac(Ethernet.source)
-        else { return drop(frame, .providerARPMalformed) }
+        guard let arp = arpPacket(in: frame, link) else { return drop(frame, .providerARPMalformed) }
         let (sender, senderMAC) = (IPAddress(v4: arp.senderIP), arp.senderMAC)
         let isReplyToUs = arp.operation == ARPPacket.reply && frame.bytes.mac(Ethernet.destination) == port.mac
         if arp.operation == ARPPacket.request, port.ipv4.isPresent, IPAddress(v4: arp.targetIP) == port.ipv4.address {
@@ -210,9 +207,9 @@ extension Worker {
 
     private mutating func processOutsideDiscovery(_ frame: Frame, _ link: LinkHeader, _ port: Port, _ readable: Int) {
         let sender = frame.bytes.mac(Ethernet.source)
-        let packet = NeighborDiscovery(IPv6Header(frame.bytes.advanced(by: link.length)))
-        guard packet.isWellFormed(readable: readable), sender.isUsable, packet.names(only: sender)
-        else { return drop(frame, .providerNDMalformed) }
+        guard let packet = discoveryPacket(in: frame, link, readable: readable) else {
+            return drop(frame, .providerNDMalformed)
+        }
         let place = NeighborCell.place(frame.port, link.vlan)
         switch packet.type {
         case NeighborDiscovery.advertisement:

@@ -66,20 +66,18 @@ struct HeldQueue {
 
     func waiting(at index: Int) -> Ref<Waiting> { waitings.advanced(by: index) }
 
-    func find(_ neighbor: UInt32) -> Int? {
-        var i = 0
-        while i < waitingCount {
-            if waitings[i].neighbor == neighbor { return i }
-            i &+= 1
-        }
-        return nil
-    }
+    func find(_ neighbor: UInt32) -> Int? { first { $0.value.neighbor == neighbor } }
 
     /// The same for one that has no ``Neighbor``.
     func findUnknown(_ address: IPAddress, behind port: UInt32) -> Int? {
+        first { $0.value.neighbor == none && $0.value.address == address && $0.value.port == port }
+    }
+
+    @inline(__always)
+    private func first(_ matches: (Ref<Waiting>) -> Bool) -> Int? {
         var i = 0
         while i < waitingCount {
-            if waitings[i].neighbor == none, waitings[i].address == address, waitings[i].port == port { return i }
+            if matches(waiting(at: i)) { return i }
             i &+= 1
         }
         return nil

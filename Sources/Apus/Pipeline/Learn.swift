@@ -47,11 +47,12 @@ extension Worker {
     /// Of what is seen or said of a virtual subnet on other hosts.
     private static func learnBucket(_ vsid: UInt32) -> Int { PortSlots.count &+ (vsid.int & (PortSlots.count &- 1)) }
 
-    /// A token bucket, as in ``mayTell``. The lowest bit of a time says that it was told that this is too fast.
+    /// The lowest bit of a time says that it was told that this is too fast.
     private func mayNote(_ bucket: Int) -> Bool {
-        let due = max(learnTimes[bucket] & ~1, now)
-        if due &- now > (Self.learnBurst &- 1) &* settings.learnInterval { return false }
-        learnTimes[bucket] = (due &+ settings.learnInterval) & ~1
+        let interval = settings.learnInterval
+        var time = learnTimes[bucket] & ~1
+        guard admits(&time, cost: interval, ahead: (Self.learnBurst &- 1) &* interval) else { return false }
+        learnTimes[bucket] = time & ~1
         return true
     }
 

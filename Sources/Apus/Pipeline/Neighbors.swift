@@ -264,16 +264,21 @@ extension Worker {
 
     // MARK: - ARP from a provider port (section 5.1)
 
+    /// An ARP packet whose sender is who sent the frame; nil: it is malformed.
+    func arpPacket(in frame: Frame, _ header: LinkHeader) -> ARPPacket? {
+        let arp = ARPPacket(frame.bytes.advanced(by: header.length))
+        guard arp.isWellFormed(available: frame.length.int &- header.length), arp.senderMAC.isUsable,
+            arp.senderMAC == frame.bytes.mac(Ethernet.source)
+        else { return nil }
+        return arp
+    }
+
     mutating func processProviderARP(_ frame: Frame, _ header: LinkHeader) {
         let (link, vlan) = (header.length, header.vlan)
-        let bytes = frame.bytes
-        let arp = ARPPacket(bytes.advanced(by: link))
-        guard arp.isWellFormed(available: frame.length.int &- link), arp.senderMAC.isUsable,
-            arp.senderMAC == bytes.mac(Ethernet.source)
-        else { return drop(frame, .providerARPMalformed) }
+        guard let arp = arpPacket(in: frame, header) else { return drop(frame, .providerARPMalformed) }
         let (sender, senderMAC) = (IPAddress(v4: arp.senderIP), arp.senderMAC)
         let isReplyToUs =
-            arp.operation == ARPPacket.reply && isOurs(bytes.mac(Ethernet.destination), on: frame.port, vlan)
+            arp.operation == ARPPacket.reply && isOurs(frame.bytes.mac(Ethernet.destination), on: frame.port, vlan)
 
         let targetIP = IPAddress(v4: arp.targetIP)
         if arp.senderIP != 0 {
@@ -291,11 +296,17 @@ extension Worker {
 
     // MARK: - Neighbour discovery from a provider port (section 5.2)
 
+    /// The same of neighbour discovery.
+    func discoveryPacket(in frame: Frame, _ header: LinkHeader, readable: Int) -> NeighborDiscovery? {
+        let sender = frame.bytes.mac(Ethernet.source)
+        let packet = NeighborDiscovery(IPv6Header(frame.bytes.advanced(by: header.length)))
+        return packet.isWellFormed(readable: readable) && sender.isUsable && packet.names(only: sender) ? packet : nil
+    }
+
     mutating func processProviderDiscovery(_ frame: Frame, _ header: LinkHeader) {
         let (link, vlan) = (header.length, header.vlan)
         let sender = frame.bytes.mac(Ethernet.source)
-        let packet = NeighborDiscovery(IPv6Header(frame.bytes.advanced(by: link)))
-        guard packet.isWellFormed(readable: frame.readable &- link), sender.isUsable, packet.names(only: sender) else {
+        guard let packet = discoveryPacket(in: frame, header, readable: frame.readable &- link) else {
             return drop(frame, .providerNDMalformed)
         }
         let place = NeighborCell.place(frame.port, vlan)

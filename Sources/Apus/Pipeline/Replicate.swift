@@ -26,13 +26,10 @@ extension Worker {
         return count
     }
 
-    /// A token bucket of a tenth of a second, as in ``mayTell``: may `count` copies of a frame from this port be made?
+    /// May `count` copies of a frame from this port be made? Those of a tenth of a second may be ahead.
     func mayCopy(_ count: UInt64, from port: UInt32, interval: UInt64) -> Bool {
-        let slot = PortSlots.slot(of: port)
-        let due = max(copyTimes[slot], now)
-        if due &- now > 100_000_000 { return false }
-        if trace == nil { copyTimes[slot] = due &+ count &* interval }
-        return true
+        // A worker that explains has buckets of its own.
+        admits(&copyTimes[PortSlots.slot(of: port)], cost: count &* interval, ahead: 100_000_000)
     }
 
     /// Copies per second, where a virtual subnet does not say how many.

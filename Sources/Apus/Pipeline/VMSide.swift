@@ -145,7 +145,8 @@ extension Worker {
     /// Into a tunnel or rewritten, by the rules of both records; `scratch` is an encapsulation whose inner side is decided.
     @_optimize(speed)
     private func decideTransport(
-        _ packet: IPPacket, from port: Port, _ sender: Sender, to target: LookupRecord) -> Decision {
+        _ packet: IPPacket, from port: Port, _ sender: Sender, to target: LookupRecord
+    ) -> Decision {
         scratch.value.variant.set(Transposition.Variant.ipv6, packet.isIPv6)
         if target.isRewritten || hasRewrites {
             let source = record(port.vsid, packet.source).map { tables.records[$0] }

@@ -53,9 +53,9 @@ struct Scopes: BitwiseCopyable {
         touchRecord(in: scope, version)
     }
 
-    /// A record of an address changed; after all of those of a version, the scopes in which they are.
+    /// A record of an address changed, and one in a scope: in any order, before the version is published.
     func touch(address: UInt32, _ version: UInt64) { addresses[address.int].store(version.u32, ordering: .relaxed) }
-    func touchRecord(in scope: UInt32, _ version: UInt64) { words[scope.int].store(version.u32, ordering: .releasing) }
+    func touchRecord(in scope: UInt32, _ version: UInt64) { words[scope.int].store(version.u32, ordering: .relaxed) }
 
     @inline(__always)
     func lastChange(_ scope: UInt32) -> UInt32 { words[scope.int].load(ordering: .relaxed) }

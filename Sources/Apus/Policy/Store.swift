@@ -113,15 +113,9 @@ struct Store: ~Copyable {
         var i = 0
         while i < journal.count {
             let entry = journal[i]
-            // Whoever sees that a scope changed has to see which addresses did: scopes come last.
-            if entry.table == .recordAddresses, !isNewEra { tables.scopes.touch(address: entry.number, version) }
+            if entry.kind == .touched, !isNewEra { touch(entry, version) }
             if entry.kind == .killed { retired.append(entry) }
             if entry.kind == .inserted, entry.table == .addresses { hasNewAddresses = true }
-            i &+= 1
-        }
-        i = 0
-        while i < journal.count {
-            if journal[i].kind == .touched, !isNewEra { touch(journal[i], version) }
             i &+= 1
         }
         journal.truncate(to: 0)
@@ -239,7 +233,7 @@ struct Store: ~Copyable {
 
     private func touch(_ entry: JournalEntry, _ version: UInt64) {
         switch entry.table {
-        case .recordAddresses: break
+        case .recordAddresses: tables.scopes.touch(address: entry.number, version)
         case .recordScopes: tables.scopes.touchRecord(in: entry.number, version)
         default:
             if entry.number == none {
