@@ -966,6 +966,17 @@ std::optional<Asked> Traffic::take_request(unsigned family)
 	return request;
 }
 
+/// Who sends the frame with an ARP packet: its sender, but for some.
+Mac Traffic::frame_source(Arp &arp)
+{
+	Mac source = arp.sender_mac;
+	if (random_.one_in(20))
+		source = world_.some_mac(random_);
+	if (random_.one_in(40))
+		source = arp.sender_mac = random_.pick<Mac>({0, 0xFFFFFFFFFFFF, 0x010000000001});
+	return source;
+}
+
 Bytes Traffic::provider_arp(std::uint32_t &port)
 {
 	Arp arp;
@@ -1002,11 +1013,7 @@ Bytes Traffic::provider_arp(std::uint32_t &port)
 	}
 	if (arp.target.is_v6())
 		arp.target = arp.sender;
-	Mac source = arp.sender_mac;
-	if (random_.one_in(20))
-		source = world_.some_mac(random_);
-	if (random_.one_in(40))
-		source = arp.sender_mac = random_.pick<Mac>({0, 0xFFFFFFFFFFFF, 0x010000000001});
+	const Mac source = frame_source(arp);
 	if (random_.one_in(20))
 		vlan = random_.pick<std::uint16_t>({0, 1, 100, 4094});
 	Bytes frame = build::arp({destination, source, vlan, type_arp}, arp);
@@ -1057,11 +1064,7 @@ Bytes Traffic::outside_arp(const Port &port, const std::optional<Asked> &request
 		arp.target = port.v4 && random_.chance(70) ? port.v4->address : world_.outside(random_, 4);
 		destination = random_.chance(50) ? 0xFFFFFFFFFFFF : port.mac;
 	}
-	Mac source = arp.sender_mac;
-	if (random_.one_in(20))
-		source = world_.some_mac(random_);
-	if (random_.one_in(40))
-		source = arp.sender_mac = random_.pick<Mac>({0, 0xFFFFFFFFFFFF, 0x010000000001});
+	const Mac source = frame_source(arp);
 	if (random_.one_in(20))
 		destination = world_.some_mac(random_);
 	Bytes frame = build::arp({destination, source, 0, type_arp}, arp);

@@ -100,6 +100,7 @@ private:
 	Bytes provider_arp(std::uint32_t &port);
 	/// From the network behind an external port.
 	Bytes outside(std::uint32_t &port);
+	Mac frame_source(Arp &arp);
 	Bytes outside_arp(const Port &port, const std::optional<Asked> &request);
 	Bytes outside_discovery(const Port &port, const std::optional<Asked> &request);
 	/// A request of an external port's that nobody has answered.
