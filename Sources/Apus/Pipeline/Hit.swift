@@ -46,14 +46,15 @@ extension Worker {
                     result.value.outerIdentity == packet.value.outerIdentity,
                     result.value.neighborEpoch == neighborEpoch
                 {
-                    var frame = frames[i]
-                    if sent.add(result, &frame, flow.value.flowID) {
+                    // Where it goes if all is well: a copy on the stack would be read before it is quite written.
+                    let frame = output.advanced(by: sent.end)
+                    frame.value = frames[i]
+                    if sent.add(result, &frame.value, flow.value.flowID) {
                         flow.value.packets &+= 1
                         flow.value.bytes &+= frames[i].length.u64
-                        portCounters.add(frame.port, .transmitted, 1)
-                        portCounters.add(frame.port, .transmittedBytes, frame.length.u64)
-                        sent.bytes &+= frame.length.u64
-                        output[sent.end] = frame
+                        portCounters.add(frame.value.port, .transmitted, 1)
+                        portCounters.add(frame.value.port, .transmittedBytes, frame.value.length.u64)
+                        sent.bytes &+= frame.value.length.u64
                         sent.end &+= 1
                         i &+= 1
                         continue
