@@ -47,12 +47,14 @@ extension Worker {
     /// Of what is seen or said of a virtual subnet on other hosts.
     private static func learnBucket(_ vsid: UInt32) -> Int { PortSlots.count &+ (vsid.int & (PortSlots.count &- 1)) }
 
-    /// The lowest bit of a time says that it was told that this is too fast.
+    /// In a time: it was told that this is too fast. No clock gets there.
+    private static var told: UInt64 { 1 &<< 63 }
+
     private func mayNote(_ bucket: Int) -> Bool {
         let interval = settings.learnInterval
-        var time = learnTimes[bucket] & ~1
+        var time = learnTimes[bucket] & ~Self.told
         guard admits(&time, cost: interval, ahead: (Self.learnBurst &- 1) &* interval) else { return false }
-        learnTimes[bucket] = time & ~1
+        learnTimes[bucket] = time & ~Self.told
         return true
     }
 
@@ -60,8 +62,8 @@ extension Worker {
         if trace != nil || events.endsWith(note) { return }
         if !mayNote(bucket) {
             counters.add(.learnThrottled)
-            if learnTimes[bucket] & 1 != 0 { return }
-            learnTimes[bucket] |= 1
+            if learnTimes[bucket] & Self.told != 0 { return }
+            learnTimes[bucket] |= Self.told
             var throttled = note
             throttled.kind = .throttled
             return put(throttled)

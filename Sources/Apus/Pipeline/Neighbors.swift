@@ -125,11 +125,16 @@ extension Worker {
     /// At the begin of a burst: release what can go, ask again, give up.
     mutating func serveHeld() {
         isExtra = true
+        // First, because what is noted twice in a row is noted once: then it matters nothing what the others have to say.
         var index = 0
         while index < held.waitingCount {
+            if !givesUpEntry(index) { index &+= 1 }
+        }
+        index = 0
+        while index < held.waitingCount {
             let waiting = held.waiting(at: index)
-            if waiting.value.neighbor == none {
-                if !serveUnknown(index) { index &+= 1 }
+            if waiting.value.neighbor == none, !isEntered(waiting) {
+                index &+= 1
                 continue
             }
             guard isThere(waiting) else {
@@ -192,14 +197,14 @@ extension Worker {
         want(waiting.value.address, behind: waiting.value.port)
     }
 
+    private func isEntered(_ waiting: Ref<HeldQueue.Waiting>) -> Bool {
+        neighbor(waiting.value.address, waiting.value.port) != nil
+    }
+
     /// True: nobody waits for it any more, and another one is at `index`.
-    private mutating func serveUnknown(_ index: Int) -> Bool {
+    private mutating func givesUpEntry(_ index: Int) -> Bool {
         let waiting = held.waiting(at: index)
-        if neighbor(waiting.value.address, waiting.value.port) != nil {
-            releaseHeld(index)
-            return true
-        }
-        if elapsed(since: waiting.value.wanted) < settings.retry { return false }
+        if waiting.value.neighbor != none || isEntered(waiting) || elapsed(since: waiting.value.wanted) < settings.retry { return false }
         if waiting.value.wants < settings.retries {
             wantEntry(index)
             return false
