@@ -82,21 +82,42 @@ struct FlowCache<Key: FlowIdentity> {
     /// What is known of the flow with this key, or nil.
     @inline(__always)
     func flow(_ hash: UInt64, _ key: Key) -> Ref<FlowState>? {
-        let home = entries.advanced(by: hash.int & mask)
-        if home.value.key == key, !home.value.state.isFree { return Self.state(of: home) }
-        return flowFurther(hash, key)
+        let (flow, isThere) = home(hash, key)
+        return isThere ? flow : flowFurther(hash, key)
     }
 
+    /// The first line of the flow with this key, and does it stand there? `prefetch` has asked for that line.
+    @inline(__always)
+    func home(_ hash: UInt64, _ key: Key) -> (Ref<FlowState>, isThere: Bool) {
+        let home = entries.advanced(by: hash.int & mask)
+        return (Self.state(of: home), home.value.key == key)
+    }
+
+    /// The lines in which most of the others stand.
+    @inline(__always)
+    func prefetchFurther(_ hash: UInt64) {
+        unsafe apus_prefetch(entries.advanced(by: line(hash, 1)).raw)
+        unsafe apus_prefetch(entries.advanced(by: line(hash, 2)).raw)
+    }
+
+    /// The same as `flow`, if it does not stand in its first line.
     @inline(never)
     @_optimize(speed)
-    private func flowFurther(_ hash: UInt64, _ key: Key) -> Ref<FlowState>? {
+    func flowFurther(_ hash: UInt64, _ key: Key) -> Ref<FlowState>? {
         var number = 1
         while number < Self.ways {
             let entry = entries.advanced(by: line(hash, number))
-            if entry.value.key == key, !entry.value.state.isFree { return Self.state(of: entry) }
+            if entry.value.key == key { return Self.state(of: entry) }
             number &+= 1
         }
         return nil
+    }
+
+    /// There is no flow any more. No packet has a key of port 0.
+    @inline(__always)
+    func clear(_ index: Int) {
+        entries[index].key.link = SIMD4(repeating: 0)
+        entries[index].state.result = 0
     }
 
     /// Where a flow stands.

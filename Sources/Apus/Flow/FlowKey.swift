@@ -5,6 +5,8 @@ import CApusIntrinsics
 /// Everything that a cached decision depends on, exactly, in memory order, never compared by fingerprint.
 protocol FlowIdentity: BitwiseCopyable {
     static func == (a: Self, b: Self) -> Bool
+    /// Where it came from: never 0.
+    var link: SIMD4<UInt32> { get set }
     /// Where the flow stands in the cache.
     func hash(_ key: Ref<apus_hash_key>) -> UInt64
     /// The FlowID of the wire (RFC 7637 section 3.2): documented in docs/pipeline.md 2.3 so that others can compute it.

@@ -5,8 +5,8 @@ enum Checksum {
     /// Fold a sum of many words to 16 bits.
     @inline(__always)
     static func fold(_ sum: UInt32) -> UInt16 {
-        let once = (sum & 0xFFFF) &+ (sum &>> 16)
-        return ((once & 0xFFFF) &+ (once &>> 16)).u16
+        // The lower halves carry into the upper ones, which add up to the result.
+        ((sum &+ (sum &<< 16 | sum &>> 16)) &>> 16).u16
     }
 
     /// The sum of `count` bytes, as big-endian words; an odd last byte counts as the high half. `count` ≤ 65535.

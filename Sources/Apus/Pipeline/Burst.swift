@@ -104,7 +104,7 @@ extension Worker {
         if let flow = packet.value.flow {
             let number = flow.value.transposition
             let transposition = transpositions.place(of: number)
-            if isCurrent(flow.value, transposition) || confirm(flow, transposition, packet.value.addresses),
+            if renew(flow, transposition, packet),
                 transposition.value.outerIdentity == packet.value.outerIdentity,
                 transposition.value.neighborEpoch == neighborEpoch || refresh(number)
             {
@@ -141,22 +141,21 @@ extension Worker {
     @_optimize(speed)
     func findFlow(_ packet: Ref<Staged>) -> Ref<FlowState>? {
         packet.value.form == .wide
-            ? wideCache.flow(packet.value.hash, packet.value.wideKey)
+            ? wideCache.flow(packet.value.hash, packet.value.wideKey.value)
             : cache.flow(packet.value.hash, packet.value.key)
     }
 
-    /// Records of the tenant have changed, but no others than such as did not decide about this flow.
-    @inline(__always)
-    func confirm(
-        _ flow: Ref<FlowState>, _ transposition: Ref<Transposition>,
-        _ addresses: @autoclosure () -> (source: UInt32, destination: UInt32)
-    ) -> Bool {
-        guard transposition.value.dependsOnTwoRecords else { return false }
-        let (source, destination) = addresses()
-        guard flow.value.stamp >= floor,
-            let stamp = tables.scopes.confirm(flow.value.stamp, transposition.value.scope, source, destination, in: version.u32)
-        else { return false }
-        flow.value.stamp = stamp
+    /// Is what was decided about this flow still true? Then it is as if it had been decided in this version.
+    @inline(never)
+    @_optimize(speed)
+    func renew(_ flow: Ref<FlowState>, _ transposition: Ref<Transposition>, _ packet: Ref<Staged>) -> Bool {
+        if !isCurrent(flow.value, transposition) {
+            // Records of the tenant have changed, but perhaps no others than such as did not decide about this flow.
+            guard transposition.value.dependsOnTwoRecords, flow.value.stamp >= floor else { return false }
+            let (source, destination) = packet.value.addresses
+            guard tables.scopes.confirms(flow.value.stamp, transposition.value.scope, source, destination) else { return false }
+        }
+        flow.value.stamp = version.u32
         return true
     }
 

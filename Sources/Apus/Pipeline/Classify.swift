@@ -48,7 +48,7 @@ extension Worker {
                 return carryOut(.unresolved(scratch.value.neighbor), frame, packet)
             }
             if packet.value.form == .wide {
-                remember(packet.value.wideKey, packet, in: wideCache, flowID, length: frame.length)
+                remember(packet.value.wideKey.value, packet, in: wideCache, flowID, length: frame.length)
             } else {
                 remember(packet.value.key, packet, in: cache, flowID, length: frame.length)
             }
@@ -122,11 +122,10 @@ extension Worker {
 
     @_optimize(speed)
     private mutating func forget<Key>(_ index: Int, in cache: FlowCache<Key>) {
-        let flow = cache.state(index)
-        let number = flow.value.transposition
+        let number = cache.state(index).value.transposition
         cache.lost(transpositions[number].scope)
         transpositions.release(number)
-        flow.value.result = 0
+        cache.clear(index)
         counters.subtract(.flowEntries)
     }
 

@@ -6,32 +6,65 @@ import CApusIntrinsics
 // than once for several packets.
 
 extension Worker {
+    /// Most flows stand in the very first line of theirs; which do not nobody can predict, so there is no branch for it. The
+    /// others' further lines are asked for, and looked at last.
     @inline(__always)
     mutating func lookUp(_ count: Int) {
-        let (staged, cache, wideCache, transpositions) = (staged, cache, wideCache, transpositions)
+        let (staged, cache, transpositions) = (staged, cache, transpositions)
+        // One bit for each packet of the chunk.
+        var further: UInt64 = 0
         var i = 0
         while i < count {
             let packet = staged.advanced(by: i)
-            var flow: Ref<FlowState>?
             if packet.value.form == .narrow {
-                flow = cache.flow(packet.value.hash, packet.value.key)
-            } else if packet.value.form == .wide {
-                flow = wideCache.flow(packet.value.hash, packet.value.wideKey)
-            }
-            packet.value.flow = flow
-            if let flow {
-                let result = transpositions.place(of: flow.value.transposition)
-                packet.value.result = result
-                unsafe apus_prefetch(result.raw + 32)
+                let (flow, isThere) = cache.home(packet.value.hash, packet.value.key)
+                further |= (isThere ? 0 : 1) &<< i.u64
+                packet.value.flow = flow
+                prefetch(flow, packet, transpositions)
+            } else {
+                packet.value.flow = nil
+                if packet.value.form == .wide { lookUpWide(packet) }
             }
             i &+= 1
         }
+        if further != 0 { lookFurther(further) }
+    }
+
+    @inline(__always)
+    private func prefetch(_ flow: Ref<FlowState>, _ packet: Ref<Staged>, _ transpositions: TranspositionTable) {
+        let result = transpositions.place(of: flow.value.transposition)
+        packet.value.result = result
+        unsafe apus_prefetch(result.raw + 32)
+    }
+
+    @inline(never)
+    @_optimize(speed)
+    private func lookFurther(_ packets: UInt64) {
+        var left = packets
+        while left != 0 {
+            cache.prefetchFurther(staged[left.trailingZeroBitCount].hash)
+            left &= left &- 1
+        }
+        left = packets
+        while left != 0 {
+            let packet = staged.advanced(by: left.trailingZeroBitCount)
+            packet.value.flow = cache.flowFurther(packet.value.hash, packet.value.key)
+            if let flow = packet.value.flow { prefetch(flow, packet, transpositions) }
+            left &= left &- 1
+        }
+    }
+
+    @inline(never)
+    @_optimize(speed)
+    private func lookUpWide(_ packet: Ref<Staged>) {
+        packet.value.flow = wideCache.flow(packet.value.hash, packet.value.wideKey.value)
+        if let flow = packet.value.flow { prefetch(flow, packet, transpositions) }
     }
 
     @inline(__always)
     mutating func apply(_ frames: Ref<Frame>, _ count: Int) {
-        let (staged, scopes, portCounters, output) = (staged, tables.scopes, portCounters, output)
-        let (floor, replacements, remaining) = (floor, replacements, remaining)
+        let (staged, portCounters, output) = (staged, portCounters, output)
+        let (version, replacements, remaining) = (version.u32, replacements, remaining)
         var neighborEpoch = neighborEpoch
         // An entry or a result that was found in stage 2 may belong to another flow now.
         var isDisturbed = false
@@ -41,8 +74,7 @@ extension Worker {
             let packet = staged.advanced(by: i)
             if let flow = packet.value.flow, !isDisturbed {
                 let result = packet.value.result
-                let stamp = flow.value.stamp
-                if stamp >= floor, stamp >= scopes.lastChange(result.value.scope) || confirm(flow, result, packet.value.addresses),
+                if flow.value.stamp == version || renew(flow, result, packet),
                     result.value.outerIdentity == packet.value.outerIdentity,
                     result.value.neighborEpoch == neighborEpoch
                 {

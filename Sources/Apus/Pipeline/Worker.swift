@@ -140,7 +140,8 @@ struct Staged {
     var flow: Ref<FlowState>?
     var result: Ref<Transposition>
     var form: Form
-    var wideKey: WideFlowKey
+    /// Where its key is if that is a wide one: elsewhere, so that what is common is close together.
+    var wideKey: Ref<WideFlowKey>
 
     @inline(__always)
     mutating func set(_ key: FlowKey, _ cache: FlowCache<FlowKey>, _ hashKey: Ref<apus_hash_key>) {
@@ -152,15 +153,15 @@ struct Staged {
 
     @inline(__always)
     mutating func set(_ key: WideFlowKey, _ cache: FlowCache<WideFlowKey>, _ hashKey: Ref<apus_hash_key>) {
-        wideKey = key
+        wideKey.value = key
         hash = key.hash(hashKey)
         form = .wide
         cache.prefetch(hash)
     }
 
-    var flowID: UInt8 { form == .wide ? wideKey.flowID : key.flowID }
+    var flowID: UInt8 { form == .wide ? wideKey.value.flowID : key.flowID }
     @inline(__always)
-    var addresses: (source: UInt32, destination: UInt32) { form == .wide ? wideKey.addresses : key.addresses }
+    var addresses: (source: UInt32, destination: UInt32) { form == .wide ? wideKey.value.addresses : key.addresses }
 }
 
 extension Worker {
@@ -178,6 +179,7 @@ extension Worker {
         let tunnels = TunnelCache(memory)
         let held = HeldQueue(memory, capacity: heldCapacity)
         let staged = memory.value.allocateZeroed(Staged.self, count: Self.chunk &+ 1, alignment: 64)
+        let wideKeys = memory.value.allocateZeroed(WideFlowKey.self, count: Self.chunk &+ 1, alignment: 64)
         let releases = memory.value.allocateZeroed(UInt.self, count: Self.releaseBatch)
         let errorTimes = memory.value.allocateZeroed(UInt64.self, count: PortSlots.count)
         let copyTimes = memory.value.allocateZeroed(UInt64.self, count: PortSlots.count)
@@ -187,7 +189,7 @@ extension Worker {
         let members = memory.value.allocateZeroed(UInt32.self, count: PortSlots.count)
         let scratch = memory.value.allocateZeroed(Transposition.self, count: 1, alignment: 64)
         let nowhere = Ref<Frame>(address: 64)
-        guard let counters, let portCounters, let cache, let wideCache, let transpositions, let tunnels, let held, let staged, let releases,
+        guard let counters, let portCounters, let cache, let wideCache, let transpositions, let tunnels, let held, let staged, let wideKeys, let releases,
             let errorTimes, let copyTimes, let flowTimes, let learnTimes, let events, let members, let scratch, let nowhere
         else {
             counters?.destroy(memory)
@@ -198,6 +200,7 @@ extension Worker {
             tunnels?.destroy(memory)
             held?.destroy(memory)
             if let staged { memory.value.release(staged, count: Self.chunk &+ 1) }
+            if let wideKeys { memory.value.release(wideKeys, count: Self.chunk &+ 1) }
             if let releases { memory.value.release(releases, count: Self.releaseBatch) }
             if let errorTimes { memory.value.release(errorTimes, count: PortSlots.count) }
             if let copyTimes { memory.value.release(copyTimes, count: PortSlots.count) }
@@ -230,6 +233,11 @@ extension Worker {
         self.members = members
         self.scratch = scratch
         output = nowhere
+        var i = 0
+        while i <= Self.chunk {
+            staged[i].wideKey = wideKeys.advanced(by: i)
+            i &+= 1
+        }
     }
 
     /// Release everything; packets that wait are dropped and counted, so read the counters after `dropHeld`.
@@ -241,6 +249,7 @@ extension Worker {
         transpositions.destroy(memory)
         tunnels.destroy(memory)
         held.destroy(memory)
+        memory.value.release(staged[0].wideKey, count: Self.chunk &+ 1)
         memory.value.release(staged, count: Self.chunk &+ 1)
         memory.value.release(releases, count: Self.releaseBatch)
         memory.value.release(errorTimes, count: PortSlots.count)

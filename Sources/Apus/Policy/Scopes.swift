@@ -60,17 +60,14 @@ struct Scopes: BitwiseCopyable {
     @inline(__always)
     func lastChange(_ scope: UInt32) -> UInt32 { words[scope.int].load(ordering: .relaxed) }
 
-    /// Is what was decided with version `stamp`, and depends on records of two addresses only, still true in `version`? Then as of which
-    /// version. While the writer stores the words of its next version the words of some addresses may still be missing, and so it is as
-    /// long as there are words of an old era: then nothing is known.
+    /// Is what was decided with version `stamp`, and depends on records of two addresses only, still true? In this version: the
+    /// writer may be storing the words of its next one, and then some are missing.
     @inline(__always)
-    func confirm(_ stamp: UInt32, _ scope: UInt32, _ source: UInt32, _ destination: UInt32, in version: UInt32) -> UInt32? {
-        let last = words[scope.int].load(ordering: .relaxed)
-        if last > version { return nil }
+    func confirms(_ stamp: UInt32, _ scope: UInt32, _ source: UInt32, _ destination: UInt32) -> Bool {
         let changed = max(
             frames[scope.int].load(ordering: .relaxed),
             addresses[source.int].load(ordering: .relaxed), addresses[destination.int].load(ordering: .relaxed))
-        return stamp >= changed ? last : nil
+        return stamp >= changed
     }
 
     /// The number of a customer address, of which `word` is the XOR of its four words as they are in packets.
