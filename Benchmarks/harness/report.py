@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs as text: a table of one, a comparison of two."""
 
-from . import machine, processes
+from . import machine, processes, units
 
 
 def number(value):
@@ -44,8 +44,20 @@ def figures(result):
             yield key, value
 
 
+def setting(conditions):
+    """The conditions of a control scenario, as text."""
+    c = conditions
+    frame = "IMIX" if c["frame"] == "imix" else f"frames of {c['frame']} bytes"
+    return (f"IPv{c['ip_version']}{' in IPv6' if 'outer_ip_version' in c else ''}, {frame}, bursts of {c['burst']}, {c['flows']:,} flows, "
+            f"{c['records']:,} records in {c['networks']:,} VM networks on {c['hosts']:,} hosts")
+
+
 def is_packets(result):
     return result.get("scenario") == "packets"
+
+
+def is_control(result):
+    return "error" not in result and result["scenario"] not in ("packets", "end-to-end", "rfc2544")
 
 
 def is_end_to_end(result):
@@ -162,7 +174,7 @@ def with_conditions(run):
 def table(run):
     run = with_conditions(run)
     yield from heading(run)
-    rows = [("packets", "apus", "C", "speed apus/C", "instructions apus", "C")]
+    rows = [("cycles and instructions per packet", "apus", "C", "speed apus/C", "instructions apus", "C")]
     for name, result in run["scenarios"].items():
         if is_packets(result):
             rows.append((name, interval(result["apus"]["cycles_per_packet"]),
@@ -177,10 +189,11 @@ def table(run):
     yield from end_to_end(run)
     yield from searched(run)
     for name, result in run["scenarios"].items():
-        if "error" not in result and result["scenario"] not in ("packets", "end-to-end", "rfc2544"):
+        if is_control(result):
             yield ""
-            yield name
-            yield from columns([(f"  {key}", value if isinstance(value, str) else interval(value)) for key, value in figures(result)])
+            yield f"{name}: {setting(result['conditions'])}"
+            yield from columns([(f"  {key}", value, "") if isinstance(value, str) else (f"  {key}", interval(value), units.unit(key) or "?")
+                                for key, value in figures(result)])
     for name, result in run["scenarios"].items():
         if "error" in result:
             yield f"{name}: no figure: {result['error']}"
