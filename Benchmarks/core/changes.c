@@ -25,15 +25,16 @@
 #define PREEMPTED 40
 #define HANDOVERS 100000u
 
-static uint32_t get32(const uint8_t *p) { uint32_t v; memcpy(&v, p, 4); return __builtin_bswap32(v); }
-
 /* The host that an encapsulated frame goes to, and the record it is for. */
-static uint32_t host_of(const struct apus_frame *f) { return get32(f->data + 30) - FIRST_HOST; }
-static uint64_t record_of(const struct apus_frame *f) { return get32(f->data + 72) - FIRST_REMOTE; }
+static uint32_t host_of(const struct apus_frame *f) { return packet_destination(f->data) - FIRST_HOST; }
+static uint64_t record_of(const struct world *w, const struct apus_frame *f)
+{
+	return packet_destination(f->data + packet_outer_length(w)) - FIRST_REMOTE;
+}
 
 static void set_host(const struct world *w, uint32_t tenant, uint64_t record, uint32_t host)
 {
-	struct apus_lookup_record r = world_record(tenant, record, host % w->options.hosts);
+	struct apus_lookup_record r = world_record(w, tenant, record, host % w->options.hosts);
 
 	MUST(apus_lookup_record_set(w->dataplane, &r));
 }
@@ -45,7 +46,7 @@ static void look_for_two_hosts(struct forwarder *f, uint32_t frames, uint64_t se
 
 	(void)seen;
 	for (uint32_t i = 0; i < frames; i++) {
-		const uint32_t home = world_host_of(w, 0, record_of(&out[i])), host = host_of(&out[i]);
+		const uint32_t home = world_host_of(w, 0, record_of(w, &out[i])), host = host_of(&out[i]);
 
 		if (out[i].port != w->uplink || (host != home && host != (home + 1) % w->options.hosts))
 			fail("a frame went to host %u; its record is at host %u or the next", host, home);

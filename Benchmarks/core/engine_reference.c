@@ -35,8 +35,8 @@ static void classify(void *context, const struct apus_frame *f, struct reference
 {
 	const struct world *w = context;
 	const enum direction direction = w->options.direction;
-	const uint8_t *inner = f->data + (direction == DECAP ? OUTER_HEADERS : 0);
-	const uint32_t remote = get32(inner + (direction == DECAP ? 26 : 30));
+	const uint32_t outer = packet_outer_length(w);
+	const uint32_t remote = direction == DECAP ? packet_source(f->data + outer) : packet_destination(f->data);
 	const struct flow flow = {tenant_of(w, f), remote - FIRST_REMOTE, 0};
 	uint64_t mac;
 
@@ -44,7 +44,8 @@ static void classify(void *context, const struct apus_frame *f, struct reference
 	a->egress = packet_egress(w, &flow);
 	a->maximum = PROVIDER_MTU - 42;
 	a->neighbor = UINT32_MAX;
-	a->header_length = OUTER_HEADERS;
+	a->header_length = (uint8_t)outer;
+	a->is_ipv6 = w->options.family == 6;
 	a->routed = direction == ROUTE || direction == ROUTE_ENCAP;
 	a->kind = direction == DECAP ? REFERENCE_DECAPSULATE : REFERENCE_DELIVER;
 	if (a->routed) {
@@ -52,10 +53,10 @@ static void classify(void *context, const struct apus_frame *f, struct reference
 		a->destination_mac = __builtin_bswap64(mac << 16);
 	}
 	if (direction == ENCAP || direction == ROUTE_ENCAP) {
-		uint8_t *header = a->header + sizeof(a->header) - OUTER_HEADERS;
+		uint8_t *header = a->header + sizeof(a->header) - outer;
 
 		a->kind = REFERENCE_ENCAPSULATE;
-		packet_outer(header, packet_host(w, &flow), true, world_vsid_a(flow.tenant), 0, 0);
+		packet_outer(header, w, packet_host(w, &flow), true, world_vsid_a(flow.tenant), 0, 0);
 		memset(header + 16, 0, 2);
 		memset(header + 24, 0, 2);
 		for (int i = 14; i < 34; i += 2)

@@ -16,7 +16,9 @@ void scenario_conditions(const struct options *o)
 	json_number("tsc_hertz", clock_hertz());
 	json_open("conditions");
 	json_text("direction", direction_name(o->direction));
-	json_integer("ip_version", 4);
+	json_integer("ip_version", o->family);
+	if (o->outer != 4)
+		json_integer("outer_ip_version", o->outer);
 	if (o->frame != 0)
 		json_integer("frame", o->frame);
 	else

@@ -12,6 +12,7 @@ static const char *const temperatures[] = {"hot", "l3", "dram"};
 static const char *const novelties[] = {"hit", "miss", "mixed"};
 static const char *const engines[] = {"none", "apus", "c", "both"};
 static const char *const tenants[] = {"other", "own"};
+static const char *const families[] = {"4", "6"};
 
 const char *direction_name(enum direction direction) { return directions[direction]; }
 const char *temperature_name(enum temperature temperature) { return temperatures[temperature]; }
@@ -35,7 +36,8 @@ static const char usage[] =
 	"  flood       a port that sends only new flows, and its neighbour on the same core\n"
 	"  scale       two workers on two cores against each alone\n"
 	"\n"
-	"  all: --records N  --networks N  --hosts N  --flow-capacity N  --seconds S (each phase)  --pages huge|small  --cpu N\n";
+	"  all: --family 4|6 (customers' packets)  --outer 4|6 (tunnel)  --records N  --networks N  --hosts N\n"
+	"       --flow-capacity N  --seconds S (each phase)  --pages huge|small  --cpu N\n";
 
 static uint64_t number(const char *name, const char *text, uint64_t least, uint64_t most)
 {
@@ -72,18 +74,20 @@ static int choice(const char *name, const char *text, const char *const *words, 
 
 struct options options_read(int count, char **words)
 {
-	enum { DIRECTION, ENGINE, FRAME, BURST, FLOWS, ZIPF, PACKETS, FLOW, MISS_SHARE, ROUNDS, COUNT, CALLGRIND, RECORDS,
-	       NETWORKS, HOSTS, CAPACITY, RATE, EVERY, TENANT, SECONDS, PAGES, CPU, HELP };
+	enum { DIRECTION, ENGINE, FAMILY, OUTER, FRAME, BURST, FLOWS, ZIPF, PACKETS, FLOW, MISS_SHARE, ROUNDS, COUNT, CALLGRIND,
+	       RECORDS, NETWORKS, HOSTS, CAPACITY, RATE, EVERY, TENANT, SECONDS, PAGES, CPU, HELP };
 	static const char *const pages[] = {"huge", "small"};
 	static const struct option known[] = {
-		{"direction", 1, 0, DIRECTION}, {"engine", 1, 0, ENGINE}, {"frame", 1, 0, FRAME}, {"burst", 1, 0, BURST},
+		{"direction", 1, 0, DIRECTION}, {"engine", 1, 0, ENGINE}, {"family", 1, 0, FAMILY}, {"outer", 1, 0, OUTER},
+		{"frame", 1, 0, FRAME}, {"burst", 1, 0, BURST},
 		{"flows", 1, 0, FLOWS}, {"zipf", 1, 0, ZIPF}, {"packets", 1, 0, PACKETS}, {"flow", 1, 0, FLOW},
 		{"miss-share", 1, 0, MISS_SHARE}, {"rounds", 1, 0, ROUNDS}, {"count", 1, 0, COUNT},
 		{"callgrind", 1, 0, CALLGRIND}, {"records", 1, 0, RECORDS}, {"networks", 1, 0, NETWORKS},
 		{"hosts", 1, 0, HOSTS}, {"flow-capacity", 1, 0, CAPACITY}, {"rate", 1, 0, RATE}, {"every", 1, 0, EVERY}, {"tenant", 1, 0, TENANT},
 		{"seconds", 1, 0, SECONDS}, {"pages", 1, 0, PAGES}, {"cpu", 1, 0, CPU}, {"help", 0, 0, HELP}, {0, 0, 0, 0}};
 	struct options o = {
-		.engines = ENGINE_BOTH, .frame = 64, .burst = 64, .flows = 1024, .records = 1024, .networks = 1, .hosts = 256,
+		.engines = ENGINE_BOTH, .family = 4, .outer = 4, .frame = 64, .burst = 64, .flows = 1024, .records = 1024, .networks = 1,
+		.hosts = 256,
 		.miss_share = 0.1, .rounds = 11, .packets = 131072, .rate = 100000, .seconds = 0.5, .own_tenant = true, .cpu = -1};
 	int which, at;
 
@@ -93,7 +97,9 @@ struct options options_read(int count, char **words)
 		switch (which) {
 		case DIRECTION: o.direction = (enum direction)choice(name, optarg, directions, DIRECTIONS); break;
 		case ENGINE: o.engines = (enum engines)choice(name, optarg, engines, 4); break;
-		case FRAME: o.frame = strcmp(optarg, "imix") == 0 ? 0 : (uint32_t)number(name, optarg, 60, 1500); break;
+		case FAMILY: o.family = choice(name, optarg, families, 2) == 1 ? 6 : 4; break;
+		case OUTER: o.outer = choice(name, optarg, families, 2) == 1 ? 6 : 4; break;
+		case FRAME: o.frame = strcmp(optarg, "imix") == 0 ? 0 : (uint32_t)number(name, optarg, 64, 1500); break;
 		case BURST: o.burst = (uint32_t)number(name, optarg, 1, 256); break;
 		case FLOWS: o.flows = number(name, optarg, 1, 16777216); break;
 		case ZIPF: o.zipf = fraction(name, optarg, 4); break;
@@ -122,7 +128,12 @@ struct options options_read(int count, char **words)
 	o.scenario = words[optind];
 	if (o.records < o.networks)
 		o.records = o.networks;
+	/* What the reference does not do. */
 	if (o.novelty != HIT)
+		o.alone = "first packets of flows";
+	else if (o.outer == 6)
+		o.alone = "IPv6 tunnels";
+	if (o.alone != NULL)
 		o.engines = ENGINE_APUS;
 	return o;
 }

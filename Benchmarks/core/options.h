@@ -17,6 +17,9 @@ struct options {
 	enum temperature temperature;
 	enum novelty novelty;
 	enum engines engines;
+	const char *alone;       /* why the library runs without the reference; NULL = it does not */
+	uint32_t family;         /* of the customers' addresses: 4 or 6 */
+	uint32_t outer;          /* of the provider addresses */
 	uint32_t frame;          /* bytes of the customer's frame; 0 = IMIX */
 	uint32_t burst;
 	uint64_t flows;

@@ -3,9 +3,15 @@
 
 #include "packet.h"
 
+#define ETHERNET 14u
+#define GRE 8u
+#define IPV6 0x86DDu /* EtherType */
+#define OUTER_TTL 128u
+
 static void put16(uint8_t *p, uint32_t v) { p[0] = (uint8_t)(v >> 8), p[1] = (uint8_t)v; }
 static void put32(uint8_t *p, uint32_t v) { v = __builtin_bswap32(v), memcpy(p, &v, 4); }
 static void put_mac(uint8_t *p, uint64_t mac) { put32(p, (uint32_t)(mac >> 16)), put16(p + 4, (uint32_t)mac); }
+static uint32_t get16(const uint8_t *p) { return (uint32_t)p[0] << 8 | p[1]; }
 static uint32_t get32(const uint8_t *p) { uint32_t v; memcpy(&v, p, 4); return __builtin_bswap32(v); }
 
 /* Packets between machines of this host have no remote record. */
@@ -41,20 +47,10 @@ uint32_t packet_egress(const struct world *w, const struct flow *f)
 	}
 }
 
-uint16_t packet_checksum(const uint8_t *p, uint32_t length)
+/* IPv4 without options, DF. */
+static void put_ipv4(uint8_t *ip, uint32_t length, uint32_t ttl, uint32_t protocol, uint32_t from, uint32_t to)
 {
-	uint32_t sum = 0;
-
-	for (uint32_t i = 0; i < length; i += 2)
-		sum += (uint32_t)p[i] << 8 | p[i + 1];
-	while (sum >> 16)
-		sum = (sum & 0xFFFF) + (sum >> 16);
-	return (uint16_t)~sum;
-}
-
-/* IPv4 without options: `flags` is the word of flags and fragment offset. */
-static void put_ip(uint8_t *ip, uint32_t length, uint32_t flags, uint32_t ttl, uint32_t protocol, uint32_t from, uint32_t to)
-{
+	const uint32_t flags = 0x4000;
 	uint32_t sum = 0x4500 + length + flags + (ttl << 8 | protocol) + (from >> 16) + (from & 0xFFFF) + (to >> 16) + (to & 0xFFFF);
 
 	sum = (sum & 0xFFFF) + (sum >> 16);
@@ -66,13 +62,48 @@ static void put_ip(uint8_t *ip, uint32_t length, uint32_t flags, uint32_t ttl, u
 	put32(ip + 16, to);
 }
 
+static void put_ipv6_address(uint8_t *p, uint32_t number)
+{
+	put32(p, IPV6_PREFIX);
+	memset(p + 4, 0, 8);
+	put32(p + 12, number);
+}
+
+static uint32_t ip_header(uint32_t family) { return family == 6 ? 40 : 20; }
+
+/* EtherType and an IP header before `payload` bytes. Returns where these begin. */
+static uint8_t *put_ip(uint8_t *p, uint32_t family, uint32_t payload, uint32_t ttl, uint32_t protocol, uint32_t from, uint32_t to)
+{
+	uint8_t *ip = p + 2;
+
+	if (family == 6) {
+		put16(p, IPV6);
+		put32(ip, 0x60000000);
+		put32(ip + 4, payload << 16 | protocol << 8 | ttl);
+		put_ipv6_address(ip + 8, from);
+		put_ipv6_address(ip + 24, to);
+	} else {
+		put16(p, 0x0800);
+		put_ipv4(ip, ip_header(4) + payload, ttl, protocol, from, to);
+	}
+	return ip + ip_header(family);
+}
+
+static bool is_ipv6(const uint8_t *frame) { return get16(frame + 12) == IPV6; }
+
+uint32_t packet_source(const uint8_t *frame) { return get32(frame + (is_ipv6(frame) ? 34 : 26)); }
+uint32_t packet_destination(const uint8_t *frame) { return get32(frame + (is_ipv6(frame) ? 50 : 30)); }
+
+uint32_t packet_outer_length(const struct world *w) { return ETHERNET + ip_header(w->options.outer) + GRE; }
+
 void packet_inner(uint8_t *p, const struct world *w, const struct flow *f, uint32_t length, bool sent)
 {
 	const enum direction direction = w->options.direction;
-	const uint32_t remote_ip = world_remote_ip(f->record);
+	const uint32_t family = w->options.family, remote_ip = world_remote_ip(f->record);
 	const uint64_t remote_mac = world_remote_mac(f->record), local_mac = world_local_mac(f->tenant, 0);
 	uint64_t to_mac = remote_mac, from_mac = local_mac;
-	uint32_t to = remote_ip, from = LOCAL_A, ttl = 64;
+	uint32_t to = remote_ip, from = LOCAL_A, ttl = 64, payload;
+	uint8_t *udp;
 
 	switch (direction) {
 	case DECAP:
@@ -93,25 +124,39 @@ void packet_inner(uint8_t *p, const struct world *w, const struct flow *f, uint3
 	}
 	put_mac(p, to_mac);
 	put_mac(p + 6, from_mac);
-	put16(p + 12, 0x0800);
-	put_ip(p + 14, length - 14, 0x4000, ttl, 17, from, to);
-	put32(p + 34, f->ports);
-	put32(p + 38, (length - 34) << 16);
+	payload = length - ETHERNET - ip_header(family);
+	udp = put_ip(p + 12, family, payload, ttl, 17, from, to);
+	put32(udp, f->ports);
+	put32(udp + 4, payload << 16);
 }
 
-void packet_outer(uint8_t *p, uint32_t host, bool to_host, uint32_t vsid, uint8_t flow_id, uint32_t ip_length)
+void packet_outer(uint8_t *p, const struct world *w, uint32_t host, bool to_host, uint32_t vsid, uint8_t flow_id, uint32_t ip_length)
 {
+	const uint32_t host_pa = world_host_pa(host), from = to_host ? OUR_PA : host_pa, to = to_host ? host_pa : OUR_PA;
+	uint8_t *gre;
+
 	put_mac(p, to_host ? world_host_mac(host) : OUR_PA_MAC);
 	put_mac(p + 6, to_host ? OUR_PA_MAC : world_host_mac(host));
-	put16(p + 12, 0x0800);
-	put_ip(p + 14, ip_length + 42, 0x4000, 128, 47, to_host ? OUR_PA : world_host_pa(host), to_host ? world_host_pa(host) : OUR_PA);
-	put32(p + 34, 0x20006558);
-	put32(p + 38, vsid << 8 | flow_id);
+	gre = put_ip(p + 12, w->options.outer, GRE + ETHERNET + ip_length, OUTER_TTL, 47, from, to);
+	if (w->options.outer == 6)
+		p[17] = flow_id; /* the flow label's last byte */
+	put32(gre, 0x20006558);
+	put32(gre + 4, vsid << 8 | flow_id);
+}
+
+/* What docs/pipeline.md 2.3 calls src and dst: all words of an address. */
+static uint32_t folded(const uint8_t *address, uint32_t family)
+{
+	return family == 4 ? get32(address) : get32(address) ^ get32(address + 4) ^ get32(address + 8) ^ get32(address + 12);
 }
 
 uint8_t packet_flow_id(const uint8_t *inner)
 {
-	const uint32_t h = get32(inner + 26) * 0x9E3779B1u ^ get32(inner + 30) * 0x85EBCA77u ^ (get32(inner + 34) + inner[23]) * 0xC2B2AE3Du;
+	const uint32_t family = is_ipv6(inner) ? 6 : 4, size = family == 6 ? 16 : 4;
+	const uint8_t *ip = inner + ETHERNET, *addresses = ip + ip_header(family) - 2 * size;
+	const uint32_t ports = get32(ip + ip_header(family)), protocol = ip[family == 6 ? 6 : 9];
+	const uint32_t h = folded(addresses, family) * 0x9E3779B1u ^ folded(addresses + size, family) * 0x85EBCA77u ^
+			   (ports + protocol) * 0xC2B2AE3Du;
 
 	return (uint8_t)(((h ^ h >> 15) * 0x2C1B3C6Du) >> 24);
 }

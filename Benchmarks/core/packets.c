@@ -151,6 +151,8 @@ void scenario_packets(const struct options *o)
 	why_not = o->callgrind != 0 ? "counted by callgrind" : instructions_open();
 	json_open(NULL);
 	scenario_conditions(o);
+	if (o->alone != NULL)
+		json_text("no_reference", o->alone);
 	for (int i = 0; o->callgrind == 0 && i < count; i++)
 		print_series(&series[i], why_not, traffic);
 	if (o->callgrind == 0 && count == 2) {

@@ -22,7 +22,7 @@ void scenario_records(const struct options *o)
 	added = clock_ns() - start;
 	/* They are there. */
 	for (uint64_t i = 0; i < number; i += 1 + number / 1000) {
-		record = world_record((uint32_t)(i % o->networks), i / o->networks, 0);
+		record = world_record(&world, (uint32_t)(i % o->networks), i / o->networks, 0);
 		MUST(apus_lookup_record_get(world.dataplane, &record));
 	}
 	json_open(NULL);
@@ -33,7 +33,7 @@ void scenario_records(const struct options *o)
 	json_number("bytes_per_record_by_allocator", (double)(memory_held() - held_before) / (double)number);
 	start = clock_ns();
 	for (uint64_t i = 0; i < number; i++) {
-		record = world_record((uint32_t)(i % o->networks), i / o->networks, 0);
+		record = world_record(&world, (uint32_t)(i % o->networks), i / o->networks, 0);
 		MUST(apus_lookup_record_remove(world.dataplane, &record));
 	}
 	rate_removed = clock_ns() - start;

@@ -53,7 +53,7 @@ struct traffic *traffic_make(const struct world *w, uint32_t first, uint32_t ten
 	t->novelty = novelty;
 	t->window = PLAIN_WINDOW / o->burst * o->burst;
 	t->ring = traffic_ring(o->temperature) / t->window * t->window;
-	t->stride = (HEADROOM + OUTER_HEADERS + longest + 63) & ~(size_t)63;
+	t->stride = (HEADROOM + packet_outer_length(w) + longest + 63) & ~(size_t)63;
 	/* An odd number of lines spreads the headers over all sets of the caches. */
 	t->stride |= 64;
 	t->memory = memory_take(t->ring * t->stride, o->small_pages);
@@ -106,11 +106,11 @@ static uint8_t *data_of(const struct traffic *t, uint32_t buffer) { return t->me
 static void write_frame(const struct traffic *t, uint8_t *data, const struct flow *f, uint32_t length)
 {
 	const bool tunnelled = t->world->options.direction == DECAP;
-	uint8_t *inner = data + (tunnelled ? OUTER_HEADERS : 0);
+	uint8_t *inner = data + (tunnelled ? packet_outer_length(t->world) : 0);
 
 	packet_inner(inner, t->world, f, length, false);
 	if (tunnelled)
-		packet_outer(data, packet_host(t->world, f), false, world_vsid_a(f->tenant), 0x42, length - 14);
+		packet_outer(data, t->world, packet_host(t->world, f), false, world_vsid_a(f->tenant), 0x42, length - 14);
 }
 
 static void write_ring(struct traffic *t)
@@ -127,7 +127,7 @@ static void write_ring(struct traffic *t)
 
 uint32_t traffic_window(struct traffic *t)
 {
-	const uint32_t outer = t->world->options.direction == DECAP ? OUTER_HEADERS : 0;
+	const uint32_t outer = t->world->options.direction == DECAP ? packet_outer_length(t->world) : 0;
 
 	if (t->position == 0)
 		write_ring(t);
@@ -149,7 +149,7 @@ void traffic_verify(const struct traffic *t, uint32_t count, const char *engine)
 	const struct world *w = t->world;
 	const enum direction direction = w->options.direction;
 	const bool tunnelled = direction == ENCAP || direction == ROUTE_ENCAP;
-	const uint32_t outer = tunnelled ? OUTER_HEADERS : 0;
+	const uint32_t outer = tunnelled ? packet_outer_length(w) : 0;
 
 	for (uint32_t i = 0; i < count; i++) {
 		const struct apus_frame *out = &t->out[i];
@@ -160,8 +160,8 @@ void traffic_verify(const struct traffic *t, uint32_t count, const char *engine)
 		memset(expected, PAYLOAD, sizeof(expected));
 		packet_inner(expected + outer, w, &f, length, true);
 		if (tunnelled)
-			packet_outer(expected, packet_host(w, &f), true, world_vsid_a(f.tenant), packet_flow_id(expected + outer),
-				     length - 14);
+			packet_outer(expected, w, packet_host(w, &f), true, world_vsid_a(f.tenant),
+				     packet_flow_id(expected + outer), length - 14);
 		if (out->length != length + outer || out->port != packet_egress(w, &f) ||
 		    out->flags != (tunnelled ? APUS_FRAME_ENCAPSULATED : 0))
 			fail("%s: output frame %u: length %u, port %u, flags %u are not %u, %u", engine, i, out->length, out->port,

@@ -8,10 +8,26 @@
 
 #define PROVIDER_MTU 1600
 
-struct apus_address world_address(uint32_t ip)
+/* Where the 32 bits of a number begin in an address. */
+static uint32_t number_at(uint32_t family) { return family == 6 ? 12 : 0; }
+
+static void put32(uint8_t *p, uint32_t v) { v = __builtin_bswap32(v), memcpy(p, &v, 4); }
+
+struct apus_address world_address(uint32_t family, uint32_t ip)
 {
-	return (struct apus_address){APUS_IPV4, {0}, {(uint8_t)(ip >> 24), (uint8_t)(ip >> 16), (uint8_t)(ip >> 8), (uint8_t)ip}};
+	struct apus_address out = {.family = (uint8_t)family};
+
+	if (family == 6)
+		put32(out.bytes, IPV6_PREFIX);
+	put32(out.bytes + number_at(family), ip);
+	return out;
 }
+
+static struct apus_address customer(const struct world *w, uint32_t ip) { return world_address(w->options.family, ip); }
+static struct apus_address provider(const struct world *w, uint32_t ip) { return world_address(w->options.outer, ip); }
+
+/* The length of a prefix of the numbers, as one of addresses. */
+static uint8_t prefix_length(uint32_t family, uint32_t length) { return (uint8_t)(8 * number_at(family) + length); }
 
 struct apus_mac world_mac(uint64_t mac)
 {
@@ -22,15 +38,15 @@ struct apus_mac world_mac(uint64_t mac)
 	return out;
 }
 
-struct apus_lookup_record world_record(uint32_t tenant, uint64_t record, uint32_t host)
+struct apus_lookup_record world_record(const struct world *w, uint32_t tenant, uint64_t record, uint32_t host)
 {
 	struct apus_lookup_record out;
 
 	APUS_INIT(&out);
 	out.virtual_subnet_id = world_vsid_a(tenant);
-	out.customer_address = world_address(world_remote_ip(record));
+	out.customer_address = customer(w, world_remote_ip(record));
 	out.mac = world_mac(world_remote_mac(record));
-	out.provider_address = world_address(world_host_pa(host));
+	out.provider_address = provider(w, world_host_pa(host));
 	return out;
 }
 
@@ -52,12 +68,12 @@ static uint32_t add_port(struct world *w, uint32_t kind, uint32_t vsid, uint64_t
 static uint32_t add_local(struct world *w, uint32_t tenant, int which)
 {
 	const uint32_t vsid = which == 2 ? world_vsid_b(tenant) : world_vsid_a(tenant);
-	struct apus_lookup_record record = world_record(tenant, 0, 0);
+	struct apus_lookup_record record = world_record(w, tenant, 0, 0);
 
 	record.virtual_subnet_id = vsid;
-	record.customer_address = world_address(world_local_ip(which));
+	record.customer_address = customer(w, world_local_ip(which));
 	record.mac = world_mac(world_local_mac(tenant, which));
-	record.provider_address = world_address(OUR_PA);
+	record.provider_address = provider(w, OUR_PA);
 	MUST(apus_lookup_record_add(w->dataplane, &record));
 	return add_port(w, APUS_PORT_VM, vsid, world_local_mac(tenant, which), 0);
 }
@@ -70,9 +86,10 @@ static void add_route(struct world *w, uint32_t tenant, uint32_t vsid, uint32_t 
 	route.routing_domain_id.bytes[0] = 0x12;
 	memcpy(route.routing_domain_id.bytes + 8, &tenant, sizeof(tenant));
 	route.virtual_subnet_id = vsid;
-	route.destination_prefix.address = world_address(prefix);
-	route.destination_prefix.length = 9;
-	route.next_hop = world_address(0);
+	route.destination_prefix.address = customer(w, prefix);
+	route.destination_prefix.length = prefix_length(w->options.family, 9);
+	/* On-link: unspecified. */
+	route.next_hop.family = (uint8_t)w->options.family;
 	MUST(apus_customer_route_add(w->dataplane, &route));
 }
 
@@ -98,14 +115,14 @@ static void add_provider_side(struct world *w)
 
 	w->uplink = add_port(w, APUS_PORT_PROVIDER, 0, 0, PROVIDER_MTU);
 	APUS_INIT(&address);
-	address.provider_address = world_address(OUR_PA);
+	address.provider_address = provider(w, OUR_PA);
 	address.port = w->uplink;
-	address.prefix_length = 12;
+	address.prefix_length = prefix_length(w->options.outer, 12);
 	address.mac = world_mac(OUR_PA_MAC);
 	MUST(apus_provider_address_add(w->dataplane, &address));
 	for (uint32_t host = 0; host < w->options.hosts; host++) {
 		APUS_INIT(&neighbor);
-		neighbor.address = world_address(world_host_pa(host));
+		neighbor.address = provider(w, world_host_pa(host));
 		neighbor.mac = world_mac(world_host_mac(host));
 		MUST(apus_provider_neighbor_add(w->dataplane, &neighbor));
 	}
@@ -141,7 +158,7 @@ void world_add_records(struct world *w)
 {
 	for (uint64_t record = 0; record < w->records_each; record++) {
 		for (uint32_t tenant = 0; tenant < w->options.networks; tenant++) {
-			struct apus_lookup_record r = world_record(tenant, record, world_host_of(w, tenant, record));
+			struct apus_lookup_record r = world_record(w, tenant, record, world_host_of(w, tenant, record));
 
 			MUST(apus_lookup_record_add(w->dataplane, &r));
 		}

@@ -3,6 +3,7 @@
  * The policy of the benchmarks. Every VM network has two virtual subnets, A = 10.0.0.0/9 and B = 10.128.0.0/9, with the
  * machines .2 and .3 of A and .2 of B on this host as far as the direction needs them, and its part of the lookup
  * records in A, on remote hosts. Everything about a record follows from its number, so nothing has to be looked up.
+ * Of IPv6 addresses the last 32 bits are those of the IPv4 address in the same place.
  */
 #ifndef BENCH_WORLD_H
 #define BENCH_WORLD_H
@@ -15,6 +16,8 @@
 #define LOCAL_A2 0x0A000003u
 #define LOCAL_B 0x0A800002u
 #define FIRST_REMOTE 0x0A000010u
+/* The first 32 bits; those between are 0. A documentation prefix (RFC 9637) under which 1,024 flows all find a line in the cache, as with IPv4. */
+#define IPV6_PREFIX 0x3FFF0000u
 #define OUR_PA 0xAC100001u     /* 172.16.0.1 */
 #define FIRST_HOST 0xAC110000u /* 172.17.0.0 */
 #define OUR_PA_MAC 0x02FE00000001u
@@ -57,9 +60,10 @@ void world_build(struct world *world, const struct options *options);
 void world_close(struct world *world);
 
 /* The lookup record, with the provider address of `host`. */
-struct apus_lookup_record world_record(uint32_t tenant, uint64_t record, uint32_t host);
+struct apus_lookup_record world_record(const struct world *world, uint32_t tenant, uint64_t record, uint32_t host);
 
-struct apus_address world_address(uint32_t ip);
+/* `family`: 4 or 6. */
+struct apus_address world_address(uint32_t family, uint32_t ip);
 struct apus_mac world_mac(uint64_t mac);
 
 #endif

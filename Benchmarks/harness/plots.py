@@ -1,31 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run as pictures. Needs Debian's python3-matplotlib."""
+"""A run as pictures."""
 
 import re
-import sys
 
-from . import report, scenarios
-
-# What the places of the hit path are for, by source file.
-STAGES = {
-    "parse": ("Parse.swift", "IPv4.swift", "ProviderSide.swift", "Ethernet.swift", "GRE.swift", "Checksum.swift", "Bytes.swift", "Frame.swift"),
-    "key, hash, look-up": ("FlowKey.swift", "FlowCache.swift", "apus_intrinsics.h"),
-    "apply": ("Apply.swift", "Hit.swift", "Encapsulate.swift", "TranspositionTable.swift"),
-    "counters": ("Counters.swift", "PortSlots.swift"),
-    "rest": (),
-}
-
-
-def library():
-    try:
-        import matplotlib
-        matplotlib.use("svg")
-        import matplotlib.pyplot as pyplot
-    except ImportError:
-        sys.exit("bench.py plot: matplotlib is missing: apt-get install python3-matplotlib (and run with /usr/bin/python3)")
-    matplotlib.rcParams.update({"svg.hashsalt": "apus", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3})
-    return pyplot
-
+from . import drawing, plots_control, report, scenarios, stages
 
 def size_of(label):
     return scenarios.SIZES[label] if label in scenarios.SIZES else int(label)
@@ -52,54 +30,53 @@ def curves(pyplot, run, path, title, label, patterns):
         axes.fill_between(x, [p[1]["least"] for p in points], [p[1]["median"] for p in points], color=f"C{color}", alpha=0.15)
         if all(p[2] for p in points):
             axes.plot(x, [p[2]["median"] for p in points], f"C{color}x--", label=f"{name}, C")
-    finish(pyplot, figure, axes, path, title, label, "cycles per packet")
+    finish(pyplot, run, figure, axes, path, title, label, "cycles per packet (time stamp counter)")
 
 
-def finish(pyplot, figure, axes, path, title, x, y, logarithmic=True):
+def finish(pyplot, run, figure, axes, path, title, x, y, logarithmic=True):
     if not axes.has_data():
         pyplot.close(figure)
         return
     if logarithmic:
         axes.set_xscale("log", base=2)
     axes.set_ylim(bottom=0)
-    axes.set(title=title, xlabel=x, ylabel=y)
-    axes.legend(fontsize=8)
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
-    print(path)
+    axes.set(xlabel=x, ylabel=y)
+    axes.set_title(title, fontsize=8)
+    axes.legend(fontsize=7)
+    drawing.save(pyplot, run, figure, path)
 
 
 def ratios(pyplot, run, path):
     found = [(name, r["apus_speed_over_c"]) for name, r in run["scenarios"].items() if "apus_speed_over_c" in r]
+    if not found:
+        return
     figure, axes = pyplot.subplots(figsize=(7, 1 + 0.16 * len(found)))
     y = range(len(found))
     middle = [ratio["median"] for _, ratio in found]
-    axes.barh(y, middle, height=0.6, label="library / C", color=["C0" if value >= 0.95 else "C3" for value in middle])
+    axes.barh(y, middle, height=0.6, color=["C0" if value >= 0.95 else "C3" for value in middle],
+              xerr=drawing.reach([ratio for _, ratio in found]), error_kw={"elinewidth": 0.8, "capsize": 1})
     axes.set_yticks(y, [name for name, _ in found], fontsize=6)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.axvline(0.95, color="black", linewidth=0.8, linestyle=":")
     axes.invert_yaxis()
     axes.set_xlim(left=0)
-    axes.set(title="Speed against the same work in C, same run", xlabel="speed, 1 = as fast")
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
-    print(path)
+    axes.set(title="Speed against the same work in C, same run", xlabel="cycles of C / cycles of the library, 1 = as fast; median and range over processes")
+    axes.title.set_fontsize(9)
+    drawing.save(pyplot, run, figure, path)
 
 
-def stages(pyplot, run, path):
-    found = {name: r["instruction_places"] for name, r in run["scenarios"].items() if "instruction_places" in r and name.endswith("flows-1k")}
-    figure, axes = pyplot.subplots(figsize=(7, 4))
+def stacked(pyplot, run, path):
+    """Packets of known flows, of every scenario whose instructions were counted."""
+    found = {name: stages.split(result["instruction_places"]) for name, result in run["scenarios"].items()
+             if "instruction_places" in result and result["conditions"]["flow"] == "hit"}
+    figure, axes = pyplot.subplots(figsize=(8, 4.5))
     bottom = [0.0] * len(found)
-    for stage, files in STAGES.items():
-        others = [file for known in STAGES.values() for file in known]
-        heights = [sum(value for place, value in places.items() if (place.split(":")[0] in files if files else place.split(":")[0] not in others))
-                   for places in found.values()]
+    for stage in stages.STAGES:
+        heights = [sums[stage] for sums in found.values()]
         axes.bar(range(len(found)), heights, bottom=bottom, label=stage, width=0.6)
         bottom = [a + b for a, b in zip(bottom, heights)]
-    axes.set_xticks(range(len(found)), [name.split("/")[1] for name in found])
-    finish(pyplot, figure, axes, path, "Instructions per packet, by what they are for", "", "instructions", logarithmic=False)
+    axes.set_xticks(range(len(found)), [name.removeprefix("core/") for name in found], rotation=30, ha="right", fontsize=7)
+    finish(pyplot, run, figure, axes, path, "Where the instructions go: 64 bytes, bursts of 64, 1,024 flows, where a name does not say else", "", "instructions per packet (callgrind)", logarithmic=False)
 
 
 def side_by_side(pyplot, run, path):
@@ -110,38 +87,40 @@ def side_by_side(pyplot, run, path):
         rows = [row for row, result in enumerate(found.values()) if each in result]
         rates = [result[each]["packets_per_second"] for result in found.values() if each in result]
         middle = [rate["median"] / 1e6 for rate in rates]
-        reach = [[(rate["median"] - rate["least"]) / 1e6 for rate in rates], [(rate["greatest"] - rate["median"]) / 1e6 for rate in rates]]
+        reach = [[value / 1e6 for value in side] for side in drawing.reach(rates)]
         axes.errorbar(middle, rows, xerr=reach, fmt="os^"[position], color=f"C{position}", label=each, capsize=2)
     axes.set_yticks(range(len(found)), [name.removeprefix("dpdk/") for name in found], fontsize=8)
     axes.invert_yaxis()
     axes.set_xscale("log")
     first = next(iter(found.values()))["conditions"]
     axes.set(title=f"End to end over DPDK, source and sink included: {run['machine']['cpu']['model']}, {first['pages']} pages",
-             xlabel="million packets per second")
+             xlabel="million packets per second that the forwarding thread ran; median and range over rounds")
     axes.title.set_fontsize(9)
     axes.legend(fontsize=8)
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
-    print(path)
+    drawing.save(pyplot, run, figure, path)
 
 
 def plot(run, directory):
-    pyplot = library()
+    pyplot = drawing.library()
     directory.mkdir(parents=True, exist_ok=True)
     if report.contenders(run):
         side_by_side(pyplot, run, directory / "end-to-end.svg")
         return
     tunnel = scenarios.TUNNEL
-    curves(pyplot, run, directory / "flows.svg", "Cost against flows (64 bytes, hot)", "flows",
+    curves(pyplot, run, directory / "flows.svg", "Cost against flows: IPv4, 64 bytes, hot, bursts of 64", "flows",
            {d: rf"core/{d}/flows-(.+)" for d in scenarios.DIRECTIONS})
-    curves(pyplot, run, directory / "records.svg", "Cost against lookup records (64k flows)", "lookup records",
+    for direction in tunnel:
+        curves(pyplot, run, directory / f"ipv6-{direction}.svg", f"Cost against flows, {direction}: 64 bytes, hot, bursts of 64", "flows",
+               {"IPv4": rf"core/{direction}/flows-(.+)", "IPv6": rf"core/{direction}/ipv6-(1|1k|64k|1M)"})
+    curves(pyplot, run, directory / "records.svg", "Cost against lookup records: IPv4, 64 bytes, hot, bursts of 64, 64k flows", "lookup records",
            {d: rf"core/{d}/records-(.+)" for d in tunnel})
-    curves(pyplot, run, directory / "networks.svg", "Cost against VM networks (64k flows)", "VM networks",
+    curves(pyplot, run, directory / "networks.svg", "Cost against VM networks: IPv4, 64 bytes, hot, bursts of 64, 64k flows, 64k records", "VM networks",
            {d: rf"core/{d}/networks-(.+)" for d in tunnel})
-    curves(pyplot, run, directory / "burst.svg", "Cost against burst size", "packets in a burst",
-           {"encap, 1k flows": r"core/encap/burst-(\d+)", "encap, 1M flows": r"core/encap/burst-(\d+)-1M"})
-    curves(pyplot, run, directory / "packets.svg", "Packets hot, in L3, in DRAM: encapsulation", "flows",
+    curves(pyplot, run, directory / "burst.svg", "Cost against burst size: IPv4, 64 bytes, hot", "packets in a burst",
+           {"encap, 1k flows": r"core/encap/burst-(\d+)", "decap, 1k flows": r"core/decap/burst-(\d+)",
+            "encap, 1M flows": r"core/encap/burst-(\d+)-1M"})
+    curves(pyplot, run, directory / "packets.svg", "Cost with packets hot, in L3, in DRAM, encap: IPv4, 64 bytes, bursts of 64", "flows",
            {"hot": r"core/encap/flows-(.+)", "L3": r"core/encap/l3-(.+)", "DRAM": r"core/encap/dram-(.+)"})
     ratios(pyplot, run, directory / "swift-c.svg")
-    stages(pyplot, run, directory / "stages.svg")
+    stacked(pyplot, run, directory / "stages.svg")
+    plots_control.plot(pyplot, run, directory)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs as text: a table of one, a comparison of two."""
 
-from . import machine, processes
+from . import machine, processes, units
 
 
 def number(value):
@@ -30,7 +30,7 @@ def heading(run):
     yield f"revision {(git['revision'] or '?')[:12]}{' with changes' if git['dirty'] else ''}, load {where['load'][0]:.1f}, {run['when']}"
     yield "Median [least greatest] over processes."
     if any(is_packets(result) for result in run["scenarios"].values()):
-        yield "Cycles of the time stamp counter; packets of 64 bytes, hot, bursts of 64, 1,024 records, flows known, where a name does not say else."
+        yield "Cycles of the time stamp counter; packets of 64 bytes, IPv4, hot, bursts of 64, 1,024 records, flows known, where a name does not say else."
 
 
 def figures(result):
@@ -44,8 +44,20 @@ def figures(result):
             yield key, value
 
 
+def setting(conditions):
+    """The conditions of a control scenario, as text."""
+    c = conditions
+    frame = "IMIX" if c["frame"] == "imix" else f"frames of {c['frame']} bytes"
+    return (f"IPv{c['ip_version']}{' in IPv6' if 'outer_ip_version' in c else ''}, {frame}, bursts of {c['burst']}, {c['flows']:,} flows, "
+            f"{c['records']:,} records in {c['networks']:,} VM networks on {c['hosts']:,} hosts")
+
+
 def is_packets(result):
     return result.get("scenario") == "packets"
+
+
+def is_control(result):
+    return "error" not in result and result["scenario"] not in ("packets", "end-to-end", "rfc2544")
 
 
 def is_end_to_end(result):
@@ -122,6 +134,36 @@ def searched(run):
     yield from columns(rows)
 
 
+# What IPv6 may cost: cycles per packet, those of IPv4 in the same run = 1.
+IPV6_LIMIT = 1.35
+
+
+def ipv6_ratios(run, engine):
+    """Cycles for IPv6 against those for IPv4 in the same pass: name -> median and range over the passes."""
+    for name, result in run["scenarios"].items():
+        other = run["scenarios"].get(name.replace("/ipv6-", "/flows-"), {})
+        if is_packets(result) and is_packets(other) and other is not result and engine in result and engine in other:
+            pairs = [(a[engine]["cycles_per_packet"]["median"], b[engine]["cycles_per_packet"]["median"])
+                     for a, b in zip(result["processes"], other["processes"])]
+            yield name, processes.spread([a / b for a, b in pairs])
+
+
+def families(run):
+    """The table of IPv6 against IPv4."""
+    ratios, reference = (dict(ipv6_ratios(run, engine)) for engine in ("apus", "c"))
+    if not ratios:
+        return
+    yield ""
+    yield f"Customers' IPv6 against IPv4, all else the same: cycles per packet, IPv4 = 1. The library is meant to need at most {IPV6_LIMIT}."
+    rows = [("IPv6 / IPv4", "apus", "C", "instructions apus", "C", "")]
+    for name, ratio in ratios.items():
+        both = [run["scenarios"][each] for each in (name, name.replace("/ipv6-", "/flows-"))]
+        counted = [[instructions(each, engine) for each in both] for engine in ("apus", "c")]
+        rows.append((name, interval(ratio), interval(reference.get(name)), *(number(a / b if a and b else None) for a, b in counted),
+                     "more" if ratio["median"] > IPV6_LIMIT else ""))
+    yield from columns(rows)
+
+
 def with_conditions(run):
     """The run, a figure without its conditions replaced by that fault."""
     kept = {name: result if "error" in result or "conditions" in result else {"error": "a result without its conditions"}
@@ -132,7 +174,7 @@ def with_conditions(run):
 def table(run):
     run = with_conditions(run)
     yield from heading(run)
-    rows = [("packets", "apus", "C", "speed apus/C", "instructions apus", "C")]
+    rows = [("cycles and instructions per packet", "apus", "C", "speed apus/C", "instructions apus", "C")]
     for name, result in run["scenarios"].items():
         if is_packets(result):
             rows.append((name, interval(result["apus"]["cycles_per_packet"]),
@@ -141,13 +183,17 @@ def table(run):
     if len(rows) > 1:
         yield ""
         yield from columns(rows)
+        for reason in sorted({result["no_reference"] for result in run["scenarios"].values() if "no_reference" in result}):
+            yield f"No figure for C: the reference does not do {reason}."
+    yield from families(run)
     yield from end_to_end(run)
     yield from searched(run)
     for name, result in run["scenarios"].items():
-        if "error" not in result and result["scenario"] not in ("packets", "end-to-end", "rfc2544"):
+        if is_control(result):
             yield ""
-            yield name
-            yield from columns([(f"  {key}", value if isinstance(value, str) else interval(value)) for key, value in figures(result)])
+            yield f"{name}: {setting(result['conditions'])}"
+            yield from columns([(f"  {key}", value, "") if isinstance(value, str) else (f"  {key}", interval(value), units.unit(key) or "?")
+                                for key, value in figures(result)])
     for name, result in run["scenarios"].items():
         if "error" in result:
             yield f"{name}: no figure: {result['error']}"

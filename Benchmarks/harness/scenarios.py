@@ -8,11 +8,15 @@ DIRECTIONS = ("encap", "decap", "switch", "route", "route-encap")
 TUNNEL = ("encap", "decap")
 QUICK = (
     "core/encap/flows-*", "core/decap/flows-*", "core/switch/flows-1k", "core/route/flows-1k", "core/route-encap/flows-1k",
+    *(f"core/{direction}/ipv6-{flows}" for direction in TUNNEL for flows in ("1k", "64k")),
     "core/*/frame-1500", "core/encap/burst-1", "core/encap/burst-32", "core/encap/l3-1k", "core/encap/miss-1M",
     "control/records-1M", "control/start-1M", "control/changes-*", "control/handover", "control/flood", "control/scale",
 )
 # Whose instructions are counted, and guarded against the stored baseline.
-COUNTED = ("core/*/flows-1k", "core/encap/burst-1", "core/encap/burst-32", "core/*/frame-1500", "core/encap/miss-1k")
+COUNTED = (
+    "core/*/flows-1k", "core/encap/ipv6-1k", "core/decap/ipv6-1k", "core/encap/burst-1", "core/encap/burst-32", "core/*/frame-1500",
+    "core/encap/miss-1k",
+)
 
 
 def arguments():
@@ -28,7 +32,11 @@ def arguments():
     for direction in DIRECTIONS:
         for label in ("1", "1k", "64k", "1M"):
             packets(direction, f"flows-{label}", "--flows", SIZES[label])
+            # At once: the table has the ratio of the two.
+            packets(direction, f"ipv6-{label}", "--flows", SIZES[label], "--family", 6)
     for direction in TUNNEL:
+        packets(direction, "ipv4-in-ipv6-1k", "--outer", 6)
+        packets(direction, "ipv6-in-ipv6-1k", "--family", 6, "--outer", 6)
         for frame in ("570", "1500", "imix"):
             packets(direction, f"frame-{frame}", "--frame", frame)
         for label in ("1k", "64k", "1M"):
@@ -42,9 +50,13 @@ def arguments():
             packets(direction, f"networks-{networks}", "--flows", 65536, "--records", 65536, "--networks", networks)
         for label in ("1k", "1M"):
             packets(direction, f"miss-{label}", "--flow", "miss", "--records", SIZES[label])
+        packets(direction, "ipv6-miss-1k", "--flow", "miss", "--family", 6)
+        # 10 % of the packets are first ones of new flows, or 1 %.
         packets(direction, "mixed-1M", "--flow", "mixed", "--records", SIZES["1M"])
+        packets(direction, "mixed-1-percent-1M", "--flow", "mixed", "--miss-share", 0.01, "--records", SIZES["1M"])
+        for burst in (1, 2, 4, 8, 16, 32, 64, 128, 256):
+            packets(direction, f"burst-{burst}", "--burst", burst)
     for burst in (1, 2, 4, 8, 16, 32, 64, 128, 256):
-        packets("encap", f"burst-{burst}", "--burst", burst)
         packets("encap", f"burst-{burst}-1M", "--burst", burst, "--flows", SIZES["1M"])
     for label in ("1k", "1M", "8M"):
         add(f"control/records-{label}", "records", "--records", SIZES[label], "--networks", 8)

@@ -29,22 +29,28 @@ ALWAYS void pop(struct apus_frame *f, uint32_t count)
 ALWAYS void route(const struct reference_action *a, uint8_t *data)
 {
 	uint8_t *ip = data + ETHERNET;
-	uint16_t old = be16(ip + 8);
 
-	ip[8]--;
-	update_checksum(ip, old, (uint16_t)(old - 0x0100));
+	if (a->is_ipv6) {
+		ip[7]--;
+	} else {
+		uint16_t old = be16(ip + 8);
+
+		ip[8]--;
+		update_checksum(ip, old, (uint16_t)(old - 0x0100));
+	}
 	store32(data, (uint32_t)a->destination_mac);
 	store16(data + 4, (uint16_t)(a->destination_mac >> 32));
 }
 
 ALWAYS uint32_t encapsulate(const struct reference_action *a, struct apus_frame *f, uint8_t id)
 {
+	const bool is_ipv6 = a->is_ipv6;
 	uint8_t *data = f->data;
 	const uint8_t *ip = data + ETHERNET;
-	const uint32_t length = be16(ip + 2), room = sizeof(a->header);
-	const uint8_t tos = ip[1];
+	const uint32_t length = length_of(ip, is_ipv6), room = sizeof(a->header);
+	const uint8_t tos = tos_of(ip, is_ipv6);
 
-	if (a->routed && ip[8] <= 1)
+	if (a->routed && ttl_of(ip, is_ipv6) <= 1)
 		return APUS_DROP_TTL_EXPIRED;
 	if (length > a->maximum)
 		return APUS_DROP_MTU_EXCEEDED;
@@ -71,7 +77,7 @@ ALWAYS uint32_t encapsulate(const struct reference_action *a, struct apus_frame 
 ALWAYS uint32_t deliver(const struct reference_action *a, struct apus_frame *f)
 {
 	if (a->routed) {
-		if (f->data[ETHERNET + 8] <= 1)
+		if (ttl_of(f->data + ETHERNET, a->is_ipv6) <= 1)
 			return APUS_DROP_TTL_EXPIRED;
 		route(a, f->data);
 	}
@@ -80,17 +86,29 @@ ALWAYS uint32_t deliver(const struct reference_action *a, struct apus_frame *f)
 	return 0;
 }
 
+ALWAYS void set_ecn(uint8_t *ip, uint8_t ecn, bool is_ipv6)
+{
+	const uint16_t old = be16(ip);
+
+	if (is_ipv6) {
+		put16(ip, (uint16_t)((old & 0xFFCF) | ecn << 4));
+		return;
+	}
+	ip[1] = (ip[1] & 0xFC) | ecn;
+	update_checksum(ip, old, be16(ip));
+}
+
 /* RFC 6040 figure 4 */
 ALWAYS uint32_t decapsulate(const struct reference_action *a, struct apus_frame *f)
 {
+	const bool is_ipv6 = a->is_ipv6;
 	const uint32_t offset = a->header_length;
 	const uint8_t *outer = f->data + offset - OUTER_IP_GRE;
 	uint8_t *inner = f->data + offset + ETHERNET;
 	const uint32_t length = be16(outer + 2) - OUTER_IP_GRE;
-	const uint8_t outer_ecn = outer[1] & 3, inner_ecn = inner[1] & 3;
+	const uint8_t outer_ecn = outer[1] & 3, inner_ecn = tos_of(inner, is_ipv6) & 3;
 
 	if (UNLIKELY(outer_ecn != inner_ecn && outer_ecn != 0)) {
-		const uint16_t old = be16(inner);
 		uint8_t ecn = inner_ecn;
 
 		if (outer_ecn == 3) {
@@ -100,8 +118,7 @@ ALWAYS uint32_t decapsulate(const struct reference_action *a, struct apus_frame 
 		} else if (outer_ecn == 1 && inner_ecn == 2) {
 			ecn = 1;
 		}
-		inner[1] = (inner[1] & 0xFC) | ecn;
-		update_checksum(inner, old, be16(inner));
+		set_ecn(inner, ecn, is_ipv6);
 	}
 	pop(f, offset);
 	f->length = length;

@@ -24,7 +24,7 @@ ALWAYS bool outer_of(const struct apus_frame *f, struct outer *o)
 	return parse_outer(f->data, f->length, f->flags & APUS_FRAME_IP_CHECKSUM_GOOD, f->flags & APUS_FRAME_IP_CHECKSUM_BAD, o);
 }
 
-/* The keys of what is valid but not plain. */
+/* The keys of IPv4 that is valid but not plain. */
 static __attribute__((noinline)) bool uncommon_key(const struct apus_frame *f, uint32_t kind, struct key *key)
 {
 	const uint32_t readable = f->length < APUS_CONTIGUOUS ? f->length : APUS_CONTIGUOUS;
@@ -40,20 +40,21 @@ static __attribute__((noinline)) bool uncommon_key(const struct apus_frame *f, u
 	return true;
 }
 
-ALWAYS bool make_key(const struct apus_frame *f, uint32_t kind, struct staged *p, __m128i hash0, __m128i hash1)
+/* The key and hash of a packet that the caches are for, its line on the way. */
+ALWAYS enum form make_key(const struct apus_frame *f, uint32_t kind, struct staged *p, struct cache narrow, struct cache wide,
+			  __m128i hash0, __m128i hash1)
 {
 	const uint8_t *frame = f->data;
 	int available = (int)f->length;
 	uint32_t vsid = 0;
 	uint64_t addresses = 0;
-	struct key key;
 
 	p->identity = 0;
 	if (kind != APUS_PORT_VM) {
 		struct outer o;
 
 		if (!outer_of(f, &o))
-			return false;
+			return NO_KEY;
 		p->identity = o.identity;
 		frame += o.inner;
 		available = o.inner_length;
@@ -61,15 +62,27 @@ ALWAYS bool make_key(const struct apus_frame *f, uint32_t kind, struct staged *p
 		addresses = load64(f->data + o.link + 12);
 	}
 	if (LIKELY(is_plain(frame, available - (int)ETHERNET))) {
-		key = plain_key(frame, f->port, vsid, addresses);
-		p->key = key;
+		const struct key key = plain_key(frame, f->port, vsid, addresses);
+
+		p->key.narrow = key;
 		p->hash = hash_key(&key, hash0, hash1);
-		return true;
+		fetch_line(narrow.lines, narrow.mask, p->hash, false);
+		return NARROW;
 	}
-	if (!uncommon_key(f, kind, &p->key))
-		return false;
-	p->hash = hash_key(&p->key, hash0, hash1);
-	return true;
+	if (is_plain_ipv6(frame, available - (int)ETHERNET)) {
+		const uint32_t families = kind != APUS_PORT_VM ? INNER_IPV6 | OUTER_IPV4 : INNER_IPV6;
+		const struct wide_key key = plain_ipv6_key(frame, f->port, vsid, addresses, families);
+
+		p->key.wide = key;
+		p->hash = hash_wide_key(&key, hash0, hash1);
+		fetch_line(wide.lines, wide.mask, p->hash, true);
+		return WIDE;
+	}
+	if (!uncommon_key(f, kind, &p->key.narrow))
+		return NO_KEY;
+	p->hash = hash_key(&p->key.narrow, hash0, hash1);
+	fetch_line(narrow.lines, narrow.mask, p->hash, false);
+	return NARROW;
 }
 
 /* Consecutive frames from one port. */
@@ -95,8 +108,7 @@ static __attribute__((noinline)) void settle_source(struct reference_worker *w, 
 ALWAYS void parse(struct reference_worker *w, const struct apus_frame *frames, uint32_t n)
 {
 	const __m128i hash0 = w->hash0, hash1 = w->hash1;
-	struct entry *const entries = w->entries;
-	const uint64_t mask = w->mask;
+	const struct cache narrow = w->narrow, wide = w->wide;
 	struct source source = {0, 0, 0, 0};
 
 	settle_source(w, &source, frames[0].port, 0);
@@ -111,23 +123,24 @@ ALWAYS void parse(struct reference_worker *w, const struct apus_frame *frames, u
 		if (UNLIKELY(f->port != source.port))
 			settle_source(w, &source, f->port, i);
 		source.bytes += f->length;
-		p->has_key = source.kind != 0 && is_valid(f) && make_key(f, source.kind, p, hash0, hash1);
-		if (LIKELY(p->has_key))
-			__builtin_prefetch(&entries[p->hash & mask]);
+		p->form = source.kind != 0 && is_valid(f) ? make_key(f, source.kind, p, narrow, wide, hash0, hash1) : NO_KEY;
 	}
 	settle_source(w, &source, 0, n);
 }
 
 ALWAYS void look_up(struct reference_worker *w, uint32_t n)
 {
-	struct entry *const entries = w->entries;
+	const struct cache narrow = w->narrow, wide = w->wide;
 	struct reference_action *const actions = w->actions;
-	const uint64_t mask = w->mask;
 
 	for (uint32_t i = 0; i < n; i++) {
 		struct staged *p = &w->staged[i];
 
-		p->flow = p->has_key ? find_flow(entries, mask, p->hash, &p->key) : NULL;
+		p->flow = NULL;
+		if (LIKELY(p->form == NARROW))
+			p->flow = find_flow(narrow.lines, narrow.mask, p->hash, &p->key, false);
+		else if (p->form == WIDE)
+			p->flow = find_flow(wide.lines, wide.mask, p->hash, &p->key, true);
 		if (LIKELY(p->flow != NULL)) {
 			p->action = &actions[(p->flow->result >> 8) - 1];
 			__builtin_prefetch(p->action);
@@ -186,7 +199,7 @@ ALWAYS void apply(struct reference_worker *w, const struct apus_frame *frames, u
 
 	for (uint32_t i = 0; i < n; i++) {
 		struct staged *p = &w->staged[i];
-		struct entry *e = p->flow;
+		struct flow *e = p->flow;
 
 		if (LIKELY(e != NULL && !disturbed)) {
 			const struct reference_action *a = p->action;

@@ -58,6 +58,23 @@ ALWAYS bool is_plain(const uint8_t *frame, int available)
 	       (frame[23] == 17 || frame[23] == 6) && total >= 24 && total <= available;
 }
 
+/* The same with IPv6 without extension headers. */
+ALWAYS bool is_plain_ipv6(const uint8_t *frame, int available)
+{
+	int payload;
+
+	if (available < 44)
+		return false;
+	payload = be16(frame + 18);
+	return (load32(frame + 12) & 0x00F0FFFF) == 0x0060DD86 && (frame[20] == 17 || frame[20] == 6) && payload >= 4 &&
+	       payload <= available - 40;
+}
+
+/* Of a packet whose header was looked at. */
+ALWAYS uint32_t length_of(const uint8_t *ip, bool is_ipv6) { return is_ipv6 ? 40u + be16(ip + 4) : be16(ip + 2); }
+ALWAYS uint8_t tos_of(const uint8_t *ip, bool is_ipv6) { return is_ipv6 ? (uint8_t)(be16(ip) >> 4) : ip[1]; }
+ALWAYS uint8_t ttl_of(const uint8_t *ip, bool is_ipv6) { return ip[is_ipv6 ? 7 : 8]; }
+
 ALWAYS bool is_well_formed(const uint8_t *ip, int available)
 {
 	int header, total;

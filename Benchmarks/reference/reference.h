@@ -6,6 +6,8 @@
  * statistics, policy version, neighbour epoch - with the same results byte for byte; the driver compares them. What
  * is done for the first packet of a flow is not: a callback of the host decides it (`classify`), because the library's
  * policy has no second implementation here. Figures of misses are therefore not comparable, and not printed.
+ *
+ * Tunnels are NVGRE over IPv4. A customer's IPv6 packet is TCP or UDP without extension headers, or dropped.
  */
 #ifndef REFERENCE_H
 #define REFERENCE_H
@@ -23,7 +25,9 @@ struct reference_action {
 	uint8_t reason;          /* of a drop: enum apus_drop_reason */
 	uint8_t routed;
 	uint32_t egress;         /* port */
-	uint32_t maximum;        /* largest customer IP packet */
+	uint16_t maximum;        /* largest customer IP packet */
+	uint8_t is_ipv6;         /* the customer's packet */
+	uint8_t unused;
 	uint64_t destination_mac; /* of a routed packet, in memory order */
 	uint32_t neighbor;       /* not used: all neighbours are static */
 	uint32_t scope;          /* tenant */
@@ -40,7 +44,7 @@ _Static_assert(sizeof(struct reference_action) == 128, "two cache lines");
 struct reference_opts {
 	struct apus_allocator allocator;
 	struct apus_buffers buffers;
-	uint32_t flow_capacity; /* a power of two */
+	uint32_t flow_capacity; /* of each family; a power of two */
 	uint64_t hash_seed[2];  /* the hash is the library's: the same seed puts a flow into the same line */
 	/* Decide for the first packet of a flow. `flow_id` is what encapsulated packets carry. */
 	void (*classify)(void *context, const struct apus_frame *frame, struct reference_action *action);

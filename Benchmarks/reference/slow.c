@@ -87,14 +87,14 @@ static uint32_t intern(struct reference_worker *w, const struct reference_action
 	return number;
 }
 
-static void forget(struct reference_worker *w, struct entry *e)
+static void forget(struct reference_worker *w, const struct cache *c, struct flow *e)
 {
 	const uint32_t number = e->result >> 8;
 	struct reference_action *a = &w->actions[number - 1];
 	uint32_t *link = &w->buckets[a->hash & w->bucket_mask];
 
 	e->result = 0;
-	w->shares[a->scope & (SHARES - 1)]--;
+	c->shares[a->scope & (SHARES - 1)]--;
 	count(&w->stats.flow_entries, (uint64_t)-1);
 	if (--a->references != 0)
 		return;
@@ -105,63 +105,94 @@ static void forget(struct reference_worker *w, struct entry *e)
 	w->first_free = number;
 }
 
-static uint32_t share_of(const struct reference_worker *w, const struct entry *e)
+static uint32_t share_of(const struct reference_worker *w, const struct cache *c, const struct flow *e)
 {
-	return w->shares[w->actions[(e->result >> 8) - 1].scope & (SHARES - 1)];
+	return c->shares[w->actions[(e->result >> 8) - 1].scope & (SHARES - 1)];
+}
+
+static struct flow *line(const struct cache *c, uint64_t hash, unsigned int number)
+{
+	return flow_at(c->lines, line_of(hash, c->mask, number), c->is_wide);
+}
+
+static const struct cache *cache_of(const struct reference_worker *w, const struct staged *p)
+{
+	return p->form == WIDE ? &w->wide : &w->narrow;
+}
+
+static struct flow *find(const struct cache *c, const struct staged *p)
+{
+	return c->is_wide ? find_flow(c->lines, c->mask, p->hash, &p->key, true) : find_flow(c->lines, c->mask, p->hash, &p->key, false);
+}
+
+/* The key of a new flow goes before what is known of it. */
+static void set_key(const struct cache *c, struct flow *f, const union any_key *k)
+{
+	if (c->is_wide) {
+		struct wide_entry *e = (void *)((char *)f - offsetof(struct wide_entry, flow));
+
+		e->key = k->wide;
+	} else {
+		struct entry *e = (void *)((char *)f - offsetof(struct entry, flow));
+
+		e->link = k->narrow.link, e->network = k->narrow.network, e->outer = k->narrow.outer;
+	}
 }
 
 /* A line for a new flow; NULL = its tenant has its share of a full set. */
-static struct entry *place(struct reference_worker *w, uint64_t hash, uint32_t scope)
+static struct flow *place(struct reference_worker *w, const struct cache *c, uint64_t hash, uint32_t scope)
 {
 	const unsigned int first = (unsigned int)(hash >> 60);
-	struct entry *victim;
+	struct flow *victim;
 
 	for (unsigned int number = 0; number < WAYS; number++) {
-		struct entry *e = &w->entries[line_of(hash, w->mask, number)];
+		struct flow *e = line(c, hash, number);
 
 		if (e->result == 0)
 			return e;
 	}
 	for (unsigned int number = 0; number < WAYS; number++) {
-		struct entry *e = &w->entries[line_of(hash, w->mask, number)];
+		struct flow *e = line(c, hash, number);
 
 		if (!is_current(w, e, &w->actions[(e->result >> 8) - 1])) {
-			forget(w, e);
+			forget(w, c, e);
 			return e;
 		}
 	}
-	victim = &w->entries[line_of(hash, w->mask, first & 7)];
+	victim = line(c, hash, first & 7);
 	for (unsigned int number = 1; number < WAYS; number++) {
-		struct entry *e = &w->entries[line_of(hash, w->mask, (first + number) & 7)];
+		struct flow *e = line(c, hash, (first + number) & 7);
 
-		if (share_of(w, e) > share_of(w, victim))
+		if (share_of(w, c, e) > share_of(w, c, victim))
 			victim = e;
 	}
-	if (share_of(w, victim) < w->shares[scope & (SHARES - 1)])
+	if (share_of(w, c, victim) < c->shares[scope & (SHARES - 1)])
 		return NULL;
 	count(&w->stats.flow_evictions, 1);
-	forget(w, victim);
+	forget(w, c, victim);
 	return victim;
 }
 
 static void remember(struct reference_worker *w, const struct staged *p, const struct reference_action *a, uint32_t length)
 {
-	struct entry *e = find_flow(w->entries, w->mask, p->hash, &p->key);
+	const struct cache *c = cache_of(w, p);
+	struct flow *e = find(c, p);
 	uint32_t number;
 
 	w->replacements++;
 	if (e != NULL)
-		forget(w, e);
+		forget(w, c, e);
 	else
-		e = place(w, p->hash, a->scope);
+		e = place(w, c, p->hash, a->scope);
 	number = e == NULL ? 0 : intern(w, a);
 	if (number == 0) {
 		count(&w->stats.flow_suppressed, 1);
 		return;
 	}
 	w->actions[number - 1].neighbor_epoch = w->neighbor_epoch;
-	*e = (struct entry){p->key.link, p->key.network, p->key.outer, (uint32_t)w->version, number << 8 | flow_id(&p->key), 1, length};
-	w->shares[a->scope & (SHARES - 1)]++;
+	set_key(c, e, &p->key);
+	*e = (struct flow){(uint32_t)w->version, number << 8 | flow_id(&p->key, c->is_wide), 1, length};
+	c->shares[a->scope & (SHARES - 1)]++;
 	count(&w->stats.flow_inserts, 1);
 	count(&w->stats.flow_entries, 1);
 }
@@ -169,13 +200,13 @@ static void remember(struct reference_worker *w, const struct staged *p, const s
 void reference_carefully(struct reference_worker *w, struct apus_frame frame, struct staged *p)
 {
 	struct reference_action decided;
-	struct entry *e;
+	struct flow *e;
 
-	if (!p->has_key) {
+	if (p->form == NO_KEY) {
 		drop(w, &frame, APUS_DROP_FRAME_INVALID);
 		return;
 	}
-	e = find_flow(w->entries, w->mask, p->hash, &p->key);
+	e = find(cache_of(w, p), p);
 	if (e != NULL) {
 		struct reference_action *a = &w->actions[(e->result >> 8) - 1];
 
@@ -193,5 +224,5 @@ void reference_carefully(struct reference_worker *w, struct apus_frame frame, st
 	w->opts.classify(w->opts.context, &frame, &decided);
 	decided.identity = p->identity;
 	remember(w, p, &decided, frame.length);
-	apply_one(w, &decided, flow_id(&p->key), &frame);
+	apply_one(w, &decided, flow_id(&p->key, p->form == WIDE), &frame);
 }

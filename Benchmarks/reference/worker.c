@@ -11,6 +11,14 @@ static void *zeroed(const struct apus_allocator *from, size_t size)
 	return memory;
 }
 
+static void make_cache(struct cache *c, const struct apus_allocator *from, uint64_t flows, bool is_wide)
+{
+	c->is_wide = is_wide;
+	c->mask = flows - 1;
+	c->lines = zeroed(from, flows * line_size(is_wide));
+	c->shares = zeroed(from, SHARES * sizeof(*c->shares));
+}
+
 struct reference_worker *reference_create(const struct reference_opts *opts)
 {
 	const struct apus_allocator *from = &opts->allocator;
@@ -21,20 +29,19 @@ struct reference_worker *reference_create(const struct reference_opts *opts)
 	if (w == NULL)
 		return NULL;
 	w->opts = *opts;
-	w->mask = flows - 1;
 	w->action_capacity = actions;
 	w->bucket_mask = 2 * actions - 1;
-	w->entries = zeroed(from, flows * sizeof(*w->entries));
+	make_cache(&w->narrow, from, flows, false);
+	make_cache(&w->wide, from, flows, true);
 	w->actions = zeroed(from, actions * sizeof(*w->actions));
 	w->buckets = zeroed(from, 2 * actions * sizeof(*w->buckets));
-	w->shares = zeroed(from, SHARES * sizeof(*w->shares));
 	w->scopes = zeroed(from, SCOPES * sizeof(*w->scopes));
 	w->port_identity = zeroed(from, APUS_PORTS_MAX * sizeof(*w->port_identity));
 	w->ports = zeroed(from, APUS_PORTS_MAX * sizeof(*w->ports));
 	w->shared = zeroed(from, sizeof(*w->shared));
 	w->sequence = zeroed(from, 64);
-	if (!w->entries || !w->actions || !w->buckets || !w->shares || !w->scopes || !w->port_identity || !w->ports ||
-	    !w->shared || !w->sequence) {
+	if (!w->narrow.lines || !w->narrow.shares || !w->wide.lines || !w->wide.shares || !w->actions || !w->buckets ||
+	    !w->scopes || !w->port_identity || !w->ports || !w->shared || !w->sequence) {
 		reference_destroy(w);
 		return NULL;
 	}
@@ -49,10 +56,12 @@ void reference_destroy(struct reference_worker *w)
 	const struct apus_allocator from = w->opts.allocator;
 	const uint32_t actions = w->action_capacity;
 	struct { void *memory; size_t size; } parts[] = {
-		{w->entries, (w->mask + 1) * sizeof(*w->entries)},
+		{w->narrow.lines, (w->narrow.mask + 1) * line_size(false)},
+		{w->narrow.shares, SHARES * sizeof(*w->narrow.shares)},
+		{w->wide.lines, (w->wide.mask + 1) * line_size(true)},
+		{w->wide.shares, SHARES * sizeof(*w->wide.shares)},
 		{w->actions, actions * sizeof(*w->actions)},
 		{w->buckets, 2 * actions * sizeof(*w->buckets)},
-		{w->shares, SHARES * sizeof(*w->shares)},
 		{w->scopes, SCOPES * sizeof(*w->scopes)},
 		{w->port_identity, APUS_PORTS_MAX * sizeof(*w->port_identity)},
 		{w->ports, APUS_PORTS_MAX * sizeof(*w->ports)},

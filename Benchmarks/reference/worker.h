@@ -11,13 +11,16 @@
 #define SCOPES 65536u
 #define SHARES 4096u
 
+/* Which key a packet has. */
+enum form { NO_KEY, NARROW, WIDE };
+
 struct staged {
-	struct key key;
+	union any_key key;
 	uint64_t hash;
 	uint64_t identity;
-	struct entry *flow;
+	struct flow *flow;
 	struct reference_action *action;
-	bool has_key;
+	enum form form;
 };
 
 struct port_counters {
@@ -33,8 +36,7 @@ struct shared {
 
 struct reference_worker {
 	__m128i hash0, hash1;
-	struct entry *entries;
-	uint64_t mask;
+	struct cache narrow, wide;
 	struct reference_action *actions;
 	uint32_t *scopes;
 	uint64_t *port_identity; /* id << 8 | kind */
@@ -57,7 +59,6 @@ struct reference_worker {
 	struct reference_opts opts;
 	uint32_t action_count, action_capacity, first_free, bucket_mask;
 	uint32_t *buckets;
-	uint32_t *shares;
 };
 
 /* One writer, any reader: a load and a store. */
@@ -66,7 +67,7 @@ ALWAYS void count(uint64_t *counter, uint64_t value)
 	__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + value, __ATOMIC_RELAXED);
 }
 
-ALWAYS bool is_current(const struct reference_worker *w, const struct entry *e, const struct reference_action *a)
+ALWAYS bool is_current(const struct reference_worker *w, const struct flow *e, const struct reference_action *a)
 {
 	return e->stamp >= w->floor && e->stamp >= __atomic_load_n(&w->scopes[a->scope], __ATOMIC_RELAXED);
 }
