@@ -102,7 +102,6 @@ struct FlowCache<Key: FlowIdentity> {
 
     /// The same as `flow`, if it does not stand in its first line.
     @inline(never)
-    @_optimize(speed)
     func flowFurther(_ hash: UInt64, _ key: Key) -> Ref<FlowState>? {
         var number = 1
         while number < Self.ways {

@@ -50,6 +50,8 @@ struct Transposition {
         static var uniform: UInt8 { 128 }
 
         @inline(__always) var isCommon: Bool { bits == 0 }
+        /// What is around the customer's packet is common.
+        @inline(__always) var isCommonTunnel: Bool { bits & ~Self.ipv6 == 0 }
         @inline(__always) func has(_ bit: UInt8) -> Bool { bits & bit != 0 }
         @inline(__always)
         mutating func set(_ bit: UInt8, _ isSet: Bool = true) { bits = isSet ? bits | bit : bits & ~bit }

@@ -5,8 +5,9 @@ enum Checksum {
     /// Fold a sum of many words to 16 bits.
     @inline(__always)
     static func fold(_ sum: UInt32) -> UInt16 {
-        // The lower halves carry into the upper ones, which add up to the result.
-        ((sum &+ (sum &<< 16 | sum &>> 16)) &>> 16).u16
+        // In 16-bit words: low, high + low, low + high with the carry of that - which is the result -, high. A rotation and an
+        // addition do the same, but compilers write it as an instruction that some CPUs are slow at.
+        ((sum.u64 &* 0x1_0001_0001) &>> 32).u16
     }
 
     /// The sum of `count` bytes, as big-endian words; an odd last byte counts as the high half. `count` ≤ 65535.

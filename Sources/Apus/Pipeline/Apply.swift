@@ -8,18 +8,19 @@ import CApusIntrinsics
 
 // On `Ref`, so that none of its 128 bytes is copied.
 extension Ref where Value == Transposition {
-    /// docs/pipeline.md 2.3. NVGRE with IPv4 inside and outside is the common case, and has no choices to make.
+    /// docs/pipeline.md 2.3. NVGRE over IPv4 is the common case, and has no choices to make but one.
     @inline(__always)
     func encapsulate(_ frame: inout Frame, _ flowID: UInt8) -> DropReason? {
-        if !value.variant.isCommon { return encapsulateVariant(&frame, flowID) }
+        if !value.variant.isCommonTunnel { return encapsulateVariant(&frame, flowID) }
+        let isIPv6 = !value.variant.isCommon
         let bytes = frame.bytes
-        let ip = IPv4Header(bytes.advanced(by: Ethernet.headerLength))
-        if value.isRouted != 0, ip.ttl <= 1 { return .ttlExpired }
-        let length = ip.totalLength
+        let ip = bytes.advanced(by: Ethernet.headerLength)
+        if value.isRouted != 0, ttl(of: ip, isIPv6: isIPv6) <= 1 { return .ttlExpired }
+        let length = isIPv6 ? IPv6Header(ip).totalLength : IPv4Header(ip).totalLength
         if length > value.maximum.int { return .mtuExceeded }
         let headroom = frame.headroom
         if headroom < Value.headerRoom.u16, headroom < value.headerLength.u16 { return .noHeadroom }
-        if value.isRouted != 0 { route(bytes, isIPv6: false) }
+        if value.isRouted != 0 { route(bytes, isIPv6: isIPv6) }
         frame.length = (Ethernet.headerLength &+ length).u32
 
         // The template, then the four fields that differ from packet to packet: total length, TOS, checksum, FlowID.
@@ -30,7 +31,7 @@ extension Ref where Value == Transposition {
             copyHeader(before: bytes)
         }
         // The last 28 bytes are IPv4 and GRE.
-        let tos = ip.typeOfService
+        let tos = isIPv6 ? IPv6Header(ip).trafficClass : IPv4Header(ip).typeOfService
         bytes[-27] = tos
         bytes.store((length.u32 &+ NVGRE.overheadIPv4).u16, at: -26)
         bytes.store(~Checksum.fold(value.headerSum &+ length.u32 &+ tos.u32), at: -18)
@@ -100,7 +101,7 @@ extension Ref where Value == Transposition {
             outer.store(total.u16, at: 2)
             // The common template's sum has all but the customer's packet.
             var sum = value.headerSum &+ tos.u32 &+ total
-            if variant.isCommon { sum &-= NVGRE.overheadIPv4 }
+            if variant.isCommonTunnel { sum &-= NVGRE.overheadIPv4 }
             if let identification {
                 outer.store(identification.u32 &<< 16, at: 4)
                 sum = sum &- 0x4000 &+ identification.u32
@@ -161,17 +162,24 @@ extension Ref where Value == Transposition {
     /// docs/pipeline.md 4, steps 15 and 16.
     @inline(__always)
     func decapsulate(_ frame: inout Frame) -> DropReason? {
-        if !value.variant.isCommon { return decapsulateVariant(&frame) }
+        if !value.variant.isCommonTunnel { return decapsulateVariant(&frame) }
+        let isIPv6 = !value.variant.isCommon
         let outerLength = value.headerLength.int
         let outer = IPv4Header(frame.bytes.advanced(by: outerLength &- 28))  // IPv4 and GRE
-        let inner = IPv4Header(frame.bytes.advanced(by: outerLength &+ Ethernet.headerLength))
-        let (outerECN, innerECN) = (outer.typeOfService & 3, inner.typeOfService & 3)
+        let inner = frame.bytes.advanced(by: outerLength &+ Ethernet.headerLength)
+        let tos = isIPv6 ? IPv6Header(inner).trafficClass : IPv4Header(inner).typeOfService
+        let (outerECN, innerECN) = (outer.typeOfService & 3, tos & 3)
         if outerECN != innerECN, outerECN != 0 {
             guard let ecn = ECN.decapsulated(inner: innerECN, outer: outerECN) else { return .ecn }
-            if ecn != innerECN { inner.setTypeOfService(inner.typeOfService & 0xFC | ecn) }
+            if ecn != innerECN { setTOS(of: inner, tos & 0xFC | ecn, isIPv6: isIPv6) }
         }
         finishDecapsulation(&frame, offset: outerLength, length: outer.totalLength &- 28)
         return nil
+    }
+
+    @inline(__always)
+    private func setTOS(of ip: Bytes, _ tos: UInt8, isIPv6: Bool) {
+        if isIPv6 { IPv6Header(ip).setTrafficClass(tos) } else { IPv4Header(ip).setTypeOfService(tos) }
     }
 
     /// Everything else that decapsulation can be.
@@ -209,13 +217,7 @@ extension Ref where Value == Transposition {
         let tos = isIPv6 ? IPv6Header(inner).trafficClass : IPv4Header(inner).typeOfService
         guard let ecn = ECN.decapsulated(inner: tos & 3, outer: outerTOS & 3) else { return .ecn }
         let dscp = (value.variant.has(Value.Variant.uniform) ? outerTOS : tos) & 0xFC
-        if dscp | ecn != tos {
-            if isIPv6 {
-                IPv6Header(inner).setTrafficClass(dscp | ecn)
-            } else {
-                IPv4Header(inner).setTypeOfService(dscp | ecn)
-            }
-        }
+        if dscp | ecn != tos { setTOS(of: inner, dscp | ecn, isIPv6: isIPv6) }
         finishDecapsulation(&frame, offset: offset, length: length)
         return nil
     }

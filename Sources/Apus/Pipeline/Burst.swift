@@ -68,8 +68,7 @@ extension Worker {
 
     @_optimize(speed)
     private mutating func chunk(_ frames: Ref<Frame>, _ count: Int) {
-        parse(frames, count)
-        lookUp(count)
+        lookUp(count, others: parse(frames, count))
         apply(frames, count)
     }
 

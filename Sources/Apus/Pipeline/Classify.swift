@@ -40,7 +40,7 @@ extension Worker {
     @_optimize(speed)
     mutating func carryOut(_ decision: Decision, _ frame: Frame, _ packet: Ref<Staged>) {
         // The common packet's goes to the wire as it is.
-        let flowID = scratch.value.variant.isCommon && scratch.value.sendsFlowID == 0 ? 0 : packet.value.flowID
+        let flowID = scratch.value.variant.isCommonTunnel && scratch.value.sendsFlowID == 0 ? 0 : packet.value.flowID
         switch decision {
         case .flow:
             // A next hop that only short flows use is kept alive here, not on the hit path.

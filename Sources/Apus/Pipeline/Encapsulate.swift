@@ -109,7 +109,7 @@ extension Worker {
             ip.store(source.address.v4, at: 12)
             ip.store(pa.v4, at: 16)
             scratch.value.headerSum = Checksum.sum(ip, 20)
-            if scratch.value.variant.isCommon { scratch.value.headerSum &+= NVGRE.overheadIPv4 }
+            if scratch.value.variant.isCommonTunnel { scratch.value.headerSum &+= NVGRE.overheadIPv4 }
             ip[1] = trafficClass
         } else {
             IPv6Header(ip).write(payload: 0, nextHeader: proto, hopLimit: ttl, from: source.address, to: pa)

@@ -7,32 +7,50 @@ import CApusIntrinsics
 
 extension Worker {
     /// Most flows stand in the very first line of theirs; which do not nobody can predict, so there is no branch for it. The
-    /// others' further lines are asked for, and looked at last.
+    /// others' further lines are asked for, and looked at last. Nor is there one for what kind of packet it is: what has no narrow
+    /// key - a bit of `others` - has one of before, which is looked for in vain.
     @inline(__always)
-    mutating func lookUp(_ count: Int) {
+    mutating func lookUp(_ count: Int, others: UInt64) {
         let (staged, cache, transpositions) = (staged, cache, transpositions)
         // One bit for each packet of the chunk.
         var further: UInt64 = 0
-        var i = 0
-        while i < count {
-            let packet = staged.advanced(by: i)
-            if packet.value.form == .narrow {
+        if others.nonzeroBitCount != count {
+            var i = 0
+            while i < count {
+                let packet = staged.advanced(by: i)
                 let (flow, isThere) = cache.home(packet.value.hash, packet.value.key)
                 further |= (isThere ? 0 : 1) &<< i.u64
-                packet.value.flow = flow
-                prefetch(flow, packet, transpositions)
-            } else {
-                packet.value.flow = nil
-                if packet.value.form == .wide { lookUpWide(packet) }
+                found(flow, packet, transpositions)
+                i &+= 1
             }
-            i &+= 1
         }
+        if others != 0 { further = further & ~others | lookUpOthers(others) }
         if further != 0 { lookFurther(further) }
     }
 
+    @inline(never)
+    @_optimize(speed)
+    private func lookUpOthers(_ packets: UInt64) -> UInt64 {
+        let (staged, wideCache, transpositions) = (staged, wideCache, transpositions)
+        var further: UInt64 = 0
+        var left = packets
+        while left != 0 {
+            let i = left.trailingZeroBitCount
+            left &= left &- 1
+            let packet = staged.advanced(by: i)
+            packet.value.flow = nil
+            if packet.value.form == .none { continue }
+            let (flow, isThere) = wideCache.home(packet.value.hash, packet.value.wideKey.value)
+            further |= (isThere ? 0 : 1) &<< i.u64
+            found(flow, packet, transpositions)
+        }
+        return further
+    }
+
     @inline(__always)
-    private func prefetch(_ flow: Ref<FlowState>, _ packet: Ref<Staged>, _ transpositions: TranspositionTable) {
+    private func found(_ flow: Ref<FlowState>, _ packet: Ref<Staged>, _ transpositions: TranspositionTable) {
         let result = transpositions.place(of: flow.value.transposition)
+        packet.value.flow = flow
         packet.value.result = result
         unsafe apus_prefetch(result.raw + 32)
     }
@@ -42,23 +60,24 @@ extension Worker {
     private func lookFurther(_ packets: UInt64) {
         var left = packets
         while left != 0 {
-            cache.prefetchFurther(staged[left.trailingZeroBitCount].hash)
+            let packet = staged.advanced(by: left.trailingZeroBitCount)
+            if packet.value.form == .narrow {
+                cache.prefetchFurther(packet.value.hash)
+            } else {
+                wideCache.prefetchFurther(packet.value.hash)
+            }
             left &= left &- 1
         }
         left = packets
         while left != 0 {
             let packet = staged.advanced(by: left.trailingZeroBitCount)
-            packet.value.flow = cache.flowFurther(packet.value.hash, packet.value.key)
-            if let flow = packet.value.flow { prefetch(flow, packet, transpositions) }
+            packet.value.flow =
+                packet.value.form == .narrow
+                ? cache.flowFurther(packet.value.hash, packet.value.key)
+                : wideCache.flowFurther(packet.value.hash, packet.value.wideKey.value)
+            if let flow = packet.value.flow { found(flow, packet, transpositions) }
             left &= left &- 1
         }
-    }
-
-    @inline(never)
-    @_optimize(speed)
-    private func lookUpWide(_ packet: Ref<Staged>) {
-        packet.value.flow = wideCache.flow(packet.value.hash, packet.value.wideKey.value)
-        if let flow = packet.value.flow { prefetch(flow, packet, transpositions) }
     }
 
     @inline(__always)

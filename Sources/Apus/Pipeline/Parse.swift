@@ -6,9 +6,11 @@ import CApusIntrinsics
 
 extension Worker {
     /// Count what came in. Make the key of every packet that the flow cache is for and have its cache line fetched; leave
-    /// every other one to the slow path, which looks at it step by step and names what is wrong.
+    /// every other one to the slow path, which looks at it step by step and names what is wrong. Returns a bit for each packet
+    /// that has no narrow key.
     @inline(__always)
-    mutating func parse(_ frames: Ref<Frame>, _ count: Int) {
+    mutating func parse(_ frames: Ref<Frame>, _ count: Int) -> UInt64 {
+        var others: UInt64 = 0
         let (staged, cache, hashKey) = (staged, cache, tables.key)
         var source = Source(frames[0].port, tables.portSlots, at: 0, hasDraftPeers)
         var i = 0
@@ -23,11 +25,11 @@ extension Worker {
             if frame.port != source.port { change(&source, to: frame.port, at: i) }
             source.bytes &+= frame.length.u64
             let packet = staged.advanced(by: i)
-            packet.value.form = .none
-            if source.kind != 0, frame.isValid { stage(frame, source, packet, cache, hashKey) }
+            if !stage(frame, source, packet, cache, hashKey) { others |= 1 &<< i.u64 }
             i &+= 1
         }
         change(&source, to: none, at: count)
+        return others
     }
 
     /// Packets that are being fetched while one is parsed.
@@ -70,36 +72,57 @@ extension Worker {
         apus_prefetch_address(address &- 64)
     }
 
-    /// Make the key of a packet that the flow cache is for. IPv4 in NVGRE over IPv4 stays in the loop; the rest leaves it, so
+    /// Make the key of a packet that the flow cache is for. True: it is a narrow one. IPv4 in NVGRE over IPv4 stays in the loop; the rest leaves it, so
     /// that the loop keeps its registers.
     @inline(__always)
     private mutating func stage(
         _ frame: Frame, _ source: Source, _ packet: Ref<Staged>, _ cache: FlowCache<FlowKey>,
         _ hashKey: Ref<apus_hash_key>
-    ) {
+    ) -> Bool {
         let bytes = frame.bytes
+        guard source.kind != 0, frame.isValid else {
+            packet.value.form = .none
+            return false
+        }
         if source.kind == Port.vm {
             if IPv4Header.isPlain(bytes, available: frame.length.int &- Ethernet.headerLength) {
                 packet.value.outerIdentity = 0
                 packet.value.set(FlowKey(plain: bytes, port: frame.port, vsid: 0, outer: 0), cache, hashKey)
-            } else {
-                stageVM(frame, packet)
+                return true
             }
-            return
+            packet.value.form = .none
+            stageVM(frame, packet)
+            return packet.value.form == .narrow
         }
+        packet.value.form = .none
         let link = LinkHeader(frame)
         if source.mayBePlain, let outer = OuterPacket(ipv4: frame, link) {
             let inner = bytes.advanced(by: outer.innerOffset)
-            if IPv4Header.isPlain(inner, available: outer.innerLength &- Ethernet.headerLength) {
-                packet.value.outerIdentity = outer.identity
+            let available = outer.innerLength &- Ethernet.headerLength
+            packet.value.outerIdentity = outer.identity
+            if IPv4Header.isPlain(inner, available: available) {
                 let addresses = bytes.raw64(link.length &+ IPv4Header.addressesOffset)
                 packet.value.set(
                     FlowKey(plain: inner, port: frame.port, vsid: outer.vsid, outer: addresses), cache, hashKey)
-                return
+                return true
+            }
+            if IPv6Header.isPlain(inner, available: available) {
+                stagePlainIPv6(inner, frame.port, outer.vsid, bytes.advanced(by: link.length), packet)
+                return false
             }
         }
         // Frames of external ports have to be made ready first.
         if source.kind == Port.provider { stageTunnel(frame, packet) }
+        return packet.value.form == .narrow
+    }
+
+    /// `outer` is the IPv4 header around it.
+    @inline(never)
+    @_optimize(speed)
+    private func stagePlainIPv6(_ inner: Bytes, _ port: UInt32, _ vsid: UInt32, _ outer: Bytes, _ packet: Ref<Staged>) {
+        var key = WideFlowKey(plainIPv6: inner, port: port, vsid: vsid)
+        key.setOuter(outer, isIPv6: false)
+        packet.value.set(key, wideCache, tables.key)
     }
 
     @inline(never)
@@ -117,13 +140,18 @@ extension Worker {
     @_optimize(speed)
     mutating func stageVM(_ frame: Frame, _ packet: Ref<Staged>) -> Bool {
         let bytes = frame.bytes
-        let available = frame.length.int &- Ethernet.headerLength
         packet.value.outerIdentity = 0
-        if IPv6Header.isPlain(bytes, available: available) {
+        if IPv6Header.isPlain(bytes, available: frame.length.int &- Ethernet.headerLength) {
             packet.value.set(WideFlowKey(plainIPv6: bytes, port: frame.port, vsid: 0), wideCache, tables.key)
             return true
         }
-        guard IPPacket.isWellFormed(in: bytes, available: available) else { return false }
+        return stageUncommonVM(frame, packet)
+    }
+
+    @inline(never)
+    private mutating func stageUncommonVM(_ frame: Frame, _ packet: Ref<Staged>) -> Bool {
+        let bytes = frame.bytes
+        guard IPPacket.isWellFormed(in: bytes, available: frame.length.int &- Ethernet.headerLength) else { return false }
         let readable = frame.readable &- Ethernet.headerLength
         let ip = IPPacket(in: bytes)
         if !ip.isIPv6 {
