@@ -18,7 +18,7 @@ enum apus_port_kind {
 	/**
 	 * A gateway's other side: frames are those of a network outside, as Ethernet in a VLAN or untagged. In the VM network the port is the
 	 * machine that lookup records give its MAC address in its virtual subnet: a wildcard record, or that of the next hop of customer routes.
-	 * What those lead to it is routed out, and what comes in to its MAC is routed into the VM network.
+	 * What those lead to it is routed out, and what comes in to its MAC is routed into the VM network, unless its source address is one of those inside.
 	 */
 	APUS_PORT_EXTERNAL = 3
 };
