@@ -151,6 +151,40 @@ const std::vector<DropCase> drop_cases = {
 		t.drops("another one", e, with_tag(into_vm1(), 101));
 		t.passes(e, with_tag(into_vm1(), 100), t.vm1);
 	}},
+	{APUS_DROP_OUTER_VLAN, "nobody on a trunk has the VLAN", [](Trial &t) {
+		t.add_pa(other_pa, t.uplink, our_pa_mac, 300);
+		t.drops("a provider port alone", t.uplink, with_tag(into_vm1(), 100));
+		const auto e = add_gateway(t, {100, t.uplink});
+		const Bytes tunnel = tunnelled(remote1_to_vm1());
+		Bytes foreign = tunnelled6(remote1_to_vm1_ip6());
+		model::put_ip(foreign, ip_at + 24, ip6(site, 0x99));
+		for (const std::uint16_t vlan : {99, 101, 4094}) {
+			t.drops("IPv4", t.uplink, with_tag(into_vm1(), vlan));
+			t.drops("IPv6", t.uplink, with_tag(udp6(gateway_mac, outer_router_mac, far_ip6, vm1_ip6), vlan));
+			t.drops("a tunnel for us", t.uplink, with_tag(tunnel, vlan));
+			t.drops("another's tunnel", t.uplink, with_tag(foreign, vlan));
+		}
+		t.passes(t.uplink, tunnel, t.vm1);
+		t.mark();
+		t.check(t.send(t.uplink, with_tag(into_vm1(), 100)).size() == 1, "the external port's VLAN");
+		MUST(apus_port_remove(t.dataplane, e));
+		t.drops("it is nobody's now", t.uplink, with_tag(into_vm1(), 100));
+	}},
+	{APUS_DROP_OUTER_NOT_OURS, "on a trunk, in the VLANs of provider addresses", [](Trial &t) {
+		t.add_pa(other_pa, t.uplink, our_pa_mac, 300);
+		add_gateway(t, {100, t.uplink});
+		t.drops("untagged", t.uplink, into_vm1());
+		t.drops("tagged", t.uplink, with_tag(into_vm1(), 300));
+		t.drops("of another family", t.uplink, with_tag(udp6(gateway_mac, outer_router_mac, far_ip6, vm1_ip6), 300));
+		const auto invalid = [&] {
+			auto object = objects::provider_address(other_pa, {t.uplink, 24, 300, our_pa_mac});
+			object.state = APUS_ADDRESS_INVALID;
+			return object;
+		}();
+		MUST(apus_provider_address_set(t.dataplane, &invalid));
+		t.drops("its address is INVALID", t.uplink, with_tag(into_vm1(), 300));
+		t.passes(t.uplink, tunnelled(remote1_to_vm1()), t.vm1);
+	}},
 	{APUS_DROP_OUTER_TRUNCATED, "the frame ends inside its tag", [](Trial &t) {
 		const auto e = add_gateway(t);
 		t.drops(e, cut(with_tag(into_vm1(), 0xF000), 17));
