@@ -142,10 +142,21 @@ public struct ExternalSide: Sendable {
             side.refuse("address", "\(interface.address.text) is an \(interface.address.familyName) address; accepted: an \(word) address")
             return nil
         }
+        if let wrong = Self.fault(of: interface) { side.refuse("address", "\(interface.address.text) \(wrong)") }
         if let nextHop, let wrong = Self.fault(of: nextHop, in: interface) { side.refuse("next_hop", "\(nextHop.text) \(wrong)") }
         address = interface.address
         prefixLength = interface.length
         self.nextHop = nextHop ?? apus_address()
+    }
+
+    /// Why this is nobody's address. Prefixes of one or two addresses (RFC 3021), and IPv6, have no such addresses.
+    private static func fault(of interface: (address: apus_address, length: UInt8)) -> String? {
+        guard interface.address.isIPv4, interface.length <= 30 else { return nil }
+        let bytes = interface.address.bytes
+        let address = [bytes.0, bytes.1, bytes.2, bytes.3].reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+        let hosts = UInt32.max >> UInt32(interface.length)
+        let name = address & hosts == 0 ? "network" : ~address & hosts == 0 ? "broadcast" : nil
+        return name.map { "is the \($0) address of its prefix; accepted: another address in \(interface.address.network(interface.length).text)" }
     }
 
     /// Why this is no next hop outside.

@@ -193,6 +193,16 @@ private let externalPorts = [
         "p:3: ports[0].ipv4.next_hop: 10.9.1.1 is not in the prefix of the address; accepted: another address in 10.9.0.0/24",
         "p:3: ports[0].ipv6.next_hop: 10.9.0.1 is an IPv4 address; accepted: another address in 2001:db8::/64"),
     Mistake(
+        one("ports", "\(external), ipv4: {address: 10.9.0.0/24, next_hop: 10.9.1.1}"),
+        "p:3: ports[0].ipv4.address: 10.9.0.0 is the network address of its prefix; accepted: another address in 10.9.0.0/24",
+        "p:3: ports[0].ipv4.next_hop: 10.9.1.1 is not in the prefix of the address; accepted: another address in 10.9.0.0/24"),
+    Mistake(
+        one("ports", "\(external), ipv4: {address: 10.9.0.7/30}"),
+        "p:3: ports[0].ipv4.address: 10.9.0.7 is the broadcast address of its prefix; accepted: another address in 10.9.0.4/30"),
+    Mistake(
+        one("ports", "\(external), ipv4: {address: 127.255.255.255/1}"),
+        "p:3: ports[0].ipv4.address: 127.255.255.255 is the broadcast address of its prefix; accepted: another address in 0.0.0.0/1"),
+    Mistake(
         one("ports", "\(external), ipv4: {address: 10.9.0.2/24, next_hop: 10.9.0.2}"),
         "p:3: ports[0].ipv4.next_hop: 10.9.0.2 is the port's own address; accepted: another address in 10.9.0.0/24"),
     Mistake(

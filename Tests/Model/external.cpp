@@ -68,6 +68,12 @@ std::uint32_t add_gateway(Trial &t, const Options &options = {})
 	return id;
 }
 
+void remove_route(Trial &t, Vsid vsid, const model::Prefix &prefix, const Ip &next_hop)
+{
+	const auto object = objects::customer_route({tenant(1), vsid, prefix, next_hop}, {});
+	MUST(apus_customer_route_remove(t.dataplane, &object));
+}
+
 // ---- frames
 
 Bytes out_of_vm1(std::uint8_t ttl = 64, std::size_t size = 20) { return udp(router_mac, vm1_mac, vm1_ip, far_ip, ttl, 0, size); }
@@ -145,6 +151,40 @@ const std::vector<DropCase> drop_cases = {
 		t.drops("another one", e, with_tag(into_vm1(), 101));
 		t.passes(e, with_tag(into_vm1(), 100), t.vm1);
 	}},
+	{APUS_DROP_OUTER_VLAN, "nobody on a trunk has the VLAN", [](Trial &t) {
+		t.add_pa(other_pa, t.uplink, our_pa_mac, 300);
+		t.drops("a provider port alone", t.uplink, with_tag(into_vm1(), 100));
+		const auto e = add_gateway(t, {100, t.uplink});
+		const Bytes tunnel = tunnelled(remote1_to_vm1());
+		Bytes foreign = tunnelled6(remote1_to_vm1_ip6());
+		model::put_ip(foreign, ip_at + 24, ip6(site, 0x99));
+		for (const std::uint16_t vlan : {99, 101, 4094}) {
+			t.drops("IPv4", t.uplink, with_tag(into_vm1(), vlan));
+			t.drops("IPv6", t.uplink, with_tag(udp6(gateway_mac, outer_router_mac, far_ip6, vm1_ip6), vlan));
+			t.drops("a tunnel for us", t.uplink, with_tag(tunnel, vlan));
+			t.drops("another's tunnel", t.uplink, with_tag(foreign, vlan));
+		}
+		t.passes(t.uplink, tunnel, t.vm1);
+		t.mark();
+		t.check(t.send(t.uplink, with_tag(into_vm1(), 100)).size() == 1, "the external port's VLAN");
+		MUST(apus_port_remove(t.dataplane, e));
+		t.drops("it is nobody's now", t.uplink, with_tag(into_vm1(), 100));
+	}},
+	{APUS_DROP_OUTER_NOT_OURS, "on a trunk, in the VLANs of provider addresses", [](Trial &t) {
+		t.add_pa(other_pa, t.uplink, our_pa_mac, 300);
+		add_gateway(t, {100, t.uplink});
+		t.drops("untagged", t.uplink, into_vm1());
+		t.drops("tagged", t.uplink, with_tag(into_vm1(), 300));
+		t.drops("of another family", t.uplink, with_tag(udp6(gateway_mac, outer_router_mac, far_ip6, vm1_ip6), 300));
+		const auto invalid = [&] {
+			auto object = objects::provider_address(other_pa, {t.uplink, 24, 300, our_pa_mac});
+			object.state = APUS_ADDRESS_INVALID;
+			return object;
+		}();
+		MUST(apus_provider_address_set(t.dataplane, &invalid));
+		t.drops("its address is INVALID", t.uplink, with_tag(into_vm1(), 300));
+		t.passes(t.uplink, tunnelled(remote1_to_vm1()), t.vm1);
+	}},
 	{APUS_DROP_OUTER_TRUNCATED, "the frame ends inside its tag", [](Trial &t) {
 		const auto e = add_gateway(t);
 		t.drops(e, cut(with_tag(into_vm1(), 0xF000), 17));
@@ -178,8 +218,74 @@ const std::vector<DropCase> drop_cases = {
 		const auto e = add_gateway(t);
 		t.drops("of a machine here", e, into_vm1(60, vm2_ip));
 		t.drops("of a machine elsewhere", e, into_vm1(60, remote2_ip));
-		t.passes(e, into_vm1(60, stranger_ip), t.vm1);
+		auto broken = objects::record({subnet2, remote2_ip}, {remote2_mac, APUS_RULE_ENCAP, APUS_RECORD_STATIC, remote_pa});
+		broken.flags = APUS_RECORD_UNUSABLE;
+		MUST(apus_lookup_record_set(t.dataplane, &broken));
+		t.drops("of a machine whose record is unusable", e, into_vm1(60, remote2_ip));
+		t.passes(e, into_vm1(), t.vm1);
 	}},
+	{APUS_DROP_SOURCE_RECORD_MISSING, "nor one that a machine or the router could have", [](Trial &t) {
+		const auto e = add_gateway(t, {0, 0, 1500, true, true});
+		const auto into_vm1_ip6 = [](const Ip &from) { return udp6(gateway_mac, outer_router_mac, from, vm1_ip6); };
+		for (const Ip &inside : {stranger_ip, ip(10, 0, 1, 255), ip(10, 0, 2, 77), gateway1, gateway2})
+			t.drops(inside == gateway1 || inside == gateway2 ? "a gateway" : "on-link", e, into_vm1(60, inside));
+		t.drops("into a tunnel", e, udp(gateway_mac, outer_router_mac, stranger_ip, remote1_ip));
+		for (const Ip &inside : {ip6(net1, 77), ip6(net2, 77), gateway1_ip6, gateway2_ip6})
+			t.drops(inside == gateway1_ip6 || inside == gateway2_ip6 ? "an IPv6 gateway" : "on-link, IPv6", e, into_vm1_ip6(inside));
+		t.passes(e, into_vm1(60, ip(10, 0, 0, 255)), t.vm1);
+		t.passes(e, into_vm1(60, ip(10, 0, 3, 0)), t.vm1);
+		t.passes(e, into_vm1_ip6(ip6(net2 + 0x10000, 77)), t.vm1);
+	}},
+	{APUS_DROP_SOURCE_RECORD_MISSING, "what is inside is what the policy of the moment says", [](Trial &t) {
+		const auto e = add_gateway(t, {0, 0, 1500, true, true});
+		const Bytes near = into_vm1(60, stranger_ip), far = into_vm1();
+		const Bytes near6 = udp6(gateway_mac, outer_router_mac, ip6(net1, 77), vm1_ip6);
+		// A part of the subnet is outside, but not its gateway.
+		t.drops("on-link", e, near);
+		t.add_route(subnet2, {ip(10, 0, 1, 64), 26}, gateway_ip);
+		t.passes(e, near, t.vm1);
+		t.add_route(subnet2, {ip(10, 0, 1, 0), 31}, gateway_ip);
+		t.drops("a gateway, on a route that leads out", e, into_vm1(60, gateway1));
+		remove_route(t, subnet2, {ip(10, 0, 1, 64), 26}, gateway_ip);
+		t.drops("on-link again, a known flow", e, near);
+		t.drops("on-link, IPv6", e, near6);
+		t.add_route(subnet2, {ip6(net1, 64), 122}, gateway_ip6);
+		t.passes(e, near6, t.vm1);
+		remove_route(t, subnet2, {ip6(net1, 64), 122}, gateway_ip6);
+		t.drops("on-link again, a known IPv6 flow", e, near6);
+		// What was outside becomes a subnet.
+		t.passes(e, far, t.vm1);
+		t.add_route(subnet1, {ip(198, 51, 100, 0), 24});
+		t.drops("on-link now", e, far);
+		remove_route(t, subnet1, {ip(198, 51, 100, 0), 24}, Ip::unspecified(4));
+		t.passes(e, far, t.vm1);
+		t.add_route(subnet1, {far_ip, 32});
+		t.drops("a gateway now", e, far);
+		remove_route(t, subnet1, {far_ip, 32}, Ip::unspecified(4));
+		t.passes(e, far, t.vm1);
+	}},
+	{APUS_DROP_SOURCE_RECORD_MISSING, "a wildcard record leads out what is on-link in its virtual subnet", [](Trial &t) {
+		const auto e = add_gateway(t, {0, 0, 1500, true, true});
+		const Bytes near = into_vm1(60, ip(10, 0, 2, 77));
+		const auto wildcard = [](const Ip &any, Mac mac) { return objects::record({subnet2, any}, {mac, APUS_RULE_ENCAP, APUS_RECORD_GATEWAY_WILDCARD, our_pa}); };
+		const auto others = wildcard(Ip::unspecified(4), vm3_mac), of_ip6 = wildcard(Ip::unspecified(6), gateway_mac), ours = wildcard(Ip::unspecified(4), gateway_mac);
+		MUST(apus_lookup_record_add(t.dataplane, &others));
+		MUST(apus_lookup_record_add(t.dataplane, &of_ip6));
+		t.drops("another machine's, or of the other family", e, near);
+		t.passes(e, udp6(gateway_mac, outer_router_mac, ip6(net2, 77), vm1_ip6), t.vm1);
+		MUST(apus_lookup_record_add(t.dataplane, &ours));
+		t.passes(e, near, t.vm1);
+		t.drops("on-link elsewhere", e, into_vm1(60, stranger_ip));
+		t.drops("a gateway", e, into_vm1(60, gateway2));
+		MUST(apus_lookup_record_remove(t.dataplane, &ours));
+		t.drops("it is gone, a known flow", e, near);
+	}},
+	{APUS_DROP_SOURCE_RECORD_MISSING, "with an external router a gateway's address is as any other", [](Trial &t) {
+		const auto e = add_gateway(t);
+		t.drops(e, into_vm1(60, gateway1));
+		t.add_route(subnet2, {ip(10, 0, 1, 0), 31}, gateway_ip);
+		t.passes(e, into_vm1(60, gateway1), t.vm1);
+	}, [](Trial &t) { t.opts.flags = APUS_DATAPLANE_USE_EXTERNAL_ROUTER; }},
 	{APUS_DROP_HAIRPIN, "what came from outside does not go back there", [](Trial &t) {
 		const auto e = add_gateway(t);
 		t.drops(e, udp(gateway_mac, outer_router_mac, neighbour_ip, far_ip));

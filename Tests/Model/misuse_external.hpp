@@ -59,6 +59,20 @@ inline Kind<struct apus_port_params> external_ports(Bench &bench)
 	});
 	wrong("reserved", APUS_ERR_UNKNOWN_FIELD, {"reserved"}, [](Object &o) { o.reserved = 1; });
 	wrong("no address", APUS_ERR_CONFLICT, {"ipv4", "ipv6"}, [](Object &o) { o.ipv4 = {}; });
+	// The network and the broadcast address.
+	const std::pair<const char *, const char *> nobodys[] = {
+		{"203.0.113.0", "203.0.113.0/24"}, {"203.0.113.255", "203.0.113.0/24"}, {"203.0.113.128", "203.0.113.128/25"}, {"203.0.113.127", "203.0.113.0/25"},
+		{"203.0.113.4", "203.0.113.4/30"}, {"203.0.113.7", "203.0.113.4/30"},	{"10.255.255.255", "10.0.0.0/8"},      {"128.0.0.0", "128.0.0.0/1"},
+	};
+	for (const auto &[address, prefix] : nobodys)
+		wrong(std::string("ipv4 ") + address, APUS_ERR_ADDRESS, {"ipv4", address, "network or the broadcast address", prefix},
+		      [address = address, prefix = prefix](Object &o) {
+			      struct apus_prefix network;
+			      o.ipv4.next_hop = {};
+			      MUST(apus_address_parse(address, &o.ipv4.address));
+			      MUST(apus_prefix_parse(prefix, &network));
+			      o.ipv4.prefix_length = network.length;
+		      });
 	struct Side {
 		const char *name;
 		struct apus_external_side Object::*side;
@@ -125,6 +139,19 @@ inline void check_external_ports(Bench &bench)
 	auto elsewhere = external_port(6100, 100, bench.uplink);
 	elsewhere.routing_domain_id = objects::guid(fixture::tenant(9));
 	bench.refused("another routing domain", set(first, elsewhere), {APUS_ERR_IMMUTABLE}, {"routing_domain_id"});
+
+	// Prefixes of one and two addresses have no network and no broadcast address; what is between those of others may be given.
+	const std::pair<unsigned, unsigned> everybodys[] = {{0, 31}, {1, 31}, {254, 31}, {255, 31}, {0, 32}, {255, 32}, {1, 30}, {2, 30}, {1, 24}, {254, 24}, {128, 24}, {127, 24}};
+	for (const auto &[last, length] : everybodys) {
+		auto one = external_port(6100, 100, bench.uplink);
+		one.ipv4 = {objects::address(fixture::ip(203, 0, 113, last)), {}, static_cast<std::uint8_t>(length), {}};
+		changes(set(first, one), "apus_port_set");
+	}
+	for (const std::uint8_t length : {1, 64, 96, 126, 127, 128}) {
+		auto one = external_port(6100, 100, bench.uplink);
+		one.ipv6 = {objects::address(fixture::ip6(fixture::site, 0)), {}, length, {}};
+		changes(set(first, one), "apus_port_set");
+	}
 
 	// A device of its own, and a child of that.
 	changes(set(first, external_port(6100)), "apus_port_set");

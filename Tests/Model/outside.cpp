@@ -113,6 +113,18 @@ Verdict leave_through(const Policy &policy, std::uint32_t external, Bytes frame,
 
 // ---- in --------------------------------------------------------------------------------------------------------------
 
+/// No record needs to be there: routers are there, and what the policy does not lead out.
+static bool is_inside(const Policy &policy, const Port &gateway, const Ip &ip)
+{
+	if (!policy.external_router && policy.is_gateway_in_domain(gateway.domain, ip))
+		return true;
+	const CustomerRouteKey *route = policy.best_route(gateway.domain, ip, false);
+	if (route == nullptr || !route->on_link())
+		return false;
+	const bool leads_out = route->vsid == gateway.vsid && policy.wildcard(gateway.vsid, gateway.mac, ip.family) != nullptr;
+	return !leads_out;
+}
+
 /// Steps 5 to 8, `frame` from the gateway into the VM network.
 static Verdict enter(const Policy &policy, const Settings &settings, std::uint32_t external, Bytes frame, const IpPacket &ip)
 {
@@ -129,6 +141,8 @@ static Verdict enter(const Policy &policy, const Settings &settings, std::uint32
 	const Record *source = policy.record(route != nullptr ? route->vsid : port.vsid, ip.source);
 	if (source != nullptr && source->mac != port.mac)
 		return Verdict::drop(APUS_DROP_SOURCE_CA_MAC);
+	if (is_inside(policy, port, ip.source) && !policy.is_gateways_own(external, ip.source))
+		return Verdict::drop(APUS_DROP_SOURCE_RECORD_MISSING);
 	return route_from_outside(policy, settings, external, std::move(frame), ip);
 }
 

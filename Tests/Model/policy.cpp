@@ -7,11 +7,22 @@ namespace model {
 
 // ---- control calls -------------------------------------------------------------------------------------------------
 
+/// The network or the broadcast address of a prefix that has these.
+static bool is_nobodys(const Side &side)
+{
+	if (side.address.is_v6() || side.length > 30)
+		return false;
+	const Ip first = side.address.network(side.length), last = first + ((Uint128{1} << (32 - side.length)) - 1);
+	return side.address == first || side.address == last;
+}
+
 /// A new port (`id` is 0), or one in the place of `id`.
 int Policy::check_port(const Port &port, std::uint32_t id) const
 {
 	if (port.provider())
 		return 0;
+	if (port.external && port.v4 && is_nobodys(*port.v4))
+		return APUS_ERR_ADDRESS;
 	for (const auto &[other, its] : ports)
 		if (other != id && !its.provider() && its.vsid == port.vsid && its.mac == port.mac)
 			return APUS_ERR_DUPLICATE;

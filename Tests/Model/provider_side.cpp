@@ -124,6 +124,10 @@ std::optional<Reason> check_group(const Policy &policy, std::uint32_t port, cons
 std::optional<Reason> check_destination(const Policy &policy, std::uint32_t port, const OuterEthernet &ethernet, const OuterIp &ip, const Bytes &frame)
 {
 	const ProviderAddress *ours = policy.usable_address(ip.destination);
+	const auto has_frames_vlan = [&](const auto &one) { return one.second.port == port && one.second.vlan == ethernet.vlan; };
+	if ((ours == nullptr || ours->port != port) && !policy.is_multicast_group(ip.destination) && ethernet.vlan != 0 &&
+	    std::none_of(policy.provider_addresses.begin(), policy.provider_addresses.end(), has_frames_vlan))
+		return APUS_DROP_OUTER_VLAN;
 	if (ours == nullptr || ours->port != port)
 		return check_group(policy, port, ethernet, ip.destination, get_mac(frame, 0));
 	if (ours->vlan != ethernet.vlan)

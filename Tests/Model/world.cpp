@@ -397,6 +397,8 @@ Port World::external_port(Random &random, const std::vector<std::uint32_t> &devi
 		side.address = family == 6 ? net6(documentation + 0xE0000, 1 + random.below(2)) : net(192, 0, 2, 1 + static_cast<unsigned>(random.below(2)));
 		side.length = family == 6 ? random.pick<unsigned>({64, 64, 64, 120, 48, 127, 1}) : random.pick<unsigned>({24, 24, 24, 25, 30, 8, 1});
 		const Prefix prefix{side.address.network(side.length), side.length};
+		if (family == 4 && random.one_in(20))  // nobody's
+			side.address = prefix.address;
 		const Ip router = outside_router(family, static_cast<unsigned>(random.below(2)));
 		if (random.chance(75) && prefix.contains(router))
 			side.next_hop = router;

@@ -18,7 +18,7 @@ enum apus_port_kind {
 	/**
 	 * A gateway's other side: frames are those of a network outside, as Ethernet in a VLAN or untagged. In the VM network the port is the
 	 * machine that lookup records give its MAC address in its virtual subnet: a wildcard record, or that of the next hop of customer routes.
-	 * What those lead to it is routed out, and what comes in to its MAC is routed into the VM network.
+	 * What those lead to it is routed out, and what comes in to its MAC is routed into the VM network, unless its source address is one of those inside.
 	 */
 	APUS_PORT_EXTERNAL = 3
 };
@@ -33,7 +33,7 @@ enum apus_port_kind {
 
 /** How an external port speaks one address family. All zero: not at all. */
 struct apus_external_side {
-	struct apus_address address;  /**< of this port outside; it is answered for (ARP, neighbour discovery, echo), and ICMP errors come from it */
+	struct apus_address address;  /**< of this port outside, not the network or broadcast address of an IPv4 prefix of length 1-30; it is answered for (ARP, neighbour discovery, echo), and ICMP errors come from it */
 	struct apus_address next_hop; /**< the router outside for what is not in the prefix of `address`; family 0: none */
 	uint8_t prefix_length;        /**< of `address`: 1-32 or 1-128. What is in it is reached without a router */
 	uint8_t reserved[3];          /**< zero */

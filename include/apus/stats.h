@@ -70,7 +70,7 @@ APUS_BEGIN_DECLS
 	X(NEIGHBOR_QUEUE_FULL, 51, 3, "too many packets wait for the next hop's address") \
 	/* from the provider network */ \
 	X(OUTER_MAC, 64, 0, "outer destination MAC is not one of ours") \
-	X(OUTER_VLAN, 65, 0, "outer VLAN is not that of the provider address") \
+	X(OUTER_VLAN, 65, 0, "outer VLAN is nobody's here, or not that of the provider address") \
 	X(OUTER_ETHERTYPE, 66, 4, "outer frame is neither IP nor ARP") \
 	X(OUTER_TRUNCATED, 67, 5, "outer headers do not fit the frame") \
 	X(OUTER_IP_VERSION, 68, 5, "outer IP version, or IPv4 header length below 5") \

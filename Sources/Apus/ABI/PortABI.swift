@@ -77,6 +77,13 @@ private func readSide(_ given: apus_external_side, _ side: inout ExternalSide, i
     }
     let (lengthFailure, length) = readLength(given.prefix_length, minimum: 1, of: address, object, field)
     if let lengthFailure { return lengthFailure }
+    // Prefixes of one or two addresses (RFC 3021), and IPv6, have no addresses that are nobody's.
+    let hosts = UInt32(1) &<< (128 &- length).u32 &- 1
+    if !isIPv6, hosts > 1, address.v4 & hosts == 0 || ~address.v4 & hosts == 0 {
+        return Failure(
+            APUS_ERR_ADDRESS, object, field, .address(address), "is the network or the broadcast address; accepted: those between, in",
+            .prefix(address.masked(length), length))
+    }
     (side.address, side.length) = (address, length)
     if given.next_hop.family == 0 { return nil }
     let (hopFailure, nextHop) = readUnicast(given.next_hop, object, field)

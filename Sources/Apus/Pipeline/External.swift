@@ -147,6 +147,16 @@ extension Worker {
             tables.records[$0].mac == port.mac && isLocal(tables.records[$0].pa) ? $0 : nil
         }
         let sender = own ?? forwardingRecord(port.vsid, port.mac, for: source)
+        // Nor one that a machine or a router there could have: not where the policy does not lead out. A forwarding record for what is
+        // on-link in the gateway's own virtual subnet is a wildcard record, and leads out.
+        if !isOwn(source, port) {
+            if isGateway(source, domain: domain) { return dropPacket(.sourceRecordMissing) }
+            if let route = customerRoute(source, domain: domain, onLinkOnly: false), tables.routes[route].isOnLink,
+                sender == nil || tables.routes[route].vsid != port.vsid
+            {
+                return dropPacket(.sourceRecordMissing)
+            }
+        }
         let decision = decideRouted(
             packet, from: port, domain: domain, Sender(pa: sender.map { tables.records[$0].pa } ?? .unspecified))
         scratch.value.dependsOnTwoRecords = false

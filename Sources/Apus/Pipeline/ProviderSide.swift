@@ -239,8 +239,7 @@ extension Worker {
     /// Steps 4 to 7.
     private mutating func processTunnel(_ frame: Frame, _ header: OuterHeader) {
         let bytes = frame.bytes
-        if header.isMapped.destination { return drop(frame, .outerNotOurs) }
-        if let reason = outerRefusal(frame, header.destination, header.link.vlan) { return drop(frame, reason) }
+        if let reason = outerRefusal(frame, header) { return drop(frame, reason) }
         if let target = rewrittenRecord(header.destination) { return processRewritten(frame, header, for: target) }
         if header.isFragment { return drop(frame, .outerFragment) }
         if header.isIPv6, IPv6Header.isExtension(header.proto) { return drop(frame, .outerIPOptions) }
@@ -338,22 +337,26 @@ extension Worker {
     }
 
     /// Step 4.
-    private func outerRefusal(_ frame: Frame, _ destination: IPAddress, _ vlan: UInt16) -> DropReason? {
-        guard let number = usableAddress(destination), tables.addresses[number].port == frame.port else {
-            return isGroup(destination) ? groupRefusal(frame, destination, vlan) : .outerNotOurs
-        }
-        if tables.addresses[number].vlan != vlan { return .outerVLAN }
+    private func outerRefusal(_ frame: Frame, _ header: OuterHeader) -> DropReason? {
+        guard !header.isMapped.destination, let number = usableAddress(header.destination),
+            tables.addresses[number].port == frame.port
+        else { return strangerRefusal(frame, header) }
+        if tables.addresses[number].vlan != header.link.vlan { return .outerVLAN }
         return tables.addresses[number].mac == frame.bytes.mac(Ethernet.destination) ? nil : .outerMAC
     }
 
-    /// The same for a multicast group.
-    private func groupRefusal(_ frame: Frame, _ group: IPAddress, _ vlan: UInt16) -> DropReason? {
+    /// The same for a destination that is not ours: a multicast group, perhaps. On a trunk the VLAN says more than the address.
+    private func strangerRefusal(_ frame: Frame, _ header: OuterHeader) -> DropReason? {
+        let (destination, vlan) = (header.destination, header.link.vlan)
+        let isGroup = !header.isMapped.destination && isGroup(destination)
         let number = tables.addresses.findSecondary(ProviderAddress.hash(tables.key, port: frame.port), at: version) {
             let address = tables.addresses[$0]
-            return address.port == frame.port && address.vlan == vlan && address.address.isV4 == group.isV4 && isUsable($0)
+            return address.port == frame.port && address.vlan == vlan
+                && (!isGroup || (address.address.isV4 == destination.isV4 && isUsable($0)))
         }
-        if number == nil { return .outerVLAN }
-        return group.multicastMAC == frame.bytes.mac(Ethernet.destination) ? nil : .outerMAC
+        if number == nil, isGroup || vlan != 0 { return .outerVLAN }
+        if !isGroup { return .outerNotOurs }
+        return destination.multicastMAC == frame.bytes.mac(Ethernet.destination) ? nil : .outerMAC
     }
 
     /// Steps 8 and 9.
@@ -378,8 +381,7 @@ extension Worker {
         let ip = frame.bytes.advanced(by: link.length)
         let header = outer.isIPv6 ? OuterHeader(IPv6Header(ip), link) : OuterHeader(IPv4Header(ip), link)
         // What the key does not contain: not remembered.
-        if header.isMapped.destination { return dropPacket(.outerNotOurs) }
-        if let reason = outerRefusal(frame, header.destination, link.vlan) { return dropPacket(reason) }
+        if let reason = outerRefusal(frame, header) { return dropPacket(reason) }
         let packet = IPPacket(in: frame.bytes.advanced(by: outer.innerOffset))
         let decision = decideInner(frame, outer, header, packet)
         scratch.value.outerIdentity = outer.identity
