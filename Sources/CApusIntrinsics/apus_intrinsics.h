@@ -28,6 +28,7 @@
 extern int posix_memalign(void **memory, size_t alignment, size_t size);
 extern void free(void *memory);
 extern int sched_yield(void);
+extern int usleep(unsigned int microseconds);
 extern int madvise(void *address, size_t length, int advice);
 extern ssize_t getrandom(void *buffer, size_t length, unsigned int flags);
 
@@ -51,7 +52,8 @@ APUS_INLINE void *apus_libc_allocate(size_t size, size_t alignment)
 }
 
 APUS_INLINE void apus_libc_release(void *memory) { free(memory); }
-APUS_INLINE void apus_libc_yield(void) { (void)sched_yield(); }
+/* Let others run, the longer it takes the longer; `tries`: how often before. */
+APUS_INLINE void apus_libc_wait(long tries) { (void)(tries < 4096 ? sched_yield() : usleep(1000)); }
 
 /* 1 when `length` random bytes were written */
 APUS_INLINE int apus_libc_random(void *bytes, size_t length)

@@ -88,7 +88,8 @@ struct apus_dataplane_opts {
 	/** Where apus_dataplane_create() writes why it failed (NUL-terminated); may be NULL. Not used if `size` is wrong. */
 	char *error_text;
 	size_t error_text_size;
-	/** Called while a control call waits for a worker to leave its burst; NULL = sched_yield(). */
+	/** Called while a control call waits for a worker to leave its burst, two million times at most; NULL = sched_yield(), later
+	 * short sleeps, for two seconds in all. */
 	void (*wait)(void *context);
 	void *wait_context;
 };

@@ -19,9 +19,6 @@ struct Grace: BitwiseCopyable {
     private let lines: Ref<Line>
 
     static var workers: Int { APUS_WORKERS_MAX.int }
-    /// Calls of `wait` until a worker that does not leave its burst is reported.
-    private static var patience: Int { 2_000_000 }
-
     init?(_ memory: Ref<Memory>) {
         guard let lines = memory.value.allocateZeroed(Line.self, count: Self.workers, alignment: 64) else { return nil }
         self.lines = lines
@@ -44,8 +41,9 @@ struct Grace: BitwiseCopyable {
         lines[worker].sequence.store(word &+ 1, ordering: .releasing)
     }
 
-    /// Wait until every worker has been between two bursts since the call began. False: one stayed inside for too long.
-    func wait(_ wait: () -> Void) -> Bool {
+    /// Wait until every worker has been between two bursts since the call began. False: one stayed inside for so many calls
+    /// of `wait`.
+    func wait(patience: Int = 2_000_000, _ wait: () -> Void) -> Bool {
         apus_fence()
         var worker = 0
         while worker < Self.workers {
@@ -53,7 +51,7 @@ struct Grace: BitwiseCopyable {
             if seen & 1 != 0 {
                 var tries = 0
                 while lines[worker].sequence.load(ordering: .acquiring) == seen {
-                    if tries >= Self.patience { return false }
+                    if tries >= patience { return false }
                     tries &+= 1
                     if tries < 64 { apus_spin_pause() } else { wait() }
                 }

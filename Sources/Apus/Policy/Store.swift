@@ -140,8 +140,11 @@ struct Store: ~Copyable {
     private mutating func settle() -> Failure? {
         guard isUnsettled || limbo.count > 0 else { return nil }
         let (call, context) = unsafe wait
-        let settled = grace.wait {
-            if let call = unsafe call { unsafe call(context) } else { apus_libc_yield() }
+        var tries = 0
+        // A worker's thread may be out of a CPU for long where there are more threads than CPUs: that is two seconds.
+        let settled = grace.wait(patience: unsafe call == nil ? 6000 : 2_000_000) {
+            if let call = unsafe call { unsafe call(context) } else { apus_libc_wait(tries) }
+            tries &+= 1
         }
         if !settled {
             if !isUnsettled { return nil }
