@@ -30,13 +30,12 @@ extension Worker {
     /// Put the vm ports of a virtual subnet but one into `members`, in the order of their numbers.
     func findMembers(of vsid: UInt32, except port: UInt32) -> Int {
         var count = 0
-        _ = tables.members.find(Member.hash(tables.key, vsid), at: version) {
+        tables.members.visit(Member.hash(tables.key, vsid), at: version) {
             let member = tables.members[$0]
             if member.vsid == vsid, member.port != port, count < PortSlots.count {
                 members[count] = member.port
                 count &+= 1
             }
-            return false
         }
         sortMembers(count)
         return count

@@ -189,14 +189,13 @@ extension Worker {
             return (.linkLocal(mac), mac)
         }
         var best: CustomerRoute?
-        _ = tables.routes.findSecondary(CustomerRoute.hash(tables.key, onLinkIn: vsid), at: version) {
+        tables.routes.visitSecondary(CustomerRoute.hash(tables.key, onLinkIn: vsid), at: version) {
             let route = tables.routes[$0]
             if route.vsid == vsid, route.isOnLink, address.isIn(route.prefix, route.length),
                 best.map({ route.length > $0.length }) ?? true
             {
                 best = route
             }
-            return false
         }
         return best.map { ($0.gateway, gatewayMAC($0.gateway, vsid: vsid)) }
     }

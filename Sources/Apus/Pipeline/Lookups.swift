@@ -93,12 +93,12 @@ extension Worker {
     @_optimize(speed)
     func isGatewayMAC(_ mac: MACAddress, vsid: UInt32) -> Bool {
         if settings.usesExternalRouter { return false }
-        let number = tables.routes.findSecondary(CustomerRoute.hash(tables.key, onLinkIn: vsid), at: version) {
+        var isOne = false
+        tables.routes.visitSecondary(CustomerRoute.hash(tables.key, onLinkIn: vsid), at: version) {
             let route = tables.routes[$0]
-            return route.vsid == vsid && route.isOnLink
-                && gatewayMAC(route.gateway, vsid: vsid) == mac
+            if !isOne, route.vsid == vsid, route.isOnLink { isOne = gatewayMAC(route.gateway, vsid: vsid) == mac }
         }
-        return number != nil
+        return isOne
     }
 
     /// The MAC with which the router of this virtual subnet answers for this address: a gateway, or the link-local address
@@ -107,12 +107,11 @@ extension Worker {
         if isGateway(address, vsid: vsid) { return gatewayMAC(address, vsid: vsid) }
         guard address.isLinkLocal, !settings.usesExternalRouter else { return nil }
         var found: MACAddress?
-        _ = tables.routes.findSecondary(CustomerRoute.hash(tables.key, onLinkIn: vsid), at: version) {
+        tables.routes.visitSecondary(CustomerRoute.hash(tables.key, onLinkIn: vsid), at: version) {
             let route = tables.routes[$0]
-            guard route.vsid == vsid, route.isOnLink, !route.prefix.isV4 else { return false }
+            guard found == nil, route.vsid == vsid, route.isOnLink, !route.prefix.isV4 else { return }
             let mac = gatewayMAC(route.gateway, vsid: vsid)
             if IPAddress.linkLocal(mac) == address { found = mac }
-            return found != nil
         }
         return found
     }
@@ -121,14 +120,13 @@ extension Worker {
     /// prefixes and lengths.
     func nextIPv6Route(vsid: UInt32, flags: UInt32, after previous: CustomerRoute?) -> CustomerRoute? {
         var best: CustomerRoute?
-        _ = tables.routes.findSecondary(CustomerRoute.hash(tables.key, onLinkIn: vsid), at: version) {
+        tables.routes.visitSecondary(CustomerRoute.hash(tables.key, onLinkIn: vsid), at: version) {
             let route = tables.routes[$0]
             if route.vsid == vsid, route.isOnLink, !route.prefix.isV4, route.flags.u32 & flags == flags,
                 previous?.comesBefore(route) ?? true, !(best?.comesBefore(route) ?? false)
             {
                 best = route
             }
-            return false
         }
         return best
     }
@@ -139,14 +137,13 @@ extension Worker {
         var best: UInt32?
         tables.domains[domain].value.lengths.searchLongestFirst(for: address) { length in
             let prefix = address.masked(length)
-            _ = tables.routes.find(CustomerRoute.hash(tables.key, domain, prefix, length), at: version) {
+            tables.routes.visit(CustomerRoute.hash(tables.key, domain, prefix, length), at: version) {
                 let route = tables.routes[$0]
                 if route.domain == domain, route.prefix == prefix, route.length == length,
                     route.isOnLink || !onLinkOnly
                 {
                     if best.map({ route.isBetter(than: tables.routes[$0]) }) ?? true { best = $0 }
                 }
-                return false
             }
             return best != nil
         }
@@ -160,14 +157,13 @@ extension Worker {
         var best: UInt32?
         tables.shared.value.providerLengths.searchLongestFirst(for: address) { length in
             let prefix = address.masked(length)
-            _ = tables.providerRoutes.find(ProviderRoute.hash(tables.key, prefix, length), at: version) {
+            tables.providerRoutes.visit(ProviderRoute.hash(tables.key, prefix, length), at: version) {
                 let route = tables.providerRoutes[$0]
                 if route.prefix == prefix, route.length == length,
                     best.map({ route.isBetter(than: tables.providerRoutes[$0]) }) ?? true
                 {
                     best = $0
                 }
-                return false
             }
             return best != nil
         }
@@ -184,17 +180,16 @@ extension Worker {
         }
         var best: UInt32?
         var bestRank = 0
-        _ = tables.addresses.findSecondary(ProviderAddress.hash(tables.key, port: port), at: version) {
+        tables.addresses.visitSecondary(ProviderAddress.hash(tables.key, port: port), at: version) {
             let candidate = tables.addresses[$0]
             guard candidate.port == port, candidate.address.isV4 == nextHop.isV4, isUsable($0),
                 rewrittenRecord(candidate.address) == nil
-            else { return false }
+            else { return }
             let contains = nextHop.isIn(candidate.address.masked(candidate.length), candidate.length)
             let rank = (candidate.isDeprecated ? 0 : 2) &+ (contains ? 1 : 0)
             let isBetter =
                 best.map { rank != bestRank ? rank > bestRank : candidate.address < tables.addresses[$0].address } ?? true
             if isBetter { (best, bestRank) = ($0, rank) }
-            return false
         }
         if let trace { note(trace, source: best, port: port) }
         return best

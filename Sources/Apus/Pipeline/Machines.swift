@@ -22,18 +22,18 @@ extension Worker {
     /// The record of the external router, which has a gateway address of the virtual subnet: of several the lowest.
     private func routerRecord(_ vsid: UInt32, _ mac: MACAddress, for address: IPAddress) -> UInt32? {
         var found: UInt32?
-        let onLink = tables.routes.findSecondary(CustomerRoute.hash(tables.key, onLinkIn: vsid), at: version) {
+        var isOnLink = false
+        tables.routes.visitSecondary(CustomerRoute.hash(tables.key, onLinkIn: vsid), at: version) {
             let route = tables.routes[$0]
-            guard route.vsid == vsid, route.isOnLink, route.prefix.isV4 == address.isV4 else { return false }
-            if address.isIn(route.prefix, route.length) { return true }
-            if let number = record(vsid, route.gateway), tables.records[number].mac == mac,
+            guard !isOnLink, route.vsid == vsid, route.isOnLink, route.prefix.isV4 == address.isV4 else { return }
+            isOnLink = address.isIn(route.prefix, route.length)
+            if !isOnLink, let number = record(vsid, route.gateway), tables.records[number].mac == mac,
                 found.map({ tables.records[number].ca < tables.records[$0].ca }) ?? true
             {
                 found = number
             }
-            return false
         }
-        return onLink == nil ? found : nil
+        return isOnLink ? nil : found
     }
 
     private func nextHopRecord(_ vsid: UInt32, _ mac: MACAddress, for address: IPAddress) -> UInt32? {
@@ -58,14 +58,13 @@ extension Worker {
     func wildcard(_ vsid: UInt32, for address: IPAddress) -> UInt32? {
         let unspecified = address.isV4 ? IPAddress(v4: 0) : IPAddress(high: 0, low: 0)
         var best: UInt32?
-        _ = tables.records.find(LookupRecord.hash(tables.key, vsid, unspecified), at: version) {
+        tables.records.visit(LookupRecord.hash(tables.key, vsid, unspecified), at: version) {
             let candidate = tables.records[$0]
             if candidate.vsid == vsid, candidate.ca == unspecified, candidate.type == LookupRecord.wildcard,
                 best.map({ candidate.mac.value < tables.records[$0].mac.value }) ?? true
             {
                 best = $0
             }
-            return false
         }
         if let trace { note(trace, gateway: best, vsid) }
         return best

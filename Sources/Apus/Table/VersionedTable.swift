@@ -124,16 +124,35 @@ struct VersionedTable<Value: Versionable>: BitwiseCopyable {
             && version < node.value.death.load(ordering: .relaxed)
     }
 
-    /// The entry of this version with this primary hash for which `matches` is true.
+    /// The entry of this version with this primary hash for which `matches` is true. That is asked of entries of other versions
+    /// too, and does nothing but compare.
     @inline(__always)
     func find(_ hash: UInt64, at version: UInt64, _ matches: (UInt32) -> Bool) -> UInt32? {
-        primary.find(hash) { exists($0, at: version) && matches($0) }
+        primary.find(hash) { matches($0) && exists($0, at: version) }
     }
 
     /// The same by secondary hash.
     @inline(__always)
     func findSecondary(_ hash: UInt64, at version: UInt64, _ matches: (UInt32) -> Bool) -> UInt32? {
-        secondary.find(hash) { exists($0, at: version) && matches($0) }
+        secondary.find(hash) { matches($0) && exists($0, at: version) }
+    }
+
+    /// All entries of this version with this primary hash; `body` looks whether they have the key.
+    @inline(__always)
+    func visit(_ hash: UInt64, at version: UInt64, _ body: (UInt32) -> Void) { visit(hash, in: primary, at: version, body) }
+
+    /// The same by secondary hash.
+    @inline(__always)
+    func visitSecondary(_ hash: UInt64, at version: UInt64, _ body: (UInt32) -> Void) {
+        visit(hash, in: secondary, at: version, body)
+    }
+
+    @inline(__always)
+    private func visit(_ hash: UInt64, in index: IndexTable, at version: UInt64, _ body: (UInt32) -> Void) {
+        _ = index.find(hash) {
+            if exists($0, at: version) { body($0) }
+            return false
+        }
     }
 
     /// The first entry of this version in a chain for which `matches` is true; `hasKey` says whether an entry is in the chain
