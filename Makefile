@@ -56,7 +56,8 @@ dpdk_libs := -lrte_ethdev -lrte_mbuf -lrte_mempool -lrte_ring -lrte_eal
 # What String comparison needs of the standard library in Embedded Swift: an archive of the toolchain.
 unicode = $(dir $(shell readlink -f "$$(command -v $(SWIFTC))"))../lib/swift/embedded/$(machine)-unknown-linux-gnu/libswiftUnicodeDataTables.a
 
-link_flags := -Wl,--gc-sections -Wl,-z,defs -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,--build-id -Wl,--no-undefined
+# One segment for all that is only read: apart, code and constants fill up three pages more.
+link_flags := -Wl,-z,noseparate-code -Wl,--gc-sections -Wl,-z,defs -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,--build-id -Wl,--no-undefined
 
 core_libs := $(LIB)/libapus.so.$(VERSION) $(LIB)/libapus.a
 dpdk_out := $(LIB)/libapus_dpdk.so.$(VERSION) $(LIB)/libapus_dpdk.a

@@ -26,8 +26,8 @@ struct FlowEntry<Key: FlowIdentity> {
 ///
 /// A flow may stand in one of eight lines: four neighbours where one half of the hash points, four where the other does.
 /// With two choices a cache that is half full almost never displaces a living flow; most flows stand in the very first
-/// line. When all eight are taken, a stale entry goes first. Otherwise tenants (scopes) compete by their share of the whole cache: an entry of the tenant
-/// that holds most makes room, unless that is the newcomer's own tenant and it has none in the set: then the newcomer
+/// line. When all eight are taken, four of them are looked at. A stale entry goes first. Otherwise tenants (scopes) compete by their share of the
+/// whole cache: an entry of the tenant that holds most makes room, unless the newcomer's own tenant holds more: then the newcomer
 /// is not remembered. So a tenant that sends only new flows displaces its own, not those of the others.
 struct FlowCache<Key: FlowIdentity> {
     let entries: Ref<FlowEntry<Key>>
@@ -103,14 +103,23 @@ struct FlowCache<Key: FlowIdentity> {
     /// The same as `flow`, if it does not stand in its first line.
     @inline(never)
     func flowFurther(_ hash: UInt64, _ key: Key) -> Ref<FlowState>? {
-        var number = 1
-        while number < Self.ways {
-            let entry = entries.advanced(by: line(hash, number))
+        flow(among: Self.group(hash.int & mask), key) ?? flow(among: Self.group((hash &>> 32).int & mask), key)
+    }
+
+    @inline(__always)
+    private func flow(among first: Int, _ key: Key) -> Ref<FlowState>? {
+        var entry = entries.advanced(by: first)
+        let end = entry.advanced(by: 4)
+        while entry.address != end.address {
             if entry.value.key == key { return Self.state(of: entry) }
-            number &+= 1
+            entry = entry.advanced(by: 1)
         }
         return nil
     }
+
+    /// Four neighbours.
+    @inline(__always)
+    private static func group(_ index: Int) -> Int { index & ~3 }
 
     /// There is no flow any more. No packet has a key of port 0.
     @inline(__always)
@@ -144,11 +153,11 @@ struct FlowCache<Key: FlowIdentity> {
             if state(line(hash, number)).value.isFree { return .free(line(hash, number)) }
             number &+= 1
         }
-        // Start at a line that differs from flow to flow, so that equals are displaced evenly.
+        // Half of them, from a line on that differs from flow to flow, so that equals are displaced evenly.
         var victim = 0
         var largest: UInt32?
         number = 0
-        while number < Self.ways {
+        while number < Self.ways / 2 {
             let index = line(hash, (number &+ (hash &>> 60).int) & 7)
             guard let owner = look(state(index)) else { return .stale(index) }
             let size = share(owner)

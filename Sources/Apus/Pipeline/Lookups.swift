@@ -38,7 +38,6 @@ extension Worker {
         hasExternalPorts ? findExternalPort(vsid, mac) : nil
     }
 
-    @_optimize(speed)
     private func findExternalPort(_ vsid: UInt32, _ mac: MACAddress) -> UInt32? {
         let number = tables.ports.findSecondary(Port.hash(tables.key, vsid, mac), at: version) {
             tables.ports[$0].vsid == vsid && tables.ports[$0].mac == mac && tables.ports[$0].kind == Port.external
@@ -54,10 +53,6 @@ extension Worker {
             tables.addresses[$0].address == address
         }
     }
-
-    /// Is this provider address one of ours, usable or not: does a record that has it describe a local machine?
-    @_optimize(speed)
-    func isLocal(_ pa: IPAddress) -> Bool { providerAddress(pa) != nil }
 
     @_optimize(speed)
     func hosts(_ pa: IPAddress, vsid: UInt32) -> Bool {
@@ -90,7 +85,6 @@ extension Worker {
     }
 
     /// Is this the MAC of a gateway of the virtual subnet? A subnet may have several on-link prefixes.
-    @_optimize(speed)
     func isGatewayMAC(_ mac: MACAddress, vsid: UInt32) -> Bool {
         if settings.usesExternalRouter { return false }
         var isOne = false
@@ -152,7 +146,6 @@ extension Worker {
     }
 
     /// The provider route to an address.
-    @_optimize(speed)
     func providerRoute(_ address: IPAddress) -> UInt32? {
         var best: UInt32?
         tables.shared.value.providerLengths.searchLongestFirst(for: address) { length in
@@ -172,7 +165,6 @@ extension Worker {
     }
 
     /// The provider address that packets through `port` to `nextHop` come from, of its family: `preferred` if that is possible.
-    @_optimize(speed)
     func sourceAddress(port: UInt32, nextHop: IPAddress, preferred: IPAddress) -> UInt32? {
         if let number = usableAddress(preferred), tables.addresses[number].port == port, preferred.isV4 == nextHop.isV4 {
             if let trace { note(trace, source: number, port: port) }
@@ -215,7 +207,6 @@ extension Worker {
     }
 
     /// The cell that knows the path MTU to a remote provider address.
-    @_optimize(speed)
     func pathCell(_ pa: IPAddress) -> UInt32? { findNeighbor(pa).map { tables.neighbors[$0].cell } }
 
     /// A next hop on the provider network, or behind an external port.

@@ -48,10 +48,9 @@ extension Worker {
 
     @_optimize(speed)
     private func decideVM(_ frame: Frame, _ packet: IPPacket) -> Decision {
-        guard let number = findPort(frame.port) else { return dropPacket(.portUnknown) }
-        let port = tables.ports[number]
-        guard let subnetNumber = subnet(port.vsid) else { return dropPacket(.portUnknown) }
-        let domain = tables.subnets[subnetNumber].domain
+        guard let recent = ingress(frame.port) else { return dropPacket(.portUnknown) }
+        let domain = recent.value.ingress.domain
+        let port = tables.ports[recent.value.ingress.port]
         if port.kind == Port.external { return decideOutside(packet, from: port, domain: domain) }
         let scope = Scopes.of(vsid: port.vsid, domain: domain)
         let bytes = frame.bytes
@@ -67,7 +66,7 @@ extension Worker {
         let sender = checkSource(packet.source, sourceMAC, port)
         if let refusal = sender.refusal { return dropFlow(refusal, scope) }
         let decision =
-            domain != none && isGatewayMAC(destinationMAC, vsid: port.vsid)
+            domain != none && isGatewayMAC(destinationMAC, port.vsid, recent.value.ingress)
             ? decideRouted(packet, from: port, domain: domain, sender)
             : decideSwitched(packet, destinationMAC, from: port, scope, sender)
         if !sender.hasRecord { scratch.value.dependsOnTwoRecords = false }

@@ -50,6 +50,8 @@ struct Worker: ~Copyable {
     var transpositions: TranspositionTable
     let tunnels: TunnelCache
     var held: HeldQueue
+    /// What the following are parts of.
+    private let workspace: Ref<UInt8>
     /// The packets of a chunk, and one that is looked at by itself.
     let staged: Ref<Staged>
     /// Buffers to give back.
@@ -65,6 +67,7 @@ struct Worker: ~Copyable {
     let events: EventRing
     /// The ports that a frame is being copied to.
     let members: Ref<UInt32>
+    let recent: Ref<Recent>
     /// Where a decision is put together before it is interned.
     let scratch: Ref<Transposition>
 
@@ -178,19 +181,11 @@ extension Worker {
         let transpositions = TranspositionTable(memory, capacity: max(64, min(max(flowCapacity, wideFlowCapacity), 65536)), key: tables.key)
         let tunnels = TunnelCache(memory)
         let held = HeldQueue(memory, capacity: heldCapacity)
-        let staged = memory.value.allocateZeroed(Staged.self, count: Self.chunk &+ 1, alignment: 64)
-        let wideKeys = memory.value.allocateZeroed(WideFlowKey.self, count: Self.chunk &+ 1, alignment: 64)
-        let releases = memory.value.allocateZeroed(UInt.self, count: Self.releaseBatch)
-        let errorTimes = memory.value.allocateZeroed(UInt64.self, count: PortSlots.count)
-        let copyTimes = memory.value.allocateZeroed(UInt64.self, count: PortSlots.count)
-        let flowTimes = memory.value.allocateZeroed(UInt64.self, count: PortSlots.count)
-        let learnTimes = memory.value.allocateZeroed(UInt64.self, count: Self.learnBuckets)
         let events = EventRing(memory)
-        let members = memory.value.allocateZeroed(UInt32.self, count: PortSlots.count)
-        let scratch = memory.value.allocateZeroed(Transposition.self, count: 1, alignment: 64)
+        let workspace = memory.value.allocateZeroed(UInt8.self, count: Self.workspaceSize, alignment: 64)
         let nowhere = Ref<Frame>(address: 64)
-        guard let counters, let portCounters, let cache, let wideCache, let transpositions, let tunnels, let held, let staged, let wideKeys, let releases,
-            let errorTimes, let copyTimes, let flowTimes, let learnTimes, let events, let members, let scratch, let nowhere
+        guard let counters, let portCounters, let cache, let wideCache, let transpositions, let tunnels, let held, let events,
+            let workspace, let nowhere
         else {
             counters?.destroy(memory)
             portCounters?.destroy(memory)
@@ -199,16 +194,8 @@ extension Worker {
             transpositions?.destroy(memory)
             tunnels?.destroy(memory)
             held?.destroy(memory)
-            if let staged { memory.value.release(staged, count: Self.chunk &+ 1) }
-            if let wideKeys { memory.value.release(wideKeys, count: Self.chunk &+ 1) }
-            if let releases { memory.value.release(releases, count: Self.releaseBatch) }
-            if let errorTimes { memory.value.release(errorTimes, count: PortSlots.count) }
-            if let copyTimes { memory.value.release(copyTimes, count: PortSlots.count) }
-            if let flowTimes { memory.value.release(flowTimes, count: PortSlots.count) }
-            if let learnTimes { memory.value.release(learnTimes, count: Self.learnBuckets) }
             events?.destroy(memory)
-            if let members { memory.value.release(members, count: PortSlots.count) }
-            if let scratch { memory.value.release(scratch, count: 1) }
+            if let workspace { memory.value.release(workspace, count: Self.workspaceSize) }
             return nil
         }
         self.tables = tables
@@ -223,15 +210,19 @@ extension Worker {
         self.transpositions = transpositions
         self.tunnels = tunnels
         self.held = held
-        self.staged = staged
-        self.releases = releases
-        self.errorTimes = errorTimes
-        self.copyTimes = copyTimes
-        self.flowTimes = flowTimes
-        self.learnTimes = learnTimes
         self.events = events
-        self.members = members
-        self.scratch = scratch
+        self.workspace = workspace
+        var offset = 0
+        staged = Self.cut(workspace, at: &offset, count: Self.chunk &+ 1)
+        let wideKeys: Ref<WideFlowKey> = Self.cut(workspace, at: &offset, count: Self.chunk &+ 1)
+        releases = Self.cut(workspace, at: &offset, count: Self.releaseBatch)
+        errorTimes = Self.cut(workspace, at: &offset, count: PortSlots.count)
+        copyTimes = Self.cut(workspace, at: &offset, count: PortSlots.count)
+        flowTimes = Self.cut(workspace, at: &offset, count: PortSlots.count)
+        learnTimes = Self.cut(workspace, at: &offset, count: Self.learnBuckets)
+        members = Self.cut(workspace, at: &offset, count: PortSlots.count)
+        recent = Self.cut(workspace, at: &offset, count: 1)
+        scratch = Self.cut(workspace, at: &offset, count: 1)
         output = nowhere
         var i = 0
         while i <= Self.chunk {
@@ -241,6 +232,7 @@ extension Worker {
     }
 
     /// Release everything; packets that wait are dropped and counted, so read the counters after `dropHeld`.
+    @inline(never)
     mutating func destroy(_ memory: Ref<Memory>) {
         counters.destroy(memory)
         portCounters.destroy(memory)
@@ -249,16 +241,22 @@ extension Worker {
         transpositions.destroy(memory)
         tunnels.destroy(memory)
         held.destroy(memory)
-        memory.value.release(staged[0].wideKey, count: Self.chunk &+ 1)
-        memory.value.release(staged, count: Self.chunk &+ 1)
-        memory.value.release(releases, count: Self.releaseBatch)
-        memory.value.release(errorTimes, count: PortSlots.count)
-        memory.value.release(copyTimes, count: PortSlots.count)
-        memory.value.release(flowTimes, count: PortSlots.count)
-        memory.value.release(learnTimes, count: Self.learnBuckets)
         events.destroy(memory)
-        memory.value.release(members, count: PortSlots.count)
-        memory.value.release(scratch, count: 1)
+        memory.value.release(workspace, count: Self.workspaceSize)
+    }
+
+    /// Room for the arrays of fixed size, each on cache lines of its own.
+    private static var workspaceSize: Int {
+        let perPacket = (MemoryLayout<Staged>.stride &+ MemoryLayout<WideFlowKey>.stride) &* (chunk &+ 1)
+        let times = 8 &* (3 &* PortSlots.count &+ learnBuckets)
+        let rest = MemoryLayout<Recent>.stride &+ MemoryLayout<Transposition>.stride &+ 10 &* 64
+        return perPacket &+ times &+ 8 &* releaseBatch &+ 4 &* PortSlots.count &+ rest
+    }
+
+    private static func cut<Value>(_ block: Ref<UInt8>, at offset: inout Int, count: Int) -> Ref<Value> {
+        let start = block.advanced(by: offset)
+        offset = offset &+ (MemoryLayout<Value>.stride &* count &+ 63) & ~63
+        return unsafe Ref(start.raw.assumingMemoryBound(to: Value.self))
     }
 
     mutating func dropHeld() {

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CApusIntrinsics
+
+/// What the policy said of late, so that the first packets of many flows do not ask the same again. What is of another version
+/// of the policy says nothing.
+struct Recent {
+    /// Where frames come from: a vm or external port, and what follows from it.
+    struct Ingress {
+        var version: UInt64
+        var id: UInt32
+        /// Numbers.
+        var port: UInt32
+        var domain: UInt32
+        /// Gateways of the virtual subnet have no MAC, have this one, or have several.
+        var hasGateways: Bool
+        var hasOneGateway: Bool
+        var gatewayMAC: MACAddress
+    }
+
+    struct Host {
+        var pa: IPAddress
+        var version: UInt64
+        var isLocal: Bool
+    }
+
+    var ingress: Ingress
+    var hosts: InlineArray<256, Host>
+
+    @inline(__always)
+    static func place(of pa: IPAddress) -> Int { (((pa.low ^ pa.high) &* 0x9E37_79B9_7F4A_7C15) &>> 56).int }
+}
+
+extension Worker {
+    /// nil: there is no such port any more.
+    @inline(__always)
+    func ingress(_ id: UInt32) -> Ref<Recent>? {
+        recent.value.ingress.id == id && recent.value.ingress.version == version ? recent : findIngress(id)
+    }
+
+    @inline(never)
+    private func findIngress(_ id: UInt32) -> Ref<Recent>? {
+        guard let number = findPort(id) else { return nil }
+        let vsid = tables.ports[number].vsid
+        guard let subnet = subnet(vsid) else { return nil }
+        var gateways = (has: false, hasOne: true, mac: MACAddress(0))
+        if !settings.usesExternalRouter, trace == nil {
+            tables.routes.visitSecondary(CustomerRoute.hash(tables.key, onLinkIn: vsid), at: version) {
+                guard tables.routes[$0].vsid == vsid, tables.routes[$0].isOnLink else { return }
+                let mac = gatewayMAC(tables.routes[$0].gateway, vsid: vsid)
+                if gateways.has, mac != gateways.mac { gateways.hasOne = false }
+                (gateways.has, gateways.mac) = (true, mac)
+            }
+        }
+        recent.value.ingress = Recent.Ingress(
+            version: version, id: id, port: number, domain: tables.subnets[subnet].domain, hasGateways: gateways.has,
+            hasOneGateway: gateways.hasOne, gatewayMAC: gateways.mac)
+        return recent
+    }
+
+    /// Is this the MAC of a gateway of the virtual subnet, which is that of `ingress`?
+    @inline(__always)
+    func isGatewayMAC(_ mac: MACAddress, _ vsid: UInt32, _ ingress: Recent.Ingress) -> Bool {
+        if trace != nil || !ingress.hasOneGateway { return isGatewayMAC(mac, vsid: vsid) }
+        return ingress.hasGateways && ingress.gatewayMAC == mac
+    }
+
+    /// Is this provider address one of ours, usable or not: does a record that has it describe a local machine?
+    @_optimize(speed)
+    func isLocal(_ pa: IPAddress) -> Bool {
+        let place = Recent.place(of: pa)
+        if recent.value.hosts[place].pa == pa, recent.value.hosts[place].version == version {
+            return recent.value.hosts[place].isLocal
+        }
+        let isLocal = providerAddress(pa) != nil
+        recent.value.hosts[place] = Recent.Host(pa: pa, version: version, isLocal: isLocal)
+        return isLocal
+    }
+}
