@@ -12,6 +12,8 @@ protocol FlowIdentity: BitwiseCopyable {
     /// The FlowID of the wire (RFC 7637 section 3.2): documented in docs/pipeline.md 2.3 so that others can compute it.
     /// Not the keyed hash of the cache, whose bits are nobody's business.
     var flowID: UInt8 { get }
+    /// By what the records of the packet's addresses are found.
+    var recordKey: (port: UInt32, vsid: UInt32, source: IPAddress, destination: IPAddress) { get }
     /// The numbers of the customer's addresses; see ``Scopes``.
     var addresses: (source: UInt32, destination: UInt32) { get }
 }
@@ -24,6 +26,9 @@ private enum Field {
     /// The 24 bits of a VSID around the byte of the protocol.
     @inline(__always)
     static func spread(_ vsid: UInt32) -> UInt32 { vsid & 0xFF | (vsid &>> 8) &<< 16 }
+
+    /// The reverse.
+    static func vsid(_ word: UInt32) -> UInt32 { word & 0xFF | (word &>> 16) &<< 8 }
 
     static func flowID(_ source: UInt32, _ destination: UInt32, _ ports: UInt32, _ proto: UInt8) -> UInt8 {
         let h = source &* 0x9E37_79B1 ^ destination &* 0x85EB_CA77 ^ (ports &+ proto.u32) &* 0xC2B2_AE3D
@@ -81,6 +86,13 @@ struct FlowKey: FlowIdentity {
         Field.flowID(
             UInt32(bigEndian: network[1]), UInt32(bigEndian: network[2]), UInt32(bigEndian: network[3]),
             (network[0] &>> 8).u8)
+    }
+
+    var recordKey: (port: UInt32, vsid: UInt32, source: IPAddress, destination: IPAddress) {
+        (
+            link[3] & ~Field.fragment, Field.vsid(network[0]), IPAddress(v4: UInt32(bigEndian: network[1])),
+            IPAddress(v4: UInt32(bigEndian: network[2]))
+        )
     }
 
     @inline(__always)
@@ -185,6 +197,16 @@ struct WideFlowKey: FlowIdentity {
     @inline(__always)
     var addresses: (source: UInt32, destination: UInt32) {
         (Scopes.of(address: Self.xor(source)), Scopes.of(address: Self.xor(destination)))
+    }
+
+    var recordKey: (port: UInt32, vsid: UInt32, source: IPAddress, destination: IPAddress) {
+        (link[3] & ~Field.fragment, Field.vsid(transport[1]), address(source), address(destination))
+    }
+
+    private func address(_ words: SIMD4<UInt32>) -> IPAddress {
+        if transport[2] & Self.innerIPv6 == 0 { return IPAddress(v4: UInt32(bigEndian: words[3])) }
+        return IPAddress(
+            high: (words[0].u64 | words[1].u64 &<< 32).byteSwapped, low: (words[2].u64 | words[3].u64 &<< 32).byteSwapped)
     }
 
     @inline(__always)

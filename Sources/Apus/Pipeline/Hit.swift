@@ -68,6 +68,7 @@ extension Worker {
             }
             left &= left &- 1
         }
+        var new: UInt64 = 0
         left = packets
         while left != 0 {
             let packet = staged.advanced(by: left.trailingZeroBitCount)
@@ -75,8 +76,35 @@ extension Worker {
                 packet.value.form == .narrow
                 ? cache.flowFurther(packet.value.hash, packet.value.key)
                 : wideCache.flowFurther(packet.value.hash, packet.value.wideKey.value)
-            if let flow = packet.value.flow { found(flow, packet, transpositions) }
+            if let flow = packet.value.flow { found(flow, packet, transpositions) } else { new |= left & (0 &- left) }
             left &= left &- 1
+        }
+        if new & (new &- 1) != 0, tables.records.isLarge { prefetchRecords(new) }
+    }
+
+    /// First packets of flows: ask for the records of their addresses, all of them before any is needed. Only a guess: a routed packet's
+    /// destination is in another virtual subnet.
+    @inline(never)
+    private func prefetchRecords(_ packets: UInt64) {
+        var left = packets
+        while left != 0 {
+            let i = left.trailingZeroBitCount
+            left &= left &- 1
+            let packet = staged.advanced(by: i)
+            let (key, ports) = (packet.value.recordKey, tables.ports)
+            var vsid = key.vsid
+            if packet.value.outerIdentity == 0, let recent = ingress(key.port) { vsid = ports[recent.value.ingress.port].vsid }
+            recordHashes[2 &* i] = LookupRecord.hash(tables.key, vsid, key.source)
+            recordHashes[2 &* i &+ 1] = LookupRecord.hash(tables.key, vsid, key.destination)
+            tables.records.prefetchIndex(recordHashes[2 &* i])
+            tables.records.prefetchIndex(recordHashes[2 &* i &+ 1])
+        }
+        left = packets
+        while left != 0 {
+            let i = left.trailingZeroBitCount
+            left &= left &- 1
+            tables.records.prefetchEntry(recordHashes[2 &* i])
+            tables.records.prefetchEntry(recordHashes[2 &* i &+ 1])
         }
     }
 

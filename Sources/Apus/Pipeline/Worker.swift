@@ -54,6 +54,8 @@ struct Worker: ~Copyable {
     private let workspace: Ref<UInt8>
     /// The packets of a chunk, and one that is looked at by itself.
     let staged: Ref<Staged>
+    /// Of the records of a chunk's new flows: source, destination.
+    let recordHashes: Ref<UInt64>
     /// Buffers to give back.
     let releases: Ref<UInt>
     /// By port slot: when the next ICMP error is due there, if they are sent at no more than their rate.
@@ -163,6 +165,10 @@ struct Staged {
     }
 
     var flowID: UInt8 { form == .wide ? wideKey.value.flowID : key.flowID }
+    /// By what its records are found: from a tunnel the VSID, else the port says it.
+    var recordKey: (port: UInt32, vsid: UInt32, source: IPAddress, destination: IPAddress) {
+        form == .wide ? wideKey.value.recordKey : key.recordKey
+    }
     @inline(__always)
     var addresses: (source: UInt32, destination: UInt32) { form == .wide ? wideKey.value.addresses : key.addresses }
 }
@@ -215,6 +221,7 @@ extension Worker {
         var offset = 0
         staged = Self.cut(workspace, at: &offset, count: Self.chunk &+ 1)
         let wideKeys: Ref<WideFlowKey> = Self.cut(workspace, at: &offset, count: Self.chunk &+ 1)
+        recordHashes = Self.cut(workspace, at: &offset, count: 2 &* Self.chunk)
         releases = Self.cut(workspace, at: &offset, count: Self.releaseBatch)
         errorTimes = Self.cut(workspace, at: &offset, count: PortSlots.count)
         copyTimes = Self.cut(workspace, at: &offset, count: PortSlots.count)
@@ -249,8 +256,8 @@ extension Worker {
     private static var workspaceSize: Int {
         let perPacket = (MemoryLayout<Staged>.stride &+ MemoryLayout<WideFlowKey>.stride) &* (chunk &+ 1)
         let times = 8 &* (3 &* PortSlots.count &+ learnBuckets)
-        let rest = MemoryLayout<Recent>.stride &+ MemoryLayout<Transposition>.stride &+ 10 &* 64
-        return perPacket &+ times &+ 8 &* releaseBatch &+ 4 &* PortSlots.count &+ rest
+        let rest = MemoryLayout<Recent>.stride &+ MemoryLayout<Transposition>.stride &+ 11 &* 64
+        return perPacket &+ times &+ 8 &* (2 &* chunk &+ releaseBatch) &+ 4 &* PortSlots.count &+ rest
     }
 
     private static func cut<Value>(_ block: Ref<UInt8>, at offset: inout Int, count: Int) -> Ref<Value> {

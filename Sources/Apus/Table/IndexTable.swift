@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CApusIntrinsics
 import Synchronization
 
 /// An open-addressing hash index: hash → node number. It knows nothing of keys; the caller compares them.
@@ -68,6 +69,19 @@ struct IndexTable: BitwiseCopyable {
             }
             position = (position &+ 1) & mask
         }
+    }
+
+    /// The caches have no room for it. Any thread.
+    var isLarge: Bool {
+        guard let header = Ref<Header>(address: state.value.array.load(ordering: .acquiring)) else { return false }
+        return header.value.mask >= 1 &<< 17
+    }
+
+    /// Ask for where `find` will begin. Any thread.
+    @inline(__always)
+    func prefetch(_ hash: UInt64) {
+        guard let header = Ref<Header>(address: state.value.array.load(ordering: .acquiring)) else { return }
+        unsafe apus_prefetch(Self.slots(header).advanced(by: (hash & header.value.mask).int).raw)
     }
 
     /// Make room for one more entry. Writer only. Returns false when there is no memory.

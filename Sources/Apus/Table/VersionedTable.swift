@@ -137,6 +137,17 @@ struct VersionedTable<Value: Versionable>: BitwiseCopyable {
         secondary.find(hash) { matches($0) && exists($0, at: version) }
     }
 
+    /// What `find` looks at is far away.
+    var isLarge: Bool { primary.isLarge }
+
+    /// Ask for what `find` will look at first: its place in the index, and when that is there the entry.
+    @inline(__always)
+    func prefetchIndex(_ hash: UInt64) { primary.prefetch(hash) }
+    @inline(__always)
+    func prefetchEntry(_ hash: UInt64) {
+        if let number = primary.find(hash, { _ in true }) { unsafe apus_prefetch(nodes[number].raw) }
+    }
+
     /// All entries of this version with this primary hash; `body` looks whether they have the key.
     @inline(__always)
     func visit(_ hash: UInt64, at version: UInt64, _ body: (UInt32) -> Void) { visit(hash, in: primary, at: version, body) }
