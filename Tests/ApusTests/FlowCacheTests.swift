@@ -123,7 +123,7 @@ extension FlowCache {
         }
     }
 
-    /// A free line first; then a stale one; then the tenant that holds most makes room.
+    /// A free line first; then a stale one of four; then of the four the tenant that holds most makes room.
     @Test func placement() throws {
         let cache = try #require(FlowCache<FlowKey>(memory.ref, capacity: 64))
         // Both homes of this hash are different groups of four lines.
@@ -141,11 +141,18 @@ extension FlowCache {
         for number in 0..<8 as Range<UInt16> { #expect(cache.found(hash, makeKey(number)) == lines[Int(number)]) }
         #expect(cache.found(hash, makeKey(99)) == nil)
 
-        guard case .stale(let stale) = place(cache, hash, scope: 1, stale: [lines[5]]) else {
-            Issue.record("not the stale line")
+        // Four are looked at, from the one on that the upper bits of the hash say.
+        for (first, expected) in [(0, 3), (2, 5), (4, 5), (5, 5), (7, 1)] {
+            guard case .stale(let stale) = place(cache, hash | UInt64(first) << 60, scope: 1, stale: [lines[expected]]) else {
+                Issue.record("not the stale line")
+                return
+            }
+            #expect(stale == lines[expected])
+        }
+        guard case .evict = place(cache, hash, scope: 1, stale: [lines[5]]) else {
+            Issue.record("the stale line")
             return
         }
-        #expect(stale == lines[5])
 
         // Tenant 1 holds six, tenant 2 two: whoever comes, tenant 1 makes room.
         for newcomer in [1, 2, 3] as [UInt32] {

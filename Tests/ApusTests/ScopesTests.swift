@@ -21,29 +21,29 @@ import Testing
     /// What changed before a decision, and with its own version, is in it; what changed after it is not.
     @Test func beforeAfterAndWithItsOwnVersion() throws {
         try withScopes { scopes in
-            #expect(scopes.confirm(0, scope, a, b, in: 0) == 0)
+            #expect(scopes.confirms(0, scope, a, b))
             scopes.touch(address: a, 5)
             scopes.touchRecord(in: scope, 5)
             #expect(scopes.lastChange(scope) == 5)
             for (source, destination) in [(a, b), (b, a), (a, a)] {
-                #expect(scopes.confirm(4, scope, source, destination, in: 5) == nil)
-                #expect(scopes.confirm(5, scope, source, destination, in: 5) == 5)
-                #expect(scopes.confirm(5, scope, source, destination, in: 9) == 5)
+                #expect(!scopes.confirms(4, scope, source, destination))
+                #expect(scopes.confirms(5, scope, source, destination))
+                #expect(scopes.confirms(5, scope, source, destination))
             }
-            for stamp: UInt32 in 0...5 { #expect(scopes.confirm(stamp, scope, b, c, in: 5) == 5) }
+            for stamp: UInt32 in 0...5 { #expect(scopes.confirms(stamp, scope, b, c)) }
             // Another scope's record had the address: no reason to believe that it was not this one's.
-            #expect(scopes.confirm(4, scope + 1, a, b, in: 5) == nil)
-            #expect(scopes.confirm(4, scope + 1, b, c, in: 5) == 0)
+            #expect(!scopes.confirms(4, scope + 1, a, b))
+            #expect(scopes.confirms(4, scope + 1, b, c))
             // Something that is no record of an address.
             scopes.touch(scope, 7)
-            #expect(scopes.confirm(6, scope, b, c, in: 7) == nil)
-            #expect(scopes.confirm(7, scope, a, b, in: 7) == 7)
-            #expect(scopes.confirm(6, scope + 1, b, c, in: 7) == 0)
+            #expect(!scopes.confirms(6, scope, b, c))
+            #expect(scopes.confirms(7, scope, a, b))
+            #expect(scopes.confirms(6, scope + 1, b, c))
             // The address of a record changes later than the rest.
             scopes.touch(address: b, 8)
             scopes.touchRecord(in: scope, 8)
-            #expect(scopes.confirm(7, scope, a, c, in: 8) == 8)
-            #expect(scopes.confirm(7, scope, a, b, in: 8) == nil)
+            #expect(scopes.confirms(7, scope, a, c))
+            #expect(!scopes.confirms(7, scope, a, b))
         }
     }
 
@@ -77,20 +77,22 @@ import Testing
                         }
                         if let step { stored.append(step) }
                         for index in stamps.indices {
-                            let isHidden = stored.contains { $0 != .other }
-                            let confirmed = scopes.confirm(stamps[index], scope, a, b, in: 5)
-                            #expect(confirmed == (isHidden || stamps[index] < 4 ? nil : 5), "\(stored), \(stamps[index])")
-                            // As a worker does.
-                            if let confirmed { stamps[index] = confirmed }
+                            let isCurrent = stamps[index] >= scopes.lastChange(scope)
+                            #expect(isCurrent == (stamps[index] == 5 && !stored.contains { $0 == .record || $0 == .frame }))
+                            let isHidden = stored.contains { $0 == .source || $0 == .destination || $0 == .frame }
+                            let isTrue = scopes.confirms(stamps[index], scope, a, b)
+                            #expect(isTrue == (!isHidden && stamps[index] >= 4), "\(stored), \(stamps[index])")
+                            // As a worker in version 5 does.
+                            if isCurrent || isTrue { stamps[index] = 5 }
                         }
                     }
                     // Published.
                     let isOld = all.contains { $0 == .source || $0 == .destination || $0 == .frame }
                     for stamp in stamps {
                         #expect(stamp < scopes.lastChange(scope))
-                        #expect(scopes.confirm(stamp, scope, a, b, in: 6) == (isOld || stamp < 4 ? nil : 6), "\(all), \(stamp)")
+                        #expect(scopes.confirms(stamp, scope, a, b) == (!isOld && stamp >= 4), "\(all), \(stamp)")
                     }
-                    #expect(scopes.confirm(6, scope, a, b, in: 6) == 6)
+                    #expect(scopes.confirms(6, scope, a, b))
                 }
             }
         }
@@ -105,11 +107,19 @@ import Testing
         }
     }
 
-    /// The lower half of the version has started over: the words are those of the old era.
+    /// The lower half of the version has started over, and flows have been forgotten: the words are those of the old era.
     @Test func wordsOfAnOldEra() throws {
         try withScopes { scopes in
+            scopes.touch(address: a, 0xFFFF_FFFF)
             scopes.touchRecord(in: scope, 0xFFFF_FFFF)
-            for stamp: UInt32 in [0, 1, 0xFFFF_FFFF] { #expect(scopes.confirm(stamp, scope, a, b, in: 1) == nil) }
+            for stamp: UInt32 in [0, 1, 0xFFFF_FFFE] {
+                #expect(stamp < scopes.lastChange(scope))
+                #expect(!scopes.confirms(stamp, scope, a, b))
+                #expect(!scopes.confirms(stamp, scope, b, a))
+                #expect(scopes.confirms(stamp, scope, b, c))
+            }
+            scopes.touch(scope, 0xFFFF_FFFF)
+            #expect(!scopes.confirms(1, scope, b, c))
         }
     }
 
@@ -126,11 +136,10 @@ import Testing
 
         func version() -> UInt32 { (dataplane.withStore { $0.next } ?? 0).u32 &- 1 }
         func lastChange() -> UInt32? { dataplane.withStore { $0.tables.scopes.lastChange(Scopes.unbound(vsid)) } }
-        func confirm(_ stamp: UInt32, _ source: UInt32, _ destination: UInt32) -> UInt32? {
-            let now = version()
-            return dataplane.withStore {
-                $0.tables.scopes.confirm(stamp, Scopes.unbound(vsid), number(source), number(destination), in: now)
-            } ?? nil
+        func confirms(_ stamp: UInt32, _ source: UInt32, _ destination: UInt32) -> Bool? {
+            dataplane.withStore {
+                $0.tables.scopes.confirms(stamp, Scopes.unbound(vsid), number(source), number(destination))
+            }
         }
         let decided = version()
         #expect(lastChange() == decided)
@@ -140,14 +149,14 @@ import Testing
             dataplane.set(machine(second, on: 2))
             dataplane.set(machine(third, on: 2))
             #expect(version() == decided)
-            for other in all { #expect(confirm(decided, first, other) == decided, "open") }
+            for other in all { #expect(confirms(decided, first, other) == true, "open") }
             if isCommitted { dataplane.commit() } else { dataplane.abort() }
             #expect(version() == decided + (isCommitted ? 1 : 0))
             for other in [second, third] {
-                #expect(confirm(decided, first, other) == (isCommitted ? nil : decided))
-                #expect(confirm(decided, other, first) == (isCommitted ? nil : decided))
+                #expect(confirms(decided, first, other) == !isCommitted)
+                #expect(confirms(decided, other, first) == !isCommitted)
             }
-            #expect(confirm(decided, first, fourth) == version())
+            #expect(confirms(decided, first, fourth) == true)
         }
         // A change in an aborted transaction is not in the version that the next one gets.
         let before = version()
@@ -156,9 +165,9 @@ import Testing
         dataplane.abort()
         dataplane.set(machine(fourth, on: 3))
         #expect(version() == before + 1)
-        #expect(confirm(before, first, second) == before + 1)
-        #expect(confirm(before, first, fourth) == nil)
-        #expect(confirm(before + 1, first, fourth) == before + 1)
+        #expect(confirms(before, first, second) == true)
+        #expect(confirms(before, first, fourth) == false)
+        #expect(confirms(before + 1, first, fourth) == true)
         // A record of no address, beside one that concerns nobody here: nothing of the scope is confirmed.
         var special = record(vsid, 0, 0x6000_6000_01FF, 0xC0A8_0001)
         special.type = UInt8(APUS_RECORD_L2_ONLY.rawValue)
@@ -166,8 +175,8 @@ import Testing
         dataplane.set(machine(third, on: 3))
         dataplane.add(special)
         dataplane.commit()
-        #expect(confirm(before + 1, first, second) == nil)
-        #expect(confirm(before + 2, first, second) == before + 2)
+        #expect(confirms(before + 1, first, second) == false)
+        #expect(confirms(before + 2, first, second) == true)
         dataplane.destroy()
     }
 }

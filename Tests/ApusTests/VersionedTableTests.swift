@@ -31,9 +31,8 @@ private struct Item: Versionable {
     private func members(_ table: VersionedTable<Item>, of group: UInt32, at version: UInt64) -> [UInt32] {
         var found: [UInt32] = []
         let hash = Item(id: 0, group: group, text: 0).secondaryHash(memory.key)
-        _ = table.findSecondary(hash, at: version) {
+        table.visitSecondary(hash, at: version) {
             if table[$0].group == group { found.append(table[$0].id) }
-            return false
         }
         return found.sorted()
     }

@@ -431,7 +431,8 @@ extension Worker {
                 if tables.records[known].mac != sourceMAC { return dropPacket(.innerSourceCAMAC) }
             }
         }
-        if let reason = innerRefusal(packet.destination, destinationMAC, ourPA, outer.vsid) {
+        let own = record(outer.vsid, packet.destination)
+        if let reason = innerRefusal(own, packet.destination, destinationMAC, ourPA, outer.vsid) {
             return dropPacket(reason)
         }
         let isUniform = peer(pa).map { $0.dscpMode.u32 == APUS_DSCP_UNIFORM.rawValue } ?? false
@@ -441,7 +442,7 @@ extension Worker {
             scratch.value.egress = egress
             scratch.value.headerLength = outer.innerOffset.u8
             scratch.value.dependsOnTwoRecords =
-                settings.validatesSource && !isRouter && known != nil && record(outer.vsid, packet.destination) != nil
+                settings.validatesSource && !isRouter && known != nil && own != nil
             decision = .flow
         } else if let external = externalPort(outer.vsid, destinationMAC) {
             decision = decideLeaving(packet, through: external, scope)
@@ -455,11 +456,11 @@ extension Worker {
         return decision
     }
 
-    /// Step 13.
+    /// Step 13; `record` is that of the destination.
     private func innerRefusal(
-        _ destination: IPAddress, _ mac: MACAddress, _ ourPA: IPAddress, _ vsid: UInt32
+        _ record: UInt32?, _ destination: IPAddress, _ mac: MACAddress, _ ourPA: IPAddress, _ vsid: UInt32
     ) -> DropReason? {
-        guard let number = record(vsid, destination) else {
+        guard let number = record else {
             guard let gateway = forwardingRecord(vsid, mac, for: destination), tables.records[gateway].pa == ourPA else {
                 return .innerDestinationMissing
             }
