@@ -8,12 +8,33 @@ struct FlowState {
     var stamp: UInt32
     /// Number + 1 of the ``Transposition`` in the upper 24 bits, FlowID in the lower 8. 0 = the entry is free.
     var result: UInt32
-    var packets: UInt64
-    var bytes: UInt64
+    /// Packets in the lower 56 bits.
+    private var packetsAndDisplaced: UInt64
+    private(set) var bytes: UInt64
+
+    /// The first packet has been seen.
+    init(stamp: UInt32, result: UInt32, bytes: UInt32) {
+        (self.stamp, self.result, packetsAndDisplaced, self.bytes) = (stamp, result, 1, bytes.u64)
+    }
 
     @inline(__always) var isFree: Bool { result == 0 }
     @inline(__always) var transposition: Int { (result &>> 8).int &- 1 }
     @inline(__always) var flowID: UInt8 { result.u8 }
+    var packets: UInt64 { packetsAndDisplaced & 0xFF_FFFF_FFFF_FFFF }
+
+    @inline(__always)
+    mutating func count(_ length: UInt32) {
+        packetsAndDisplaced &+= 1
+        bytes &+= length.u64
+    }
+
+    /// Not of the flow but of the line, whichever flow stands there or none: where flows stand that have it as their first. Bits 0-2: in the
+    /// first, second, third neighbour; above them how many in their other lines, 31 = perhaps more.
+    @inline(__always)
+    var displaced: UInt8 {
+        get { (packetsAndDisplaced &>> 56).u8 }
+        set { packetsAndDisplaced = packets | newValue.u64 &<< 56 }
+    }
 }
 
 /// One remembered flow: a cache line with a ``FlowKey``, two with a ``WideFlowKey``.
@@ -26,7 +47,7 @@ struct FlowEntry<Key: FlowIdentity> {
 ///
 /// A flow may stand in one of eight lines: four neighbours where one half of the hash points, four where the other does.
 /// With two choices a cache that is half full almost never displaces a living flow; most flows stand in the very first
-/// line. When all eight are taken, four of them are looked at. A stale entry goes first. Otherwise tenants (scopes) compete by their share of the
+/// line, and that knows which of the others to look at: usually none, or one. When all eight are taken, four of them are looked at. A stale entry goes first. Otherwise tenants (scopes) compete by their share of the
 /// whole cache: an entry of the tenant that holds most makes room, unless the newcomer's own tenant holds more: then the newcomer
 /// is not remembered. So a tenant that sends only new flows displaces its own, not those of the others.
 struct FlowCache<Key: FlowIdentity> {
@@ -93,39 +114,57 @@ struct FlowCache<Key: FlowIdentity> {
         return (Self.state(of: home), home.value.key == key)
     }
 
-    /// The lines in which most of the others stand.
+    /// Ask for the lines in which it may stand if that is not its first one.
     @inline(__always)
     func prefetchFurther(_ hash: UInt64) {
-        unsafe apus_prefetch(entries.advanced(by: line(hash, 1)).raw)
-        unsafe apus_prefetch(entries.advanced(by: line(hash, 2)).raw)
+        let displaced = state(hash.int & mask).value.displaced
+        if displaced & 1 != 0 { unsafe apus_prefetch(entries.advanced(by: line(hash, 1)).raw) }
+        if displaced & 2 != 0 { unsafe apus_prefetch(entries.advanced(by: line(hash, 2)).raw) }
+        if displaced & 4 != 0 { unsafe apus_prefetch(entries.advanced(by: line(hash, 3)).raw) }
+        if displaced >= 8 { unsafe apus_prefetch(entries.advanced(by: line(hash, 4)).raw) }
     }
 
     /// The same as `flow`, if it does not stand in its first line.
     @inline(never)
     func flowFurther(_ hash: UInt64, _ key: Key) -> Ref<FlowState>? {
-        flow(among: Self.group(hash.int & mask), key) ?? flow(among: Self.group((hash &>> 32).int & mask), key)
-    }
-
-    @inline(__always)
-    private func flow(among first: Int, _ key: Key) -> Ref<FlowState>? {
-        var entry = entries.advanced(by: first)
-        let end = entry.advanced(by: 4)
-        while entry.address != end.address {
+        let displaced = state(hash.int & mask).value.displaced
+        // A bit for each line but the first.
+        var lines = displaced.u32 & 7 | (displaced >= 8 ? 0x78 : 0)
+        while lines != 0 {
+            let entry = entries.advanced(by: line(hash, lines.trailingZeroBitCount &+ 1))
             if entry.value.key == key { return Self.state(of: entry) }
-            entry = entry.advanced(by: 1)
+            lines &= lines &- 1
         }
         return nil
     }
 
-    /// Four neighbours.
-    @inline(__always)
-    private static func group(_ index: Int) -> Int { index & ~3 }
+    /// A new flow stands in this line.
+    func put(_ key: Key, _ hash: UInt64, at index: Int, _ state: FlowState) {
+        let displaced = self.state(index).value.displaced
+        entries[index] = FlowEntry(key: key, state: state)
+        self.state(index).value.displaced = displaced
+        note(hash, at: index, isThere: true)
+    }
 
     /// There is no flow any more. No packet has a key of port 0.
-    @inline(__always)
-    func clear(_ index: Int) {
+    func clear(_ index: Int, _ hashKey: Ref<apus_hash_key>) {
+        note(entries[index].key.hash(hashKey), at: index, isThere: false)
         entries[index].key.link = SIMD4(repeating: 0)
         entries[index].state.result = 0
+    }
+
+    /// Let the first line of a flow know where it stands.
+    private func note(_ hash: UInt64, at index: Int, isThere: Bool) {
+        let home = hash.int & mask
+        if index == home { return }
+        let displaced = state(home).value.displaced
+        let neighbor = index ^ home
+        if neighbor < 4 {
+            let bit = UInt8(1) &<< (neighbor &- 1).u8
+            state(home).value.displaced = isThere ? displaced | bit : displaced & ~bit
+        } else if displaced < 31 &<< 3 {
+            state(home).value.displaced = isThere ? displaced &+ 8 : displaced &- 8
+        }
     }
 
     /// Where a flow stands.

@@ -108,8 +108,7 @@ extension Worker {
                 transposition.value.neighborEpoch == neighborEpoch || refresh(number)
             {
                 counters.add(.flowHits)
-                flow.value.packets &+= 1
-                flow.value.bytes &+= frame.length.u64
+                flow.value.count(frame.length)
                 apply(transposition, flow.value.flowID, to: frame)
                 return
             }

@@ -113,8 +113,7 @@ extension Worker {
         transpositions[number].pathCell = scratch.value.pathCell
         (transpositions[number].mtu, transpositions[number].overhead) = (scratch.value.mtu, scratch.value.overhead)
         let result = (number &+ 1).u32 &<< 8 | flowID.u32
-        cache.entries[index] = FlowEntry(
-            key: key, state: FlowState(stamp: version.u32, result: result, packets: 1, bytes: length.u64))
+        cache.put(key, packet.value.hash, at: index, FlowState(stamp: version.u32, result: result, bytes: length))
         cache.gained(scope)
         counters.add(.flowInserts)
         counters.add(.flowEntries)
@@ -125,7 +124,7 @@ extension Worker {
         let number = cache.state(index).value.transposition
         cache.lost(transpositions[number].scope)
         transpositions.release(number)
-        cache.clear(index)
+        cache.clear(index, tables.key)
         counters.subtract(.flowEntries)
     }
 

@@ -129,8 +129,7 @@ extension Worker {
                     let frame = output.advanced(by: sent.end)
                     frame.value = frames[i]
                     if sent.add(result, &frame.value, flow.value.flowID) {
-                        flow.value.packets &+= 1
-                        flow.value.bytes &+= frames[i].length.u64
+                        flow.value.count(frames[i].length)
                         portCounters.add(frame.value.port, .transmitted, 1)
                         portCounters.add(frame.value.port, .transmittedBytes, frame.value.length.u64)
                         sent.bytes &+= frame.value.length.u64
