@@ -114,19 +114,25 @@ struct FlowCache<Key: FlowIdentity> {
         return (Self.state(of: home), home.value.key == key)
     }
 
-    /// Ask for the lines in which it may stand if that is not its first one.
+    /// The neighbour of its first line in which a flow is most likely to stand if not there; without a branch.
     @inline(__always)
-    func prefetchFurther(_ hash: UInt64) {
-        let displaced = state(hash.int & mask).value.displaced
-        if displaced & 1 != 0 { unsafe apus_prefetch(entries.advanced(by: line(hash, 1)).raw) }
-        if displaced & 2 != 0 { unsafe apus_prefetch(entries.advanced(by: line(hash, 2)).raw) }
-        if displaced & 4 != 0 { unsafe apus_prefetch(entries.advanced(by: line(hash, 3)).raw) }
-        if displaced >= 8 { unsafe apus_prefetch(entries.advanced(by: line(hash, 4)).raw) }
+    private func neighbor(_ hash: UInt64) -> Ref<FlowEntry<Key>> {
+        let home = hash.int & mask
+        return entries.advanced(by: home ^ ((state(home).value.displaced | 8).trailingZeroBitCount &+ 1) & 3)
     }
 
+    @inline(__always)
+    func prefetchNeighbor(_ hash: UInt64) { unsafe apus_prefetch(neighbor(hash).raw) }
+
     /// The same as `flow`, if it does not stand in its first line.
-    @inline(never)
+    @inline(__always)
     func flowFurther(_ hash: UInt64, _ key: Key) -> Ref<FlowState>? {
+        let neighbor = neighbor(hash)
+        return neighbor.value.key == key ? Self.state(of: neighbor) : flowElsewhere(hash, key)
+    }
+
+    @inline(never)
+    private func flowElsewhere(_ hash: UInt64, _ key: Key) -> Ref<FlowState>? {
         let displaced = state(hash.int & mask).value.displaced
         // A bit for each line but the first.
         var lines = displaced.u32 & 7 | (displaced >= 8 ? 0x78 : 0)
@@ -147,8 +153,8 @@ struct FlowCache<Key: FlowIdentity> {
     }
 
     /// There is no flow any more. No packet has a key of port 0.
-    func clear(_ index: Int, _ hashKey: Ref<apus_hash_key>) {
-        note(entries[index].key.hash(hashKey), at: index, isThere: false)
+    func clear(_ index: Int, _ hash: UInt64) {
+        note(hash, at: index, isThere: false)
         entries[index].key.link = SIMD4(repeating: 0)
         entries[index].state.result = 0
     }

@@ -124,7 +124,7 @@ extension Worker {
         let number = cache.state(index).value.transposition
         cache.lost(transpositions[number].scope)
         transpositions.release(number)
-        cache.clear(index, tables.key)
+        cache.clear(index, cache.entries[index].key.hash(tables.key))
         counters.subtract(.flowEntries)
     }
 

@@ -62,9 +62,9 @@ extension Worker {
         while left != 0 {
             let packet = staged.advanced(by: left.trailingZeroBitCount)
             if packet.value.form == .narrow {
-                cache.prefetchFurther(packet.value.hash)
+                cache.prefetchNeighbor(packet.value.hash)
             } else {
-                wideCache.prefetchFurther(packet.value.hash)
+                wideCache.prefetchNeighbor(packet.value.hash)
             }
             left &= left &- 1
         }
