@@ -8,7 +8,7 @@ import Testing
 /// Which decisions that depend on the records of two addresses are still true, while other versions come.
 @Suite struct ScopesTests {
     private let scope: UInt32 = 17
-    private let a: UInt32 = 0, b: UInt32 = 4711, c: UInt32 = 65535
+    private let a: UInt32 = 0, b: UInt32 = 4711, c: UInt32 = 8191
 
     private func withScopes(_ body: (Scopes) -> Void) throws {
         let memory = TestMemory()

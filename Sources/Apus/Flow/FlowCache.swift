@@ -100,6 +100,11 @@ struct FlowCache<Key: FlowIdentity> {
         return (home.int & mask) ^ (number & 3)
     }
 
+    @inline(__always)
+    func key(of flow: Ref<FlowState>) -> Key {
+        unsafe (flow.raw - MemoryLayout<Key>.size).assumingMemoryBound(to: Key.self).pointee
+    }
+
     /// What is known of the flow with this key, or nil.
     @inline(__always)
     func flow(_ hash: UInt64, _ key: Key) -> Ref<FlowState>? {

@@ -103,7 +103,7 @@ extension Worker {
         if let flow = packet.value.flow {
             let number = flow.value.transposition
             let transposition = transpositions.place(of: number)
-            if renew(flow, transposition, packet),
+            if isCurrent(flow.value, transposition) || confirm(flow, transposition, packet),
                 transposition.value.outerIdentity == packet.value.outerIdentity,
                 transposition.value.neighborEpoch == neighborEpoch || refresh(number)
             {
@@ -143,16 +143,14 @@ extension Worker {
             : cache.flow(packet.value.hash, packet.value.key)
     }
 
-    /// Is what was decided about this flow still true? Then it is as if it had been decided in this version.
+    /// Records of the tenant have changed. Perhaps no others than such as did not decide about this flow: then it is as if it
+    /// had been decided in this version.
     @inline(never)
     @_optimize(speed)
-    func renew(_ flow: Ref<FlowState>, _ transposition: Ref<Transposition>, _ packet: Ref<Staged>) -> Bool {
-        if !isCurrent(flow.value, transposition) {
-            // Records of the tenant have changed, but perhaps no others than such as did not decide about this flow.
-            guard transposition.value.dependsOnTwoRecords, flow.value.stamp >= floor else { return false }
-            let (source, destination) = packet.value.addresses
-            guard tables.scopes.confirms(flow.value.stamp, transposition.value.scope, source, destination) else { return false }
-        }
+    func confirm(_ flow: Ref<FlowState>, _ transposition: Ref<Transposition>, _ packet: Ref<Staged>) -> Bool {
+        guard transposition.value.dependsOnTwoRecords, flow.value.stamp >= floor else { return false }
+        let (source, destination) = packet.value.addresses
+        guard tables.scopes.confirms(flow.value.stamp, transposition.value.scope, source, destination) else { return false }
         flow.value.stamp = version.u32
         return true
     }

@@ -119,9 +119,9 @@ extension Worker {
         var i = 0
         while i < count {
             let packet = staged.advanced(by: i)
-            if let flow = packet.value.flow, !isDisturbed {
+            if let flow = packet.value.flow, !isDisturbed || findAgain(packet, flow) {
                 let result = packet.value.result
-                if flow.value.stamp == version || renew(flow, result, packet),
+                if flow.value.stamp == version || isCurrent(flow.value, result) || confirm(flow, result, packet),
                     result.value.outerIdentity == packet.value.outerIdentity,
                     result.value.neighborEpoch == neighborEpoch
                 {
@@ -149,6 +149,17 @@ extension Worker {
         }
         settle(&sent)
         self.remaining = remaining &- count
+    }
+
+    /// Is the flow of a packet still where it was in stage 2? What it does may have another place.
+    @inline(never)
+    @_optimize(speed)
+    private func findAgain(_ packet: Ref<Staged>, _ flow: Ref<FlowState>) -> Bool {
+        let isThere =
+            packet.value.form == .narrow
+            ? cache.key(of: flow) == packet.value.key : wideCache.key(of: flow) == packet.value.wideKey.value
+        if isThere { packet.value.result = transpositions.place(of: flow.value.transposition) }
+        return isThere
     }
 
     /// Frames that were sent and not counted yet.

@@ -12,32 +12,29 @@ import Synchronization
 /// The words hold the low 32 bits of the version; workers empty their caches when the upper half changes.
 ///
 /// Most changes are of one machine's record, and most decisions depend on no other records than those of the packet's two addresses. So a
-/// second array says when anything else of a scope changed, and a third one when a record of an address did: a decision of that
-/// kind which is stale by the first array may be true by the other two.
+/// second word says when anything else of a scope changed, and another array when a record of an address did: a decision of that
+/// kind which is stale by the first word may be true by the other two.
 struct Scopes: BitwiseCopyable {
+    /// Of a scope: anything, and anything but a record of an address; side by side, because both are looked at.
     private let words: Ref<Atomic<UInt32>>
-    private let frames: Ref<Atomic<UInt32>>
     private let addresses: Ref<Atomic<UInt32>>
     private static var half: UInt32 { 32768 }
     private static var count: Int { 65536 }
+    /// Few, so that they stay in the nearest caches: two addresses that share a word only cost each other some work.
+    private static var addressBits: UInt32 { 13 }
 
     init?(_ memory: Ref<Memory>) {
-        let words = memory.value.allocateZeroed(Atomic<UInt32>.self, count: Self.count)
-        let frames = memory.value.allocateZeroed(Atomic<UInt32>.self, count: Self.count)
-        let addresses = memory.value.allocateZeroed(Atomic<UInt32>.self, count: Self.count)
-        guard let words, let frames, let addresses else {
-            if let words { memory.value.release(words, count: Self.count) }
-            if let frames { memory.value.release(frames, count: Self.count) }
-            if let addresses { memory.value.release(addresses, count: Self.count) }
+        guard let words = memory.value.allocateZeroed(Atomic<UInt32>.self, count: 2 &* Self.count) else { return nil }
+        guard let addresses = memory.value.allocateZeroed(Atomic<UInt32>.self, count: 1 &<< Self.addressBits.int) else {
+            memory.value.release(words, count: 2 &* Self.count)
             return nil
         }
-        (self.words, self.frames, self.addresses) = (words, frames, addresses)
+        (self.words, self.addresses) = (words, addresses)
     }
 
     func destroy(_ memory: Ref<Memory>) {
-        memory.value.release(words, count: Self.count)
-        memory.value.release(frames, count: Self.count)
-        memory.value.release(addresses, count: Self.count)
+        memory.value.release(words, count: 2 &* Self.count)
+        memory.value.release(addresses, count: 1 &<< Self.addressBits.int)
     }
 
     @inline(__always) static func of(domain: UInt32) -> UInt32 { domain & (half &- 1) }
@@ -49,28 +46,28 @@ struct Scopes: BitwiseCopyable {
     /// The scope changed with `version`. Stored before the version is published, so that a worker that sees the
     /// version sees this too.
     func touch(_ scope: UInt32, _ version: UInt64) {
-        frames[scope.int].store(version.u32, ordering: .relaxed)
+        words[2 &* scope.int &+ 1].store(version.u32, ordering: .relaxed)
         touchRecord(in: scope, version)
     }
 
     /// A record of an address changed, and one in a scope: in any order, before the version is published.
     func touch(address: UInt32, _ version: UInt64) { addresses[address.int].store(version.u32, ordering: .relaxed) }
-    func touchRecord(in scope: UInt32, _ version: UInt64) { words[scope.int].store(version.u32, ordering: .relaxed) }
+    func touchRecord(in scope: UInt32, _ version: UInt64) { words[2 &* scope.int].store(version.u32, ordering: .relaxed) }
 
     @inline(__always)
-    func lastChange(_ scope: UInt32) -> UInt32 { words[scope.int].load(ordering: .relaxed) }
+    func lastChange(_ scope: UInt32) -> UInt32 { words[2 &* scope.int].load(ordering: .relaxed) }
 
     /// Is what was decided with version `stamp`, and depends on records of two addresses only, still true? In this version: the
     /// writer may be storing the words of its next one, and then some are missing.
     @inline(__always)
     func confirms(_ stamp: UInt32, _ scope: UInt32, _ source: UInt32, _ destination: UInt32) -> Bool {
         let changed = max(
-            frames[scope.int].load(ordering: .relaxed),
+            words[2 &* scope.int &+ 1].load(ordering: .relaxed),
             addresses[source.int].load(ordering: .relaxed), addresses[destination.int].load(ordering: .relaxed))
         return stamp >= changed
     }
 
     /// The number of a customer address, of which `word` is the XOR of its four words as they are in packets.
     @inline(__always)
-    static func of(address word: UInt32) -> UInt32 { (word &* 0x9E37_79B1) &>> 16 }
+    static func of(address word: UInt32) -> UInt32 { (word &* 0x9E37_79B1) &>> (32 &- addressBits) }
 }
