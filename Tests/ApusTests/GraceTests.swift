@@ -12,6 +12,8 @@ import Testing
         let grace = try #require(Grace(memory.ref))
         var waits = 0
         #expect(grace.wait { waits += 1 })
+        grace.enroll(255)
+        grace.enroll(0)
         grace.enter(0)
         grace.leave(0)
         grace.enter(255)
@@ -26,6 +28,7 @@ import Testing
     @Test func aBurstIsWaitedFor() throws {
         let memory = TestMemory()
         let grace = try #require(Grace(memory.ref))
+        grace.enroll(7)
         for isBackAtOnce in [false, true] {
             grace.enter(7)
             var waits = 0
@@ -47,8 +50,13 @@ import Testing
     @Test func aStalledWorkerIsReported() throws {
         let memory = TestMemory()
         let grace = try #require(Grace(memory.ref))
+        grace.enroll(3)
         grace.enter(3)
         #expect(!grace.wait {})
+        #expect(!grace.wait(patience: 10) {})
+        // Others that come and go do not hide it.
+        grace.enroll(1)
+        #expect(!grace.wait(patience: 10) {})
         grace.leave(3)
         #expect(grace.wait {})
         grace.destroy(memory.ref)
@@ -58,6 +66,7 @@ import Testing
     @Test func unpublishedMemoryIsFree() throws {
         let memory = TestMemory()
         let grace = try #require(Grace(memory.ref))
+        grace.enroll(255)
         let box = GraceBox(grace)
         let deadline = Deadline()
         runTogether([

@@ -66,6 +66,7 @@ private func make(_ opts: apus_worker_opts, _ dataplane: Ref<Dataplane>, _ slot:
         return (.memory(object), nil)
     }
     place.initialize(to: worker)
+    dataplane.value.store.grace.enroll(index)
     let generation = Registry.nextGeneration()
     dataplane.value.workers[index].busy.store(0, ordering: .relaxed)
     dataplane.value.workers[index].generation.store(generation, ordering: .relaxed)

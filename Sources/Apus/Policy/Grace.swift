@@ -16,15 +16,22 @@ struct Grace: BitwiseCopyable {
         var padding: InlineArray<7, UInt64>
     }
 
+    /// Behind the workers' lines one that says how many of them are to be looked at.
     private let lines: Ref<Line>
 
     static var workers: Int { APUS_WORKERS_MAX.int }
     init?(_ memory: Ref<Memory>) {
-        guard let lines = memory.value.allocateZeroed(Line.self, count: Self.workers, alignment: 64) else { return nil }
+        guard let lines = memory.value.allocateZeroed(Line.self, count: Self.workers &+ 1, alignment: 64) else { return nil }
         self.lines = lines
     }
 
-    func destroy(_ memory: Ref<Memory>) { memory.value.release(lines, count: Self.workers) }
+    func destroy(_ memory: Ref<Memory>) { memory.value.release(lines, count: Self.workers &+ 1) }
+
+    /// There is a worker with this number, which has entered no burst yet. Control.
+    func enroll(_ worker: Int) {
+        let used = lines[Self.workers].sequence.load(ordering: .relaxed)
+        lines[Self.workers].sequence.store(max(used, worker.u64 &+ 1), ordering: .relaxed)
+    }
 
     /// The worker enters a burst. The fence orders this before every load of the burst, against the writer's fence
     /// between publishing and looking: either the writer sees the worker inside, or the worker sees the new version.
@@ -45,8 +52,9 @@ struct Grace: BitwiseCopyable {
     /// of `wait`.
     func wait(patience: Int = 2_000_000, _ wait: () -> Void) -> Bool {
         apus_fence()
+        let used = lines[Self.workers].sequence.load(ordering: .relaxed).int
         var worker = 0
-        while worker < Self.workers {
+        while worker < used {
             let seen = lines[worker].sequence.load(ordering: .acquiring)
             if seen & 1 != 0 {
                 var tries = 0

@@ -8,6 +8,7 @@ import Synchronization
 extension Store {
     /// Within a change, after a record was added: it may be rewritten, or shares its provider address with none that is.
     mutating func addRewrite(of record: LookupRecord) -> Failure? {
+        if !record.isRewritten, tables.shared.value.rewrites.load(ordering: .relaxed) == 0 { return nil }
         let isShared = isShared(record.pa, vsid: record.vsid)
         if record.isRewritten ? isShared : rewrite(record.pa) != nil {
             return Failure(
