@@ -249,7 +249,10 @@ import Testing
     @Test func stalledWorker() {
         let dataplane = TestDataplane()
         dataplane.add(record(5001, 0x0A00_0001, 0x0060_0000_0001, 0xC0A8_0001))
-        dataplane.withStore { $0.grace.enter(200) }
+        dataplane.withStore {
+            $0.grace.enroll(200)
+            $0.grace.enter(200)
+        }
         let removed = record(5001, 0x0A00_0001, 0x0060_0000_0001, 0xC0A8_0001)
         #expect(dataplane.change(removed, apus_lookup_record_remove) == APUS_ERR_STALLED.rawValue)
         #expect(dump(dataplane).isEmpty)
