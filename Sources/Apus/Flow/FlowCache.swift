@@ -28,8 +28,8 @@ struct FlowState {
         bytes &+= length.u64
     }
 
-    /// Not of the flow but of the line, whichever flow stands there or none: where flows stand that have it as their first. Bits 0-2: in the
-    /// first, second, third neighbour; above them how many in their other lines, 31 = perhaps more.
+    /// Not of the flow but of the line, whichever flow stands there or none: where flows stand that have it as their first.
+    /// Bits 0-2: in the first, second, third neighbour; above them how many in their other lines, 31 = perhaps more.
     @inline(__always)
     var displaced: UInt8 {
         get { (packetsAndDisplaced &>> 56).u8 }
@@ -47,9 +47,12 @@ struct FlowEntry<Key: FlowIdentity> {
 ///
 /// A flow may stand in one of eight lines: four neighbours where one half of the hash points, four where the other does.
 /// With two choices a cache that is half full almost never displaces a living flow; most flows stand in the very first
-/// line, and that knows which of the others to look at: usually none, or one. When all eight are taken, four of them are looked at. A stale entry goes first. Otherwise tenants (scopes) compete by their share of the
-/// whole cache: an entry of the tenant that holds most makes room, unless the newcomer's own tenant holds more: then the newcomer
-/// is not remembered. So a tenant that sends only new flows displaces its own, not those of the others.
+/// line, and that knows which of the others to look at: usually none, or one.
+///
+/// When all eight are taken, four of them are looked at. A stale entry goes first. Otherwise tenants (scopes) compete by
+/// their share of the whole cache: an entry of the tenant that holds most makes room, unless the newcomer's own tenant
+/// holds more: then the newcomer is not remembered. So a tenant that sends only new flows displaces its own, not those of
+/// the others.
 struct FlowCache<Key: FlowIdentity> {
     let entries: Ref<FlowEntry<Key>>
     let mask: Int
@@ -100,6 +103,7 @@ struct FlowCache<Key: FlowIdentity> {
         return (home.int & mask) ^ (number & 3)
     }
 
+    /// It precedes the state.
     @inline(__always)
     func key(of flow: Ref<FlowState>) -> Key {
         unsafe (flow.raw - MemoryLayout<Key>.size).assumingMemoryBound(to: Key.self).pointee

@@ -82,8 +82,8 @@ extension Worker {
         if new & (new &- 1) != 0, tables.records.isLarge { prefetchRecords(new) }
     }
 
-    /// First packets of flows: ask for the records of their addresses, all of them before any is needed. Only a guess: a routed packet's
-    /// destination is in another virtual subnet.
+    /// First packets of flows: ask for the records of their addresses, all of them before any is needed. Only a guess: a
+    /// routed packet's destination is in another virtual subnet.
     @inline(never)
     private func prefetchRecords(_ packets: UInt64) {
         var left = packets
