@@ -10,59 +10,53 @@ extension Worker {
     /// that has no narrow key.
     @inline(__always)
     mutating func parse(_ frames: Ref<Frame>, _ count: Int) -> UInt64 {
-        var others: UInt64 = 0
-        let (staged, cache, hashKey) = (staged, cache, tables.key)
-        var source = Source(frames[0].port, tables.portSlots, at: 0, hasDraftPeers)
         var i = 0
         while i < min(Self.ahead, count) {
             prefetch(frames[i].address)
             i &+= 1
         }
+        var others: UInt64 = 0
         i = 0
+        // Hosts read their ports one after the other: frames from one come in runs, and each kind of port has its own loop.
         while i < count {
-            if i &+ Self.ahead < count { prefetch(frames[i &+ Self.ahead].address) }
-            let frame = frames[i]
-            if frame.port != source.port { change(&source, to: frame.port, at: i) }
-            source.bytes &+= frame.length.u64
-            let packet = staged.advanced(by: i)
-            if !stage(frame, source, packet, cache, hashKey) { others |= 1 &<< i.u64 }
-            i &+= 1
+            var run = Run(at: i, from: frames[i].port)
+            let kind = tables.portSlots.kind(of: run.port)
+            if kind == Port.vm {
+                others |= parseVM(frames, &run, count)
+            } else {
+                others |= parseOutside(frames, &run, count, kind)
+            }
+            i = run.end
+            account(run, kind)
         }
-        change(&source, to: none, at: count)
         return others
     }
 
     /// Packets that are being fetched while one is parsed.
     private static var ahead: Int { 4 }
 
-    /// Consecutive frames from one port; hosts read them port by port.
-    private struct Source {
-        var port: UInt32
-        /// 0 = there is no such port.
-        var kind: UInt8
-        /// Its frames may be tunnels' whose keys all have one layout.
-        var mayBePlain: Bool
-        var first: Int
+    /// Consecutive frames from one port.
+    private struct Run {
+        let port: UInt32
+        let first: Int
+        var end: Int
         var bytes: UInt64 = 0
 
-        @_optimize(speed)
-        init(_ port: UInt32, _ slots: PortSlots, at index: Int, _ hasDraftPeers: Bool) {
+        @inline(__always)
+        init(at index: Int, from port: UInt32) {
             self.port = port
-            kind = slots.kind(of: port)
-            mayBePlain = kind == Port.provider && !hasDraftPeers
             first = index
+            end = index
         }
     }
 
     @inline(never)
     @_optimize(speed)
-    private mutating func change(_ source: inout Source, to port: UInt32, at index: Int) {
-        counters.add(.receivedBytes, source.bytes)
-        if source.kind != 0 {
-            portCounters.add(source.port, .received, (index &- source.first).u64)
-            portCounters.add(source.port, .receivedBytes, source.bytes)
-        }
-        source = Source(port, tables.portSlots, at: index, hasDraftPeers)
+    private mutating func account(_ run: Run, _ kind: UInt8) {
+        counters.add(.receivedBytes, run.bytes)
+        if kind == 0 { return }
+        portCounters.add(run.port, .received, (run.end &- run.first).u64)
+        portCounters.add(run.port, .receivedBytes, run.bytes)
     }
 
     /// The first bytes, and the room before them that an outer header is written to.
@@ -72,48 +66,74 @@ extension Worker {
         apus_prefetch_address(address &- 64)
     }
 
-    /// Make the key of a packet that the flow cache is for. True: it is a narrow one. IPv4 in NVGRE over IPv4 stays in the loop; the rest leaves it, so
-    /// that the loop keeps its registers.
+    /// The run from a vm port that begins there. Plain IPv4 stays in the loop; the rest leaves it, so that it keeps its registers.
     @inline(__always)
-    private mutating func stage(
-        _ frame: Frame, _ source: Source, _ packet: Ref<Staged>, _ cache: FlowCache<FlowKey>,
-        _ hashKey: Ref<apus_hash_key>
-    ) -> Bool {
-        let bytes = frame.bytes
-        guard source.kind != 0, frame.isValid else {
-            packet.value.form = .none
-            return false
-        }
-        if source.kind == Port.vm {
-            if IPv4Header.isPlain(bytes, available: frame.length.int &- Ethernet.headerLength) {
+    private mutating func parseVM(_ frames: Ref<Frame>, _ run: inout Run, _ count: Int) -> UInt64 {
+        let (staged, cache, hashKey, port) = (staged, cache, tables.key, run.port)
+        var (i, bytes, others) = (run.end, run.bytes, UInt64(0))
+        repeat {
+            if i &+ Self.ahead < count { prefetch(frames[i &+ Self.ahead].address) }
+            let frame = frames[i]
+            let packet = staged.advanced(by: i)
+            bytes &+= frame.length.u64
+            if frame.isValid, IPv4Header.isPlain(frame.bytes, available: frame.length.int &- Ethernet.headerLength) {
                 packet.value.outerIdentity = 0
-                packet.value.set(FlowKey(plain: bytes, port: frame.port, vsid: 0, outer: 0), cache, hashKey)
-                return true
+                packet.value.set(FlowKey(plain: frame.bytes, port: port, vsid: 0, outer: 0), cache, hashKey)
+            } else if !stageUncommon(frame, packet) {
+                others |= 1 &<< i.u64
             }
-            packet.value.form = .none
-            stageVM(frame, packet)
-            return packet.value.form == .narrow
-        }
+            i &+= 1
+        } while i < count && frames[i].port == port
+        (run.end, run.bytes) = (i, bytes)
+        return others
+    }
+
+    /// True: it has a narrow key all the same.
+    @inline(never)
+    @_optimize(speed)
+    private mutating func stageUncommon(_ frame: Frame, _ packet: Ref<Staged>) -> Bool {
         packet.value.form = .none
-        let link = LinkHeader(frame)
-        if source.mayBePlain, let outer = OuterPacket(ipv4: frame, link) {
-            let inner = bytes.advanced(by: outer.innerOffset)
-            let available = outer.innerLength &- Ethernet.headerLength
-            packet.value.outerIdentity = outer.identity
-            if IPv4Header.isPlain(inner, available: available) {
-                let addresses = bytes.raw64(link.length &+ IPv4Header.addressesOffset)
-                packet.value.set(
-                    FlowKey(plain: inner, port: frame.port, vsid: outer.vsid, outer: addresses), cache, hashKey)
-                return true
-            }
-            if IPv6Header.isPlain(inner, available: available) {
-                stagePlainIPv6(inner, frame.port, outer.vsid, bytes.advanced(by: link.length), packet)
-                return false
-            }
-        }
-        // Frames of external ports have to be made ready first.
-        if source.kind == Port.provider { stageTunnel(frame, packet) }
+        if frame.isValid { stageVM(frame, packet) }
         return packet.value.form == .narrow
+    }
+
+    /// The same from any other port, or none: of provider ports, IPv4 in NVGRE over IPv4 stays in the loop.
+    @inline(__always)
+    private mutating func parseOutside(_ frames: Ref<Frame>, _ run: inout Run, _ count: Int, _ kind: UInt8) -> UInt64 {
+        let (staged, cache, hashKey, port) = (staged, cache, tables.key, run.port)
+        // They may be tunnels' whose keys all have one layout.
+        let mayBePlain = kind == Port.provider && !hasDraftPeers
+        var (i, bytes, others) = (run.end, run.bytes, UInt64(0))
+        repeat {
+            if i &+ Self.ahead < count { prefetch(frames[i &+ Self.ahead].address) }
+            let frame = frames[i]
+            let packet = staged.advanced(by: i)
+            bytes &+= frame.length.u64
+            packet.value.form = .none
+            if kind != 0, frame.isValid {
+                let link = LinkHeader(frame)
+                if mayBePlain, let outer = OuterPacket(ipv4: frame, link) {
+                    let inner = frame.bytes.advanced(by: outer.innerOffset)
+                    let available = outer.innerLength &- Ethernet.headerLength
+                    packet.value.outerIdentity = outer.identity
+                    if IPv4Header.isPlain(inner, available: available) {
+                        let addresses = frame.bytes.raw64(link.length &+ IPv4Header.addressesOffset)
+                        packet.value.set(FlowKey(plain: inner, port: port, vsid: outer.vsid, outer: addresses), cache, hashKey)
+                    } else if IPv6Header.isPlain(inner, available: available) {
+                        stagePlainIPv6(inner, port, outer.vsid, frame.bytes.advanced(by: link.length), packet)
+                    } else {
+                        stageTunnel(frame, packet)
+                    }
+                } else if kind == Port.provider {
+                    // Frames of external ports have to be made ready first.
+                    stageTunnel(frame, packet)
+                }
+            }
+            if packet.value.form != .narrow { others |= 1 &<< i.u64 }
+            i &+= 1
+        } while i < count && frames[i].port == port
+        (run.end, run.bytes) = (i, bytes)
+        return others
     }
 
     /// `outer` is the IPv4 header around it.
