@@ -5,12 +5,6 @@
 extension Worker {
     @inline(never)
     @_optimize(speed)
-    func subnet(_ vsid: UInt32) -> UInt32? {
-        tables.subnets.find(VirtualSubnet.hash(tables.key, vsid), at: version) { tables.subnets[$0].vsid == vsid }
-    }
-
-    @inline(never)
-    @_optimize(speed)
     func record(_ vsid: UInt32, _ ca: IPAddress) -> UInt32? {
         // Records of machines without an address are found by their MAC only.
         if ca.isUnspecified { return nil }

@@ -24,7 +24,14 @@ struct Recent {
         var isLocal: Bool
     }
 
+    struct Subnet {
+        var version: UInt64
+        var vsid: UInt32
+        var number: UInt32
+    }
+
     var ingress: Ingress
+    var subnet: Subnet
     var hosts: InlineArray<256, Host>
 
     @inline(__always)
@@ -56,6 +63,14 @@ extension Worker {
             version: version, id: id, port: number, domain: tables.subnets[subnet].domain, hasGateways: gateways.has,
             hasOneGateway: gateways.hasOne, gatewayMAC: gateways.mac)
         return recent
+    }
+
+    @_optimize(speed)
+    func subnet(_ vsid: UInt32) -> UInt32? {
+        if recent.value.subnet.vsid == vsid, recent.value.subnet.version == version { return recent.value.subnet.number }
+        let found = tables.subnets.find(VirtualSubnet.hash(tables.key, vsid), at: version) { tables.subnets[$0].vsid == vsid }
+        if let found { recent.value.subnet = Recent.Subnet(version: version, vsid: vsid, number: found) }
+        return found
     }
 
     /// Is this the MAC of a gateway of the virtual subnet, which is that of `ingress`?

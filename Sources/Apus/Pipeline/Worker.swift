@@ -231,7 +231,7 @@ extension Worker {
         recent = Self.cut(workspace, at: &offset, count: 1)
         scratch = Self.cut(workspace, at: &offset, count: 1)
         output = nowhere
-        recent.value.ingress.version = .max
+        (recent.value.ingress.version, recent.value.subnet.version) = (.max, .max)
         var i = 0
         while i <= Self.chunk {
             staged[i].wideKey = wideKeys.advanced(by: i)
