@@ -12,77 +12,96 @@ ALWAYS void fetch(const struct apus_frame *f)
 	__builtin_prefetch(f->data - 64);
 }
 
-ALWAYS bool is_valid(const struct apus_frame *f)
+/* All that is contiguous has to be, in most frames all there is. */
+ALWAYS bool is_contiguous(const struct apus_frame *f) { return f->contiguous >= f->length || f->contiguous >= APUS_CONTIGUOUS; }
+
+ALWAYS enum form set_narrow(struct staged *p, struct key key, struct cache c, __m128i hash0, __m128i hash1)
 {
-	uint32_t needed = f->length < APUS_CONTIGUOUS ? f->length : APUS_CONTIGUOUS;
-
-	return f->data != NULL && f->length >= ETHERNET && f->length <= APUS_FRAME_MAX && f->contiguous >= needed;
-}
-
-ALWAYS bool outer_of(const struct apus_frame *f, struct outer *o)
-{
-	return parse_outer(f->data, f->length, f->flags & APUS_FRAME_IP_CHECKSUM_GOOD, f->flags & APUS_FRAME_IP_CHECKSUM_BAD, o);
-}
-
-/* The keys of IPv4 that is valid but not plain. */
-static __attribute__((noinline)) bool uncommon_key(const struct apus_frame *f, uint32_t kind, struct key *key)
-{
-	const uint32_t readable = f->length < APUS_CONTIGUOUS ? f->length : APUS_CONTIGUOUS;
-	struct outer o = {.inner_length = (int)f->length};
-	const uint8_t *frame;
-
-	if (kind != APUS_PORT_VM && !outer_of(f, &o))
-		return false;
-	frame = f->data + o.inner;
-	if (load16(frame + 12) != 0x0008 || !is_well_formed(frame + ETHERNET, o.inner_length - (int)ETHERNET))
-		return false;
-	*key = any_key(frame, (int)(readable - o.inner - ETHERNET), f->port, o.vsid, o.link != 0 ? load64(f->data + o.link + 12) : 0);
-	return true;
-}
-
-/* The key and hash of a packet that the caches are for, its line on the way. */
-ALWAYS enum form make_key(const struct apus_frame *f, uint32_t kind, struct staged *p, struct cache narrow, struct cache wide,
-			  __m128i hash0, __m128i hash1)
-{
-	const uint8_t *frame = f->data;
-	int available = (int)f->length;
-	uint32_t vsid = 0;
-	uint64_t addresses = 0;
-
-	p->identity = 0;
-	if (kind != APUS_PORT_VM) {
-		struct outer o;
-
-		if (!outer_of(f, &o))
-			return NO_KEY;
-		p->identity = o.identity;
-		frame += o.inner;
-		available = o.inner_length;
-		vsid = o.vsid;
-		addresses = load64(f->data + o.link + 12);
-	}
-	if (LIKELY(is_plain(frame, available - (int)ETHERNET))) {
-		const struct key key = plain_key(frame, f->port, vsid, addresses);
-
-		p->key.narrow = key;
-		p->hash = hash_key(&key, hash0, hash1);
-		fetch_line(narrow.lines, narrow.mask, p->hash, false);
-		return NARROW;
-	}
-	if (is_plain_ipv6(frame, available - (int)ETHERNET)) {
-		const uint32_t families = kind != APUS_PORT_VM ? INNER_IPV6 | OUTER_IPV4 : INNER_IPV6;
-		const struct wide_key key = plain_ipv6_key(frame, f->port, vsid, addresses, families);
-
-		p->key.wide = key;
-		p->hash = hash_wide_key(&key, hash0, hash1);
-		fetch_line(wide.lines, wide.mask, p->hash, true);
-		return WIDE;
-	}
-	if (!uncommon_key(f, kind, &p->key.narrow))
-		return NO_KEY;
-	p->hash = hash_key(&p->key.narrow, hash0, hash1);
-	fetch_line(narrow.lines, narrow.mask, p->hash, false);
+	p->link = key.link;
+	p->network = key.network;
+	p->outer = key.outer;
+	p->hash = hash_key(&key, hash0, hash1);
+	p->line = home_of(c.lines, c.mask, p->hash, false);
 	return NARROW;
+}
+
+ALWAYS enum form set_wide(struct staged *p, struct wide_key *to, struct wide_key key, struct cache c, __m128i hash0, __m128i hash1)
+{
+	*to = key;
+	p->hash = hash_wide_key(&key, hash0, hash1);
+	p->line = home_of(c.lines, c.mask, p->hash, true);
+	return WIDE;
+}
+
+/* The same for a packet that is valid but not plain: a tag, options, a fragment; or that is not valid. */
+static __attribute__((noinline)) enum form stage_uncommon(struct reference_worker *w, const struct apus_frame *f, uint32_t kind, uint32_t i)
+{
+	const uint32_t length = f->length, readable = length < APUS_CONTIGUOUS ? length : APUS_CONTIGUOUS;
+	struct outer o = {.inner_length = length};
+	struct staged *p = &w->staged[i];
+	const uint8_t *frame, *tunnel = NULL;
+	uint32_t available;
+
+	p->line = &w->nothing;
+	if (kind == 0 || f->data == NULL || length < ETHERNET || length > APUS_FRAME_MAX || !is_contiguous(f))
+		return NO_KEY;
+	if (kind != APUS_PORT_VM) {
+		if (!parse_outer(f->data, length, f->flags, &o))
+			return NO_KEY;
+		tunnel = f->data + o.link;
+	}
+	frame = f->data + o.inner;
+	available = o.inner_length - ETHERNET;
+	p->identity = o.identity;
+	if (available >= 44 && is_plain_ipv6(frame, available))
+		return set_wide(p, &w->wide_keys[i], plain_ipv6_key(frame, f->port, tunnel), w->wide, w->hash0, w->hash1);
+	if (load16(frame + 12) != 0x0008 || !is_well_formed(frame + ETHERNET, (int)available))
+		return NO_KEY;
+	return set_narrow(p, any_key(frame, (int)(readable - o.inner - ETHERNET), f->port, tunnel), w->narrow, w->hash0, w->hash1);
+}
+
+/*
+ * The key and hash of a packet that the caches are for, its entry on the way. There are as few comparisons as there can be: a frame
+ * that has room for a plain packet has room for all that is looked at before that is known.
+ */
+ALWAYS enum form stage_from_vm(struct reference_worker *w, const struct apus_frame *f, uint32_t i, struct cache narrow,
+			       struct cache wide, __m128i hash0, __m128i hash1)
+{
+	const uint32_t least = ETHERNET + PLAIN, length = f->length;
+	struct staged *p = &w->staged[i];
+	const uint8_t *frame = f->data;
+
+	if (LIKELY(length - least <= APUS_FRAME_MAX - least && is_contiguous(f) && frame != NULL)) {
+		p->identity = 0;
+		if (is_plain(frame, length - ETHERNET))
+			return set_narrow(p, plain_key(frame, f->port, NULL), narrow, hash0, hash1);
+		if (is_plain_ipv6(frame, length - ETHERNET))
+			return set_wide(p, &w->wide_keys[i], plain_ipv6_key(frame, f->port, NULL), wide, hash0, hash1);
+	}
+	return stage_uncommon(w, f, APUS_PORT_VM, i);
+}
+
+/* The same of a packet in NVGRE, whose frame has no tag. */
+ALWAYS enum form stage_from_tunnel(struct reference_worker *w, const struct apus_frame *f, uint32_t i, struct cache narrow,
+				   struct cache wide, __m128i hash0, __m128i hash1)
+{
+	const uint32_t least = ETHERNET + OVERHEAD + PLAIN, length = f->length;
+	const uint8_t *ip = f->data + ETHERNET, *frame = ip + OUTER_IP_GRE;
+	struct staged *p = &w->staged[i];
+
+	if (LIKELY(length - least <= APUS_FRAME_MAX - least && is_contiguous(f) && f->data != NULL &&
+		   (load32(f->data + 12) & TYPE_MASK) == TYPE_IPV4 && is_gre(ip))) {
+		const uint32_t total = be16(ip + 2);
+
+		if (LIKELY(total - (OVERHEAD + PLAIN) <= length - least && is_nvgre(ip + 20) && is_checked(ip, f->flags))) {
+			p->identity = identity_of(f->data, PROVIDER);
+			if (is_plain(frame, total - OVERHEAD))
+				return set_narrow(p, plain_key(frame, f->port, ip), narrow, hash0, hash1);
+			if (is_plain_ipv6(frame, total - OVERHEAD))
+				return set_wide(p, &w->wide_keys[i], plain_ipv6_key(frame, f->port, ip), wide, hash0, hash1);
+		}
+	}
+	return stage_uncommon(w, f, APUS_PORT_PROVIDER, i);
 }
 
 /* Consecutive frames from one port. */
@@ -93,7 +112,7 @@ struct source {
 
 static __attribute__((noinline)) void settle_source(struct reference_worker *w, struct source *s, uint32_t next, uint32_t at)
 {
-	struct port_counters *c = &w->ports[slot_of(s->port)];
+	struct reference_port *c = &w->ports[slot_of(s->port)];
 	uint64_t identity;
 
 	count(&w->stats.received_bytes, s->bytes);
@@ -109,123 +128,118 @@ ALWAYS void parse(struct reference_worker *w, const struct apus_frame *frames, u
 {
 	const __m128i hash0 = w->hash0, hash1 = w->hash1;
 	const struct cache narrow = w->narrow, wide = w->wide;
+	const uint32_t fetched = n < AHEAD ? 0 : n - AHEAD;
 	struct source source = {0, 0, 0, 0};
 
+	w->wide_packets = w->others = 0;
 	settle_source(w, &source, frames[0].port, 0);
 	for (uint32_t i = 0; i < AHEAD && i < n; i++)
 		fetch(&frames[i]);
 	for (uint32_t i = 0; i < n; i++) {
 		const struct apus_frame *f = &frames[i];
-		struct staged *p = &w->staged[i];
+		enum form form;
 
-		if (i + AHEAD < n)
+		if (i < fetched)
 			fetch(f + AHEAD);
 		if (UNLIKELY(f->port != source.port))
 			settle_source(w, &source, f->port, i);
 		source.bytes += f->length;
-		p->form = source.kind != 0 && is_valid(f) ? make_key(f, source.kind, p, narrow, wide, hash0, hash1) : NO_KEY;
+		if (source.kind == APUS_PORT_VM)
+			form = stage_from_vm(w, f, i, narrow, wide, hash0, hash1);
+		else if (source.kind != 0)
+			form = stage_from_tunnel(w, f, i, narrow, wide, hash0, hash1);
+		else
+			form = stage_uncommon(w, f, 0, i);
+		if (form != NARROW) {
+			w->others |= 1ull << i;
+			w->wide_packets |= (uint64_t)(form == WIDE) << i;
+		}
 	}
 	settle_source(w, &source, 0, n);
 }
 
+static __attribute__((noinline)) uint64_t look_up_wide(struct reference_worker *w)
+{
+	uint64_t further = 0;
+
+	for (uint64_t left = w->wide_packets; left != 0; left &= left - 1) {
+		const uint32_t i = (uint32_t)__builtin_ctzll(left);
+		const struct line *line = w->staged[i].line;
+
+		further |= (uint64_t)!is_wide_flow(line, &w->wide_keys[i]) << i;
+		__builtin_prefetch(action_of(w, &line->flow));
+	}
+	return further;
+}
+
+/*
+ * Most flows stand in their first entry; which do not nobody can predict, so there is no branch for it, but a bit. Nor is there one for
+ * what kind of packet it is: what has no narrow key - a bit of `others` - has one of before, which is looked for in vain.
+ */
 ALWAYS void look_up(struct reference_worker *w, uint32_t n)
 {
-	const struct cache narrow = w->narrow, wide = w->wide;
-	struct reference_action *const actions = w->actions;
+	const uint64_t others = w->others, all = ~0ull >> (CHUNK - n);
+	uint64_t further = 0;
 
-	for (uint32_t i = 0; i < n; i++) {
-		struct staged *p = &w->staged[i];
+	for (uint32_t i = 0; i < n && others != all; i++) {
+		const struct staged *p = &w->staged[i];
 
-		p->flow = NULL;
-		if (LIKELY(p->form == NARROW))
-			p->flow = find_flow(narrow.lines, narrow.mask, p->hash, &p->key, false);
-		else if (p->form == WIDE)
-			p->flow = find_flow(wide.lines, wide.mask, p->hash, &p->key, true);
-		if (LIKELY(p->flow != NULL)) {
-			p->action = &actions[(p->flow->result >> 8) - 1];
-			__builtin_prefetch(p->action);
-		}
+		further |= (uint64_t)!is_flow(p->line, p) << i;
+		__builtin_prefetch(action_of(w, &p->line->flow));
 	}
+	if (others != 0)
+		further = (further & ~others) | look_up_wide(w);
+	if (further != 0)
+		reference_look_further(w, further);
 }
 
 /* Frames that were sent and not counted yet. */
 struct sent {
-	uint32_t begin, end;
-	uint64_t bytes, encapsulated, decapsulated, routed, delivered, delivered_routed;
+	struct apus_frame *begin, *end;
+	uint64_t bytes, counts;
 };
 
-static __attribute__((noinline)) void settle_sent(struct reference_worker *w, struct sent *s)
+static __attribute__((noinline)) void settle_sent(struct reference_worker *w, const struct sent *s)
 {
-	const uint64_t frames = s->end - s->begin;
+	const uint64_t frames = (uint64_t)(s->end - s->begin);
 
-	w->output_count = s->end;
+	w->output_count = (uint32_t)(s->end - w->output);
 	count(&w->stats.flow_hits, frames);
 	count(&w->stats.transmitted, frames);
 	count(&w->stats.transmitted_bytes, s->bytes);
-	count(&w->stats.encapsulated, s->encapsulated);
-	count(&w->stats.decapsulated, s->decapsulated);
-	count(&w->stats.switched, s->delivered - s->delivered_routed);
-	count(&w->stats.routed, s->routed + s->delivered_routed);
-}
-
-ALWAYS bool change(const struct reference_action *a, struct apus_frame *f, uint8_t id, struct sent *s)
-{
-	if (a->kind == REFERENCE_ENCAPSULATE) {
-		if (UNLIKELY(encapsulate(a, f, id) != 0))
-			return false;
-		s->encapsulated++;
-		s->routed += a->routed;
-	} else if (a->kind == REFERENCE_DECAPSULATE) {
-		if (UNLIKELY(decapsulate(a, f) != 0))
-			return false;
-		s->decapsulated++;
-	} else {
-		if (a->kind != REFERENCE_DELIVER || deliver(a, f) != 0)
-			return false;
-		s->delivered++;
-		s->delivered_routed += a->routed;
-	}
-	return true;
+	reference_count(w, s->counts);
 }
 
 ALWAYS void apply(struct reference_worker *w, const struct apus_frame *frames, uint32_t n)
 {
-	const uint32_t floor = w->floor, epoch = w->neighbor_epoch, replacements = w->replacements;
-	const uint32_t *const scopes = w->scopes;
-	struct port_counters *const ports = w->ports;
-	struct apus_frame *const output = w->output;
-	struct sent sent = {.begin = w->output_count, .end = w->output_count};
-	bool disturbed = false;
+	const uint32_t version = (uint32_t)w->version, epoch = w->neighbor_epoch, replacements = w->replacements;
+	struct sent sent = {.begin = w->output + w->output_count, .end = w->output + w->output_count};
 
 	for (uint32_t i = 0; i < n; i++) {
-		struct staged *p = &w->staged[i];
-		struct flow *e = p->flow;
+		const struct staged *p = &w->staged[i];
+		struct flow *e = &p->line->flow;
+		const struct reference_action *a = action_of(w, e);
 
-		if (LIKELY(e != NULL && !disturbed)) {
-			const struct reference_action *a = p->action;
-			const uint32_t stamp = e->stamp;
-
-			if (LIKELY(stamp >= floor && stamp >= __atomic_load_n(&scopes[a->scope], __ATOMIC_RELAXED) &&
-				   a->identity == p->identity && a->neighbor_epoch == epoch)) {
-				struct apus_frame f = frames[i];
-
-				if (LIKELY(change(a, &f, (uint8_t)e->result, &sent))) {
-					struct port_counters *c = &ports[slot_of(f.port)];
-
-					e->packets++;
-					e->bytes += frames[i].length;
-					count(&c->transmitted, 1);
-					count(&c->transmitted_bytes, f.length);
-					sent.bytes += f.length;
-					output[sent.end++] = f;
-					continue;
-				}
-			}
+		if (LIKELY((e->stamp == version || reference_renew(w, e)) && a->identity == p->identity && a->neighbor_epoch == epoch &&
+			   operate(a, &frames[i], sent.end, flow_id_in(e)) == 0)) {
+			e->packets++;
+			e->bytes += frames[i].length;
+			count(&a->port->transmitted, 1);
+			count(&a->port->transmitted_bytes, sent.end->length);
+			sent.bytes += sent.end->length;
+			sent.counts += a->counts;
+			sent.end++;
+			continue;
 		}
 		settle_sent(w, &sent);
-		reference_carefully(w, frames[i], p);
-		disturbed = w->replacements != replacements;
-		sent = (struct sent){.begin = w->output_count, .end = w->output_count};
+		reference_carefully(w, &frames[i], i);
+		if (w->replacements != replacements) {
+			/* An entry or an action that was found in stage 2 may belong to another flow now. */
+			while (++i < n)
+				reference_carefully(w, &frames[i], i);
+			return;
+		}
+		sent = (struct sent){.begin = w->output + w->output_count, .end = w->output + w->output_count};
 	}
 	settle_sent(w, &sent);
 }
