@@ -3,6 +3,8 @@
 #ifndef REFERENCE_APPLY_H
 #define REFERENCE_APPLY_H
 
+#include <immintrin.h>
+
 #include "packet.h"
 #include "reference.h"
 
@@ -15,36 +17,18 @@
 #define COUNT_SWITCHED 32
 #define COUNT_ROUTED 48
 
-/* `contiguous`, and `headroom` above it, which move together. */
-ALWAYS uint32_t space_of(const struct apus_frame *f) { return f->contiguous | (uint32_t)f->headroom << 16; }
-
-/* The frame that leaves is put together where it is given to the host: no field is read that was just written. */
-ALWAYS void finish(const struct reference_action *a, const struct apus_frame *in, struct apus_frame *out, uint8_t *data,
-		   uint32_t length, uint32_t space)
+/* Everything of a frame that leaves but its length. It is put together where it is given to the host: nothing is read that was just written. */
+ALWAYS void finish(const struct reference_action *a, const struct apus_frame *in, struct apus_frame *out, uint8_t *data)
 {
-	uint8_t *const bytes = (uint8_t *)out;
+	const __m128i gained = _mm_load_si128((const void *)a->gained), lost = _mm_load_si128((const void *)a->lost);
+	const __m128i space = _mm_cvtsi32_si128((int)load32((const uint8_t *)&in->contiguous));
 
 	out->data = data;
 	out->buffer = in->buffer;
-	out->length = length;
-	store32(bytes + offsetof(struct apus_frame, contiguous), space);
-	/* `flags` too. */
-	memcpy(bytes + offsetof(struct apus_frame, port), (const uint8_t *)a + offsetof(struct reference_action, egress), 8);
-}
-
-/* What does not fit the fields is forgotten. */
-ALWAYS uint32_t pushed(uint32_t space, uint32_t change)
-{
-	const uint32_t result = space + change;
-
-	return LIKELY((uint16_t)result >= (uint16_t)space) ? result : (result | 0xFFFF) - 0x10000;
-}
-
-ALWAYS uint32_t popped(uint32_t space, uint32_t change)
-{
-	uint32_t result;
-
-	return LIKELY(!__builtin_add_overflow(space, change, &result)) ? result : result | 0xFFFF0000;
+	/* Headroom too. What does not fit a field is forgotten. */
+	store32((uint8_t *)&out->contiguous, (uint32_t)_mm_cvtsi128_si32(_mm_sub_epi16(_mm_adds_epu16(space, gained), lost)));
+	/* Flags too. */
+	memcpy((uint8_t *)out + offsetof(struct apus_frame, port), (const uint8_t *)a + offsetof(struct reference_action, egress), 8);
 }
 
 /* TTL, with its checksum (RFC 1624), and destination MAC. `word`: TTL, protocol, checksum of IPv4. */
@@ -64,7 +48,7 @@ ALWAYS void route(const struct reference_action *a, uint8_t *data, uint32_t word
 ALWAYS uint32_t encapsulate(const struct reference_action *a, const struct apus_frame *in, struct apus_frame *out, uint8_t id,
 			    bool routed, bool is_ipv6)
 {
-	const uint32_t room = sizeof(a->header), space = space_of(in);
+	const uint32_t room = sizeof(a->header);
 	uint8_t *data = in->data, *ip = data + ETHERNET;
 	const uint32_t word = load32(ip + (is_ipv6 ? 4 : 8)), length = length_of(ip, is_ipv6), tos = tos_of(ip, is_ipv6);
 
@@ -72,10 +56,10 @@ ALWAYS uint32_t encapsulate(const struct reference_action *a, const struct apus_
 		return APUS_DROP_TTL_EXPIRED;
 	if (UNLIKELY(length > a->maximum))
 		return APUS_DROP_MTU_EXCEEDED;
-	if (LIKELY(space >= room << 16)) {
+	if (LIKELY(in->headroom >= room)) {
 		memcpy(data - room, a->header, sizeof(a->header));
 	} else {
-		if (space >> 16 < a->header_length)
+		if (in->headroom < a->header_length)
 			return APUS_DROP_NO_HEADROOM;
 		memcpy(data - a->header_length, a->header + room - a->header_length, a->header_length);
 	}
@@ -86,7 +70,8 @@ ALWAYS uint32_t encapsulate(const struct reference_action *a, const struct apus_
 	put16(data - 26, (uint16_t)(length + OVERHEAD));
 	put16(data - 18, (uint16_t)~fold(a->header_sum + length + tos));
 	data[-1] = id;
-	finish(a, in, out, data - a->header_length, ETHERNET + length + a->header_length, pushed(space, a->space));
+	out->length = ETHERNET + length + a->header_length;
+	finish(a, in, out, data - a->header_length);
 	return 0;
 }
 
@@ -99,7 +84,8 @@ ALWAYS uint32_t deliver(const struct reference_action *a, const struct apus_fram
 			return APUS_DROP_TTL_EXPIRED;
 		route(a, in->data, word, is_ipv6);
 	}
-	finish(a, in, out, in->data, in->length, space_of(in));
+	out->length = in->length;
+	finish(a, in, out, in->data);
 	return 0;
 }
 
@@ -128,7 +114,8 @@ ALWAYS uint32_t decapsulate(const struct reference_action *a, const struct apus_
 		if (outer_ecn == 3 || (outer_ecn == 1 && inner_ecn == 2))
 			set_ecn(inner, (uint8_t)outer_ecn, is_ipv6);
 	}
-	finish(a, in, out, data, be16(outer + 2) - OUTER_IP_GRE, popped(space_of(in), a->space));
+	out->length = be16(outer + 2) - OUTER_IP_GRE;
+	finish(a, in, out, data);
 	return 0;
 }
 

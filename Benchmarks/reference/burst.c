@@ -105,23 +105,23 @@ ALWAYS enum form stage_from_tunnel(struct reference_worker *w, const struct apus
 }
 
 /* Consecutive frames from one port. */
-struct source {
-	uint32_t port, kind, first;
-	uint64_t bytes;
-};
-
-static __attribute__((noinline)) void settle_source(struct reference_worker *w, struct source *s, uint32_t next, uint32_t at)
+static __attribute__((noinline)) void settle_source(struct reference_worker *w, uint32_t port, uint32_t kind, uint32_t frames, uint64_t bytes)
 {
-	struct reference_port *c = &w->ports[slot_of(s->port)];
-	uint64_t identity;
+	struct reference_port *c = &w->ports[slot_of(port)];
 
-	count(&w->stats.received_bytes, s->bytes);
-	if (s->kind != 0) {
-		count(&c->received, at - s->first);
-		count(&c->received_bytes, s->bytes);
+	count(&w->stats.received_bytes, bytes);
+	if (kind != 0) {
+		count(&c->received, frames);
+		count(&c->received_bytes, bytes);
 	}
-	identity = __atomic_load_n(&w->port_identity[slot_of(next)], __ATOMIC_RELAXED);
-	*s = (struct source){next, identity >> 8 == next ? (uint32_t)(identity & 0xFF) : 0, at, 0};
+}
+
+/* 0 = there is no such port. */
+ALWAYS uint32_t kind_of(const struct reference_worker *w, uint32_t port)
+{
+	const uint64_t identity = __atomic_load_n(&w->port_identity[slot_of(port)], __ATOMIC_RELAXED);
+
+	return identity >> 8 == port ? (uint32_t)(identity & 0xFF) : 0;
 }
 
 ALWAYS void parse(struct reference_worker *w, const struct apus_frame *frames, uint32_t n)
@@ -129,10 +129,10 @@ ALWAYS void parse(struct reference_worker *w, const struct apus_frame *frames, u
 	const __m128i hash0 = w->hash0, hash1 = w->hash1;
 	const struct cache narrow = w->narrow, wide = w->wide;
 	const uint32_t fetched = n < AHEAD ? 0 : n - AHEAD;
-	struct source source = {0, 0, 0, 0};
+	uint32_t port = frames[0].port, kind = kind_of(w, port), first = 0;
+	uint64_t bytes = 0;
 
 	w->wide_packets = w->others = 0;
-	settle_source(w, &source, frames[0].port, 0);
 	for (uint32_t i = 0; i < AHEAD && i < n; i++)
 		fetch(&frames[i]);
 	for (uint32_t i = 0; i < n; i++) {
@@ -141,12 +141,14 @@ ALWAYS void parse(struct reference_worker *w, const struct apus_frame *frames, u
 
 		if (i < fetched)
 			fetch(f + AHEAD);
-		if (UNLIKELY(f->port != source.port))
-			settle_source(w, &source, f->port, i);
-		source.bytes += f->length;
-		if (source.kind == APUS_PORT_VM)
+		if (UNLIKELY(f->port != port)) {
+			settle_source(w, port, kind, i - first, bytes);
+			port = f->port, kind = kind_of(w, port), first = i, bytes = 0;
+		}
+		bytes += f->length;
+		if (kind == APUS_PORT_VM)
 			form = stage_from_vm(w, f, i, narrow, wide, hash0, hash1);
-		else if (source.kind != 0)
+		else if (kind != 0)
 			form = stage_from_tunnel(w, f, i, narrow, wide, hash0, hash1);
 		else
 			form = stage_uncommon(w, f, 0, i);
@@ -155,7 +157,7 @@ ALWAYS void parse(struct reference_worker *w, const struct apus_frame *frames, u
 			w->wide_packets |= (uint64_t)(form == WIDE) << i;
 		}
 	}
-	settle_source(w, &source, 0, n);
+	settle_source(w, port, kind, n - first, bytes);
 }
 
 static __attribute__((noinline)) uint64_t look_up_wide(struct reference_worker *w)
@@ -193,55 +195,53 @@ ALWAYS void look_up(struct reference_worker *w, uint32_t n)
 		reference_look_further(w, further);
 }
 
-/* Frames that were sent and not counted yet. */
-struct sent {
-	struct apus_frame *begin, *end;
-	uint64_t bytes, counts;
-};
-
-static __attribute__((noinline)) void settle_sent(struct reference_worker *w, const struct sent *s)
+/* Frames that were sent and not counted yet: those before `end`. */
+static __attribute__((noinline)) void settle_sent(struct reference_worker *w, const struct apus_frame *end, uint64_t bytes, uint64_t counts)
 {
-	const uint64_t frames = (uint64_t)(s->end - s->begin);
+	const uint32_t frames = (uint32_t)(end - w->output) - w->output_count;
 
-	w->output_count = (uint32_t)(s->end - w->output);
+	w->output_count += frames;
 	count(&w->stats.flow_hits, frames);
 	count(&w->stats.transmitted, frames);
-	count(&w->stats.transmitted_bytes, s->bytes);
-	reference_count(w, s->counts);
+	count(&w->stats.transmitted_bytes, bytes);
+	reference_count(w, counts);
 }
 
 ALWAYS void apply(struct reference_worker *w, const struct apus_frame *frames, uint32_t n)
 {
 	const uint32_t version = (uint32_t)w->version, epoch = w->neighbor_epoch, replacements = w->replacements;
-	struct sent sent = {.begin = w->output + w->output_count, .end = w->output + w->output_count};
+	const struct apus_frame *const end = frames + n;
+	struct apus_frame *out = w->output + w->output_count;
+	const struct staged *p = w->staged;
+	uint64_t bytes = 0, counts = 0;
 
-	for (uint32_t i = 0; i < n; i++) {
-		const struct staged *p = &w->staged[i];
+	for (const struct apus_frame *f = frames; f < end; f++, p++) {
 		struct flow *e = &p->line->flow;
 		const struct reference_action *a = action_of(w, e);
 
 		if (LIKELY((e->stamp == version || reference_renew(w, e)) && a->identity == p->identity && a->neighbor_epoch == epoch &&
-			   operate(a, &frames[i], sent.end, flow_id_in(e)) == 0)) {
+			   operate(a, f, out, flow_id_in(e)) == 0)) {
 			e->packets++;
-			e->bytes += frames[i].length;
+			e->bytes += f->length;
 			count(&a->port->transmitted, 1);
-			count(&a->port->transmitted_bytes, sent.end->length);
-			sent.bytes += sent.end->length;
-			sent.counts += a->counts;
-			sent.end++;
+			count(&a->port->transmitted_bytes, out->length);
+			bytes += out->length;
+			counts += a->counts;
+			out++;
 			continue;
 		}
-		settle_sent(w, &sent);
-		reference_carefully(w, &frames[i], i);
+		settle_sent(w, out, bytes, counts);
+		reference_carefully(w, f, (uint32_t)(f - frames));
 		if (w->replacements != replacements) {
 			/* An entry or an action that was found in stage 2 may belong to another flow now. */
-			while (++i < n)
-				reference_carefully(w, &frames[i], i);
+			while (++f < end)
+				reference_carefully(w, f, (uint32_t)(f - frames));
 			return;
 		}
-		sent = (struct sent){.begin = w->output + w->output_count, .end = w->output + w->output_count};
+		out = w->output + w->output_count;
+		bytes = counts = 0;
 	}
-	settle_sent(w, &sent);
+	settle_sent(w, out, bytes, counts);
 }
 
 static void begin(struct reference_worker *w, struct apus_frame *out, uint32_t n, uint64_t now)

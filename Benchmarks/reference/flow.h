@@ -210,12 +210,12 @@ ALWAYS void set_displaced(struct line *line, uint8_t displaced)
 }
 
 /* The neighbour of its first entry in which a flow is most likely to stand if not there; without a branch. */
-ALWAYS struct line *neighbor_of(const struct cache *c, uint64_t hash)
+ALWAYS struct line *neighbor_of(struct line *home, bool is_wide)
 {
-	const uint64_t home = hash & c->mask;
-	const uint32_t displaced = displaced_of(line_at(c->lines, home, c->is_wide));
+	const uintptr_t number = ((unsigned int)__builtin_ctz(displaced_of(home) | 8u) + 1) & 3;
 
-	return line_at(c->lines, home ^ (((unsigned int)__builtin_ctz(displaced | 8) + 1) & 3), c->is_wide);
+	/* Four entries begin at a multiple of their size. */
+	return (struct line *)((uintptr_t)home ^ number * entry_size(is_wide));
 }
 
 /* docs/pipeline.md 2.3 */

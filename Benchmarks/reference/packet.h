@@ -27,8 +27,8 @@ ALWAYS uint16_t be16(const uint8_t *p) { return __builtin_bswap16(load16(p)); }
 ALWAYS uint32_t be32(const uint8_t *p) { return __builtin_bswap32(load32(p)); }
 ALWAYS void put16(uint8_t *p, uint16_t v) { store16(p, __builtin_bswap16(v)); }
 
-/* One's complement sum of many 16-bit words. In words: low, high + low, low + high with the carry of that - the result -, high. */
-ALWAYS uint16_t fold(uint32_t sum) { return (uint16_t)((sum * 0x100010001u) >> 32); }
+/* One's complement sum of many 16-bit words: high + low, with the carry of low + high. */
+ALWAYS uint16_t fold(uint32_t sum) { return (uint16_t)((sum + (sum << 16 | sum >> 16)) >> 16); }
 
 /* RFC 1624: the checksum at `ip + 10` after one big-endian word of the header changed. */
 ALWAYS void update_checksum(uint8_t *ip, uint16_t old, uint16_t new)

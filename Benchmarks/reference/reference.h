@@ -23,27 +23,27 @@ enum reference_kind { REFERENCE_DROP, REFERENCE_DELIVER, REFERENCE_ENCAPSULATE, 
  * needs is in the first one. The host sets what the comments do not say to be set by the reference.
  */
 struct reference_action {
-	uint32_t neighbor_epoch; /* not compared; set by the reference */
-	/* What is compared begins here. */
-	uint32_t header_sum;     /* sum of the outer IPv4 header, plus 42 */
-	uint64_t identity;       /* outer destination MAC, VLAN, marks; 0 from a vm port. Set by the reference. */
-	uint64_t destination_mac; /* of a routed packet, in memory order */
-	uint32_t egress;         /* port */
-	uint32_t flags;          /* of the frames that leave; set by the reference */
+	/* What contiguous bytes and headroom gain, and lose. Read as 16 bytes; set by the reference. */
+	uint16_t gained[2];
+	uint32_t header_sum; /* sum of the outer IPv4 header, plus 42 */
+	uint64_t identity;   /* outer destination MAC, VLAN, marks; 0 from a vm port. Set by the reference. */
+	uint16_t lost[2];
+	uint16_t maximum;      /* largest customer IP packet */
+	uint8_t header_length; /* also what a decapsulation takes away */
+	uint8_t operation;     /* kind, routed, is_ipv6 in one byte; set by the reference */
+	uint32_t egress;       /* port */
+	uint32_t flags;        /* of the frames that leave; set by the reference */
 	struct reference_port *port; /* counters of the egress; set by the reference */
-	uint64_t counts;         /* what one packet adds to which counters; set by the reference */
-	uint32_t space;          /* the same to contiguous bytes and headroom; set by the reference */
-	uint16_t maximum;        /* largest customer IP packet */
-	uint8_t header_length;   /* also what a decapsulation takes away */
-	uint8_t operation;       /* kind, routed, is_ipv6 in one byte; set by the reference */
-	uint8_t kind;            /* enum reference_kind */
-	uint8_t reason;          /* of a drop: enum apus_drop_reason */
+	uint64_t counts;             /* what one packet adds to which counters; set by the reference */
+	uint64_t destination_mac;    /* of a routed packet, in memory order */
+	uint8_t kind;                /* enum reference_kind */
+	uint8_t reason;              /* of a drop: enum apus_drop_reason */
 	uint8_t routed;
 	uint8_t is_ipv6;         /* the customer's packet */
-	uint32_t neighbor;       /* not used: all neighbours are static */
+	uint32_t neighbor_epoch; /* not compared; set by the reference */
 	uint8_t header[48];      /* outer header, right-aligned; TOS, length, checksum and FlowID 0 */
 	uint32_t scope;          /* tenant */
-	/* What follows is not compared, and set by the reference. */
+	/* The same. */
 	uint32_t references;
 	uint32_t hash;
 	uint32_t next;

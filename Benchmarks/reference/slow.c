@@ -3,10 +3,6 @@
 #include "apply.h"
 #include "worker.h"
 
-#define COMPARED offsetof(struct reference_action, header_sum)
-#define COMPARED_BYTES (offsetof(struct reference_action, references) - COMPARED)
-_Static_assert(COMPARED_BYTES % 8 == 0, "words");
-
 void reference_flush(struct reference_worker *w)
 {
 	if (w->release_count != 0)
@@ -54,28 +50,42 @@ static void complete(struct reference_worker *w, struct reference_action *a)
 {
 	a->operation = (uint8_t)OPERATION(a->kind, a->routed, a->is_ipv6);
 	a->port = &w->ports[slot_of(a->egress)];
-	a->flags = a->kind == REFERENCE_ENCAPSULATE ? APUS_FRAME_ENCAPSULATED : 0;
 	a->counts = (uint64_t)a->routed << COUNT_ROUTED;
 	if (a->kind == REFERENCE_ENCAPSULATE) {
-		a->space = a->header_length - ((uint32_t)a->header_length << 16);
+		a->flags = APUS_FRAME_ENCAPSULATED;
+		a->gained[0] = a->lost[1] = a->header_length;
 		a->counts |= 1ull << COUNT_ENCAPSULATED;
 	} else if (a->kind == REFERENCE_DECAPSULATE) {
-		a->space = ((uint32_t)a->header_length << 16) - a->header_length;
+		a->gained[1] = a->lost[0] = a->header_length;
 		a->counts |= 1ull << COUNT_DECAPSULATED;
 	} else if (a->kind == REFERENCE_DELIVER && !a->routed) {
 		a->counts |= 1ull << COUNT_SWITCHED;
 	}
 }
 
-static const uint8_t *compared(const struct reference_action *a) { return (const uint8_t *)a + COMPARED; }
+/* What is compared. */
+static const struct { size_t from, to; } parts[] = {
+	{0, offsetof(struct reference_action, neighbor_epoch)},
+	{offsetof(struct reference_action, header), offsetof(struct reference_action, references)},
+};
 
 static uint32_t hash_action(const struct reference_action *a)
 {
 	uint64_t h = 0;
 
-	for (size_t i = 0; i < COMPARED_BYTES; i += 8)
-		h = (h ^ load64(compared(a) + i)) * 0x9E3779B97F4A7C15u, h ^= h >> 32;
+	for (size_t i = 0; i < 2; i++)
+		for (size_t at = parts[i].from; at < parts[i].to; at += 4)
+			h = (h ^ load32((const uint8_t *)a + at)) * 0x9E3779B97F4A7C15u, h ^= h >> 32;
 	return (uint32_t)h;
+}
+
+static bool is_equal(const struct reference_action *a, const struct reference_action *b)
+{
+	bool equal = true;
+
+	for (size_t i = 0; i < 2; i++)
+		equal &= memcmp((const uint8_t *)a + parts[i].from, (const uint8_t *)b + parts[i].from, parts[i].to - parts[i].from) == 0;
+	return equal;
 }
 
 static struct reference_action *action_at(const struct reference_worker *w, uint32_t number)
@@ -92,7 +102,7 @@ static uint32_t intern(struct reference_worker *w, const struct reference_action
 	for (number = *bucket; number != 0; number = action_at(w, number)->next) {
 		struct reference_action *known = action_at(w, number);
 
-		if (known->hash == hash && memcmp(compared(known), compared(a), COMPARED_BYTES) == 0) {
+		if (known->hash == hash && is_equal(known, a)) {
 			known->references++;
 			return number;
 		}
@@ -181,12 +191,12 @@ static const struct cache *cache_of(const struct reference_worker *w, uint32_t i
 	return form_of(w, i) == WIDE ? &w->wide : &w->narrow;
 }
 
-static bool is_at(const struct reference_worker *w, uint32_t i, bool is_wide, const struct line *line)
+ALWAYS bool is_at(const struct reference_worker *w, uint32_t i, bool is_wide, const struct line *line)
 {
 	return is_wide ? is_wide_flow(line, &w->wide_keys[i]) : is_flow(line, &w->staged[i]);
 }
 
-static struct line *find_elsewhere(struct reference_worker *w, const struct cache *c, uint32_t i)
+static __attribute__((noinline)) struct line *find_elsewhere(struct reference_worker *w, const struct cache *c, uint32_t i)
 {
 	const uint64_t hash = w->staged[i].hash;
 	const uint32_t displaced = displaced_of(line_of(c, hash, 0));
@@ -209,22 +219,30 @@ static struct line *find(struct reference_worker *w, uint32_t i)
 	return is_at(w, i, c->is_wide, home) ? home : find_elsewhere(w, c, i);
 }
 
-void reference_look_further(struct reference_worker *w, uint64_t packets)
+ALWAYS void look_further(struct reference_worker *w, uint64_t packets, bool is_wide)
 {
 	for (uint64_t left = packets; left != 0; left &= left - 1) {
 		struct staged *p = &w->staged[__builtin_ctzll(left)];
 
-		p->line = w->wide_packets & left & -left ? neighbor_of(&w->wide, p->hash) : neighbor_of(&w->narrow, p->hash);
-		__builtin_prefetch(w->wide_packets & left & -left ? p->line - 1 : p->line);
+		p->line = neighbor_of(p->line, is_wide);
+		__builtin_prefetch(is_wide ? p->line - 1 : p->line);
 	}
 	for (uint64_t left = packets; left != 0; left &= left - 1) {
 		const uint32_t i = (uint32_t)__builtin_ctzll(left);
 		struct staged *p = &w->staged[i];
 
-		if (!is_at(w, i, w->wide_packets & left & -left, p->line))
-			p->line = find_elsewhere(w, cache_of(w, i), i);
+		if (UNLIKELY(!is_at(w, i, is_wide, p->line)))
+			p->line = find_elsewhere(w, is_wide ? &w->wide : &w->narrow, i);
 		__builtin_prefetch(action_of(w, &p->line->flow));
 	}
+}
+
+void reference_look_further(struct reference_worker *w, uint64_t packets)
+{
+	if ((packets & ~w->others) != 0)
+		look_further(w, packets & ~w->others, false);
+	if ((packets & w->others) != 0)
+		look_further(w, packets & w->others, true);
 }
 
 bool reference_renew(const struct reference_worker *w, struct flow *e)

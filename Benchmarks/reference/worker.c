@@ -2,9 +2,12 @@
 /* Making a worker and reading its counters. */
 #include "worker.h"
 
+/* Of four entries, see `neighbor_of`. */
+#define ALIGNMENT 512
+
 static void *zeroed(const struct apus_allocator *from, size_t size)
 {
-	void *memory = from->allocate(from->context, size, 64);
+	void *memory = from->allocate(from->context, size, ALIGNMENT);
 
 	if (memory != NULL)
 		memset(memory, 0, size);
