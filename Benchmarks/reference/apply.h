@@ -8,8 +8,12 @@
 #include "packet.h"
 #include "reference.h"
 
-/* kind, routed, is_ipv6 */
-#define OPERATION(kind, routed, is_ipv6) ((uint32_t)(kind) << 2 | (uint32_t)(routed) << 1 | (uint32_t)(is_ipv6))
+/* kind, routed, is_ipv6; a drop has no kind here */
+#define OP_IPV6 1u
+#define OP_ROUTED 2u
+#define OP_DELIVER 4u
+#define OP_ENCAPSULATE 8u
+#define OP_DECAPSULATE 16u
 
 /* Numbers of packets, 16 bits each. */
 #define COUNT_ENCAPSULATED 0
@@ -61,7 +65,10 @@ ALWAYS uint32_t encapsulate(const struct reference_action *a, const struct apus_
 	} else {
 		if (in->headroom < a->header_length)
 			return APUS_DROP_NO_HEADROOM;
-		memcpy(data - a->header_length, a->header + room - a->header_length, a->header_length);
+		/* Exactly the header, of 42 bytes or 46. */
+		memcpy(data - 32, a->header + room - 32, 32);
+		memcpy(data - 40, a->header + room - 40, 8);
+		memcpy(data - a->header_length, a->header + room - a->header_length, 8);
 	}
 	if (routed)
 		route(a, data, word, is_ipv6);
@@ -124,23 +131,22 @@ ALWAYS uint32_t operate(const struct reference_action *a, const struct apus_fram
 {
 	const uint32_t operation = a->operation;
 
-	if (operation == OPERATION(REFERENCE_ENCAPSULATE, 0, 0))
+	if (operation == OP_ENCAPSULATE)
 		return encapsulate(a, in, out, id, false, false);
-	if (operation == OPERATION(REFERENCE_DECAPSULATE, 0, 0))
+	if (operation == OP_DECAPSULATE)
 		return decapsulate(a, in, out, false);
-	if (operation < OPERATION(REFERENCE_ENCAPSULATE, 0, 0)) {
-		if (operation == OPERATION(REFERENCE_DELIVER, 1, 0))
-			return deliver(a, in, out, true, false);
-		if (operation == OPERATION(REFERENCE_DELIVER, 1, 1))
-			return deliver(a, in, out, true, true);
-		return operation >= OPERATION(REFERENCE_DELIVER, 0, 0) ? deliver(a, in, out, false, false) : a->reason;
+	if (operation & OP_ENCAPSULATE) {
+		if (!(operation & OP_IPV6))
+			return encapsulate(a, in, out, id, true, false);
+		return operation & OP_ROUTED ? encapsulate(a, in, out, id, true, true) : encapsulate(a, in, out, id, false, true);
 	}
-	if (operation == OPERATION(REFERENCE_DECAPSULATE, 0, 1))
+	if (operation & OP_DECAPSULATE)
 		return decapsulate(a, in, out, true);
-	if (operation == OPERATION(REFERENCE_ENCAPSULATE, 1, 0))
-		return encapsulate(a, in, out, id, true, false);
-	return operation == OPERATION(REFERENCE_ENCAPSULATE, 0, 1) ? encapsulate(a, in, out, id, false, true)
-								   : encapsulate(a, in, out, id, true, true);
+	if (!(operation & OP_DELIVER))
+		return a->reason;
+	if (!(operation & OP_ROUTED))
+		return deliver(a, in, out, false, false);
+	return operation & OP_IPV6 ? deliver(a, in, out, true, true) : deliver(a, in, out, true, false);
 }
 
 #endif

@@ -15,34 +15,41 @@ ALWAYS void fetch(const struct apus_frame *f)
 /* All that is contiguous has to be, in most frames all there is. */
 ALWAYS bool is_contiguous(const struct apus_frame *f) { return f->contiguous >= f->length || f->contiguous >= APUS_CONTIGUOUS; }
 
-ALWAYS enum form set_narrow(struct staged *p, struct key key, struct cache c, __m128i hash0, __m128i hash1)
+/* What all packets of a chunk have in common. */
+struct stage {
+	struct reference_worker *w;
+	const struct apus_frame *end, *fetched;
+	__m128i hash0, hash1;
+	struct cache narrow, wide;
+};
+
+ALWAYS enum form set_narrow(const struct stage *s, struct staged *p, struct key key)
 {
 	p->link = key.link;
 	p->network = key.network;
 	p->outer = key.outer;
-	p->hash = hash_key(&key, hash0, hash1);
-	p->line = home_of(c.lines, c.mask, p->hash, false);
+	p->hash = hash_key(&key, s->hash0, s->hash1);
+	p->line = home_of(s->narrow.lines, s->narrow.mask, p->hash, false);
 	return NARROW;
 }
 
-ALWAYS enum form set_wide(struct staged *p, struct wide_key *to, struct wide_key key, struct cache c, __m128i hash0, __m128i hash1)
+ALWAYS enum form set_wide(const struct stage *s, struct staged *p, struct wide_key key)
 {
-	*to = key;
-	p->hash = hash_wide_key(&key, hash0, hash1);
-	p->line = home_of(c.lines, c.mask, p->hash, true);
+	s->w->wide_keys[p - s->w->staged] = key;
+	p->hash = hash_wide_key(&key, s->hash0, s->hash1);
+	p->line = home_of(s->wide.lines, s->wide.mask, p->hash, true);
 	return WIDE;
 }
 
 /* The same for a packet that is valid but not plain: a tag, options, a fragment; or that is not valid. */
-static __attribute__((noinline)) enum form stage_uncommon(struct reference_worker *w, const struct apus_frame *f, uint32_t kind, uint32_t i)
+static __attribute__((noinline)) enum form stage_uncommon(const struct stage *s, const struct apus_frame *f, uint32_t kind, struct staged *p)
 {
 	const uint32_t length = f->length, readable = length < APUS_CONTIGUOUS ? length : APUS_CONTIGUOUS;
 	struct outer o = {.inner_length = length};
-	struct staged *p = &w->staged[i];
 	const uint8_t *frame, *tunnel = NULL;
 	uint32_t available;
 
-	p->line = &w->nothing;
+	p->line = &s->w->nothing;
 	if (kind == 0 || f->data == NULL || length < ETHERNET || length > APUS_FRAME_MAX || !is_contiguous(f))
 		return NO_KEY;
 	if (kind != APUS_PORT_VM) {
@@ -54,40 +61,36 @@ static __attribute__((noinline)) enum form stage_uncommon(struct reference_worke
 	available = o.inner_length - ETHERNET;
 	p->identity = o.identity;
 	if (available >= 44 && is_plain_ipv6(frame, available))
-		return set_wide(p, &w->wide_keys[i], plain_ipv6_key(frame, f->port, tunnel), w->wide, w->hash0, w->hash1);
+		return set_wide(s, p, plain_ipv6_key(frame, f->port, tunnel));
 	if (load16(frame + 12) != 0x0008 || !is_well_formed(frame + ETHERNET, (int)available))
 		return NO_KEY;
-	return set_narrow(p, any_key(frame, (int)(readable - o.inner - ETHERNET), f->port, tunnel), w->narrow, w->hash0, w->hash1);
+	return set_narrow(s, p, any_key(frame, (int)(readable - o.inner - ETHERNET), f->port, tunnel));
 }
 
 /*
  * The key and hash of a packet that the caches are for, its entry on the way. There are as few comparisons as there can be: a frame
  * that has room for a plain packet has room for all that is looked at before that is known.
  */
-ALWAYS enum form stage_from_vm(struct reference_worker *w, const struct apus_frame *f, uint32_t i, struct cache narrow,
-			       struct cache wide, __m128i hash0, __m128i hash1)
+ALWAYS enum form stage_from_vm(const struct stage *s, const struct apus_frame *f, struct staged *p)
 {
 	const uint32_t least = ETHERNET + PLAIN, length = f->length;
-	struct staged *p = &w->staged[i];
 	const uint8_t *frame = f->data;
 
 	if (LIKELY(length - least <= APUS_FRAME_MAX - least && is_contiguous(f) && frame != NULL)) {
 		p->identity = 0;
 		if (is_plain(frame, length - ETHERNET))
-			return set_narrow(p, plain_key(frame, f->port, NULL), narrow, hash0, hash1);
+			return set_narrow(s, p, plain_key(frame, f->port, NULL));
 		if (is_plain_ipv6(frame, length - ETHERNET))
-			return set_wide(p, &w->wide_keys[i], plain_ipv6_key(frame, f->port, NULL), wide, hash0, hash1);
+			return set_wide(s, p, plain_ipv6_key(frame, f->port, NULL));
 	}
-	return stage_uncommon(w, f, APUS_PORT_VM, i);
+	return stage_uncommon(s, f, APUS_PORT_VM, p);
 }
 
 /* The same of a packet in NVGRE, whose frame has no tag. */
-ALWAYS enum form stage_from_tunnel(struct reference_worker *w, const struct apus_frame *f, uint32_t i, struct cache narrow,
-				   struct cache wide, __m128i hash0, __m128i hash1)
+ALWAYS enum form stage_from_tunnel(const struct stage *s, const struct apus_frame *f, struct staged *p)
 {
 	const uint32_t least = ETHERNET + OVERHEAD + PLAIN, length = f->length;
 	const uint8_t *ip = f->data + ETHERNET, *frame = ip + OUTER_IP_GRE;
-	struct staged *p = &w->staged[i];
 
 	if (LIKELY(length - least <= APUS_FRAME_MAX - least && is_contiguous(f) && f->data != NULL &&
 		   (load32(f->data + 12) & TYPE_MASK) == TYPE_IPV4 && is_gre(ip))) {
@@ -96,24 +99,41 @@ ALWAYS enum form stage_from_tunnel(struct reference_worker *w, const struct apus
 		if (LIKELY(total - (OVERHEAD + PLAIN) <= length - least && is_nvgre(ip + 20) && is_checked(ip, f->flags))) {
 			p->identity = identity_of(f->data, PROVIDER);
 			if (is_plain(frame, total - OVERHEAD))
-				return set_narrow(p, plain_key(frame, f->port, ip), narrow, hash0, hash1);
+				return set_narrow(s, p, plain_key(frame, f->port, ip));
 			if (is_plain_ipv6(frame, total - OVERHEAD))
-				return set_wide(p, &w->wide_keys[i], plain_ipv6_key(frame, f->port, ip), wide, hash0, hash1);
+				return set_wide(s, p, plain_ipv6_key(frame, f->port, ip));
 		}
 	}
-	return stage_uncommon(w, f, APUS_PORT_PROVIDER, i);
+	return stage_uncommon(s, f, APUS_PORT_PROVIDER, p);
 }
 
-/* Consecutive frames from one port. */
-static __attribute__((noinline)) void settle_source(struct reference_worker *w, uint32_t port, uint32_t kind, uint32_t frames, uint64_t bytes)
+/* The frames from `f` on that are from one port, which is of this kind - a constant. Returns where they end. */
+ALWAYS const struct apus_frame *stage_run(const struct stage *s, const struct apus_frame *f, struct staged *p, uint32_t kind, uint64_t *bytes)
 {
-	struct reference_port *c = &w->ports[slot_of(port)];
+	const uint32_t port = f->port;
+	struct reference_worker *w = s->w;
+	uint64_t sum = 0;
 
-	count(&w->stats.received_bytes, bytes);
-	if (kind != 0) {
-		count(&c->received, frames);
-		count(&c->received_bytes, bytes);
-	}
+	do {
+		enum form form;
+
+		if (f < s->fetched)
+			fetch(f + AHEAD);
+		sum += f->length;
+		if (kind == APUS_PORT_VM)
+			form = stage_from_vm(s, f, p);
+		else if (kind == APUS_PORT_PROVIDER)
+			form = stage_from_tunnel(s, f, p);
+		else
+			form = stage_uncommon(s, f, kind, p);
+		if (form != NARROW) {
+			w->others |= 1ull << (p - w->staged);
+			w->wide_packets |= (uint64_t)(form == WIDE) << (p - w->staged);
+		}
+		f++, p++;
+	} while (f < s->end && f->port == port);
+	*bytes = sum;
+	return f;
 }
 
 /* 0 = there is no such port. */
@@ -126,38 +146,29 @@ ALWAYS uint32_t kind_of(const struct reference_worker *w, uint32_t port)
 
 ALWAYS void parse(struct reference_worker *w, const struct apus_frame *frames, uint32_t n)
 {
-	const __m128i hash0 = w->hash0, hash1 = w->hash1;
-	const struct cache narrow = w->narrow, wide = w->wide;
-	const uint32_t fetched = n < AHEAD ? 0 : n - AHEAD;
-	uint32_t port = frames[0].port, kind = kind_of(w, port), first = 0;
-	uint64_t bytes = 0;
+	const struct stage s = {w, frames + n, n < AHEAD ? frames : frames + n - AHEAD, w->hash0, w->hash1, w->narrow, w->wide};
 
 	w->wide_packets = w->others = 0;
 	for (uint32_t i = 0; i < AHEAD && i < n; i++)
 		fetch(&frames[i]);
-	for (uint32_t i = 0; i < n; i++) {
-		const struct apus_frame *f = &frames[i];
-		enum form form;
+	for (const struct apus_frame *f = frames, *next; f < s.end; f = next) {
+		const uint32_t port = f->port, kind = kind_of(w, port);
+		struct reference_port *c = &w->ports[slot_of(port)];
+		struct staged *p = &w->staged[f - frames];
+		uint64_t bytes;
 
-		if (i < fetched)
-			fetch(f + AHEAD);
-		if (UNLIKELY(f->port != port)) {
-			settle_source(w, port, kind, i - first, bytes);
-			port = f->port, kind = kind_of(w, port), first = i, bytes = 0;
-		}
-		bytes += f->length;
 		if (kind == APUS_PORT_VM)
-			form = stage_from_vm(w, f, i, narrow, wide, hash0, hash1);
-		else if (kind != 0)
-			form = stage_from_tunnel(w, f, i, narrow, wide, hash0, hash1);
+			next = stage_run(&s, f, p, APUS_PORT_VM, &bytes);
+		else if (kind == APUS_PORT_PROVIDER)
+			next = stage_run(&s, f, p, APUS_PORT_PROVIDER, &bytes);
 		else
-			form = stage_uncommon(w, f, 0, i);
-		if (form != NARROW) {
-			w->others |= 1ull << i;
-			w->wide_packets |= (uint64_t)(form == WIDE) << i;
+			next = stage_run(&s, f, p, 0, &bytes);
+		count(&w->stats.received_bytes, bytes);
+		if (kind != 0) {
+			count(&c->received, (uint64_t)(next - f));
+			count(&c->received_bytes, bytes);
 		}
 	}
-	settle_source(w, port, kind, n - first, bytes);
 }
 
 static __attribute__((noinline)) uint64_t look_up_wide(struct reference_worker *w)

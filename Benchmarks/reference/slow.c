@@ -48,7 +48,9 @@ static void apply_one(struct reference_worker *w, const struct reference_action 
 /* What follows from the rest of an action. */
 static void complete(struct reference_worker *w, struct reference_action *a)
 {
-	a->operation = (uint8_t)OPERATION(a->kind, a->routed, a->is_ipv6);
+	static const uint8_t kinds[] = {0, OP_DELIVER, OP_ENCAPSULATE, OP_DECAPSULATE};
+
+	a->operation = (uint8_t)(kinds[a->kind] | (a->routed ? OP_ROUTED : 0) | (a->is_ipv6 ? OP_IPV6 : 0));
 	a->port = &w->ports[slot_of(a->egress)];
 	a->counts = (uint64_t)a->routed << COUNT_ROUTED;
 	if (a->kind == REFERENCE_ENCAPSULATE) {
