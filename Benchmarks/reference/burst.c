@@ -41,15 +41,21 @@ ALWAYS enum form set_wide(const struct stage *s, struct staged *p, struct wide_k
 	return WIDE;
 }
 
-/* The same for a packet that is valid but not plain: a tag, options, a fragment; or that is not valid. */
-static __attribute__((noinline)) enum form stage_uncommon(const struct stage *s, const struct apus_frame *f, uint32_t kind, struct staged *p)
+ALWAYS struct stage stage_of(struct reference_worker *w, const struct apus_frame *frames, uint32_t n)
 {
+	return (struct stage){w, frames + n, n < AHEAD ? frames : frames + n - AHEAD, w->hash0, w->hash1, w->narrow, w->wide};
+}
+
+/* The same for a packet that is valid but not plain: a tag, options, a fragment; or that is not valid. */
+static __attribute__((noinline)) enum form stage_uncommon(struct reference_worker *w, const struct apus_frame *f, uint32_t kind, struct staged *p)
+{
+	const struct stage s = stage_of(w, f, 1);
 	const uint32_t length = f->length, readable = length < APUS_CONTIGUOUS ? length : APUS_CONTIGUOUS;
 	struct outer o = {.inner_length = length};
 	const uint8_t *frame, *tunnel = NULL;
 	uint32_t available;
 
-	p->line = &s->w->nothing;
+	p->line = &w->nothing;
 	if (kind == 0 || f->data == NULL || length < ETHERNET || length > APUS_FRAME_MAX || !is_contiguous(f))
 		return NO_KEY;
 	if (kind != APUS_PORT_VM) {
@@ -61,10 +67,10 @@ static __attribute__((noinline)) enum form stage_uncommon(const struct stage *s,
 	available = o.inner_length - ETHERNET;
 	p->identity = o.identity;
 	if (available >= 44 && is_plain_ipv6(frame, available))
-		return set_wide(s, p, plain_ipv6_key(frame, f->port, tunnel));
+		return set_wide(&s, p, plain_ipv6_key(frame, f->port, tunnel));
 	if (load16(frame + 12) != 0x0008 || !is_well_formed(frame + ETHERNET, (int)available))
 		return NO_KEY;
-	return set_narrow(s, p, any_key(frame, (int)(readable - o.inner - ETHERNET), f->port, tunnel));
+	return set_narrow(&s, p, any_key(frame, (int)(readable - o.inner - ETHERNET), f->port, tunnel));
 }
 
 /*
@@ -83,7 +89,7 @@ ALWAYS enum form stage_from_vm(const struct stage *s, const struct apus_frame *f
 		if (is_plain_ipv6(frame, length - ETHERNET))
 			return set_wide(s, p, plain_ipv6_key(frame, f->port, NULL));
 	}
-	return stage_uncommon(s, f, APUS_PORT_VM, p);
+	return stage_uncommon(s->w, f, APUS_PORT_VM, p);
 }
 
 /* The same of a packet in NVGRE, whose frame has no tag. */
@@ -104,7 +110,7 @@ ALWAYS enum form stage_from_tunnel(const struct stage *s, const struct apus_fram
 				return set_wide(s, p, plain_ipv6_key(frame, f->port, ip));
 		}
 	}
-	return stage_uncommon(s, f, APUS_PORT_PROVIDER, p);
+	return stage_uncommon(s->w, f, APUS_PORT_PROVIDER, p);
 }
 
 /* The frames from `f` on that are from one port, which is of this kind - a constant. Returns where they end. */
@@ -125,11 +131,11 @@ ALWAYS const struct apus_frame *stage_run(const struct stage *s, const struct ap
 		else if (kind == APUS_PORT_PROVIDER)
 			form = stage_from_tunnel(s, f, p);
 		else
-			form = stage_uncommon(s, f, kind, p);
-		if (form != NARROW) {
-			w->others |= 1ull << (p - w->staged);
-			w->wide_packets |= (uint64_t)(form == WIDE) << (p - w->staged);
-		}
+			form = stage_uncommon(w, f, kind, p);
+		if (form == WIDE)
+			w->wide_packets |= 1ull << (p - w->staged);
+		else if (form == NO_KEY)
+			w->keyless_packets |= 1ull << (p - w->staged);
 		f++, p++;
 	} while (f < s->end && f->port == port);
 	*bytes = sum;
@@ -146,9 +152,9 @@ ALWAYS uint32_t kind_of(const struct reference_worker *w, uint32_t port)
 
 ALWAYS void parse(struct reference_worker *w, const struct apus_frame *frames, uint32_t n)
 {
-	const struct stage s = {w, frames + n, n < AHEAD ? frames : frames + n - AHEAD, w->hash0, w->hash1, w->narrow, w->wide};
+	const struct stage s = stage_of(w, frames, n);
 
-	w->wide_packets = w->others = 0;
+	w->wide_packets = w->keyless_packets = 0;
 	for (uint32_t i = 0; i < AHEAD && i < n; i++)
 		fetch(&frames[i]);
 	for (const struct apus_frame *f = frames, *next; f < s.end; f = next) {
@@ -191,7 +197,7 @@ static __attribute__((noinline)) uint64_t look_up_wide(struct reference_worker *
  */
 ALWAYS void look_up(struct reference_worker *w, uint32_t n)
 {
-	const uint64_t others = w->others, all = ~0ull >> (CHUNK - n);
+	const uint64_t others = w->wide_packets | w->keyless_packets, all = ~0ull >> (CHUNK - n);
 	uint64_t further = 0;
 
 	for (uint32_t i = 0; i < n && others != all; i++) {

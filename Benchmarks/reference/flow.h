@@ -16,8 +16,9 @@ struct key {
 	uint64_t outer;  /* outer addresses */
 };
 
+/* Of as many bytes as two of what is staged, so that one number finds both. */
 struct wide_key {
-	__m128i link;
+	_Alignas(128) __m128i link;
 	__m128i source, destination;
 	__m128i transport; /* ports; VSID around the protocol; families; 0 */
 	__m128i outer_source, outer_destination; /* IPv4 in the last four bytes */

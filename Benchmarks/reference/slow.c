@@ -241,10 +241,10 @@ ALWAYS void look_further(struct reference_worker *w, uint64_t packets, bool is_w
 
 void reference_look_further(struct reference_worker *w, uint64_t packets)
 {
-	if ((packets & ~w->others) != 0)
-		look_further(w, packets & ~w->others, false);
-	if ((packets & w->others) != 0)
-		look_further(w, packets & w->others, true);
+	if ((packets & ~w->wide_packets) != 0)
+		look_further(w, packets & ~w->wide_packets, false);
+	if ((packets & w->wide_packets) != 0)
+		look_further(w, packets & w->wide_packets, true);
 }
 
 bool reference_renew(const struct reference_worker *w, struct flow *e)

@@ -45,7 +45,7 @@ struct reference_worker {
 	void *releases[RELEASE_BATCH];
 	struct staged staged[CHUNK];
 	struct wide_key wide_keys[CHUNK];
-	uint64_t wide_packets, others; /* of the chunk: a bit for each that has a wide key, or no narrow one */
+	uint64_t wide_packets, keyless_packets; /* of the chunk: a bit for each that has a wide key, or none */
 
 	struct apus_stats stats;
 
@@ -68,7 +68,7 @@ ALWAYS uint8_t flow_id_in(const struct flow *e) { return (uint8_t)(e->result >> 
 /* Which key packet `i` of the chunk has. */
 ALWAYS enum form form_of(const struct reference_worker *w, uint32_t i)
 {
-	return w->wide_packets >> i & 1 ? WIDE : w->others >> i & 1 ? NO_KEY : NARROW;
+	return w->wide_packets >> i & 1 ? WIDE : w->keyless_packets >> i & 1 ? NO_KEY : NARROW;
 }
 
 ALWAYS bool is_current(const struct reference_worker *w, const struct flow *e, const struct reference_action *a)
