@@ -21,7 +21,7 @@
 #define COUNT_SWITCHED 32
 #define COUNT_ROUTED 48
 
-/* Everything of a frame that leaves but its length. It is put together where it is given to the host: nothing is read that was just written. */
+/* All of a frame that leaves but its length. It is put together where it is given to the host: nothing is read that was just written. */
 ALWAYS void finish(const struct reference_action *a, const struct apus_frame *in, struct apus_frame *out, uint8_t *data)
 {
 	const __m128i gained = _mm_load_si128((const void *)a->gained), lost = _mm_load_si128((const void *)a->lost);

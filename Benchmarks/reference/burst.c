@@ -33,10 +33,10 @@ ALWAYS enum form set_narrow(const struct stage *s, struct staged *p, struct key 
 	return NARROW;
 }
 
-ALWAYS enum form set_wide(const struct stage *s, struct staged *p, struct wide_key key)
+ALWAYS enum form set_wide(const struct stage *s, struct staged *p, const struct wide_key *key)
 {
-	s->w->wide_keys[p - s->w->staged] = key;
-	p->hash = hash_wide_key(&key, s->hash0, s->hash1);
+	s->w->wide_keys[p - s->w->staged] = *key;
+	p->hash = hash_wide_key(key, s->hash0, s->hash1);
 	p->line = home_of(s->wide.lines, s->wide.mask, p->hash, true);
 	return WIDE;
 }
@@ -47,7 +47,8 @@ ALWAYS struct stage stage_of(struct reference_worker *w, const struct apus_frame
 }
 
 /* The same for a packet that is valid but not plain: a tag, options, a fragment; or that is not valid. */
-static __attribute__((noinline)) enum form stage_uncommon(struct reference_worker *w, const struct apus_frame *f, uint32_t kind, struct staged *p)
+static __attribute__((noinline)) enum form stage_uncommon(struct reference_worker *w, const struct apus_frame *f, uint32_t kind,
+							   struct staged *p)
 {
 	const struct stage s = stage_of(w, f, 1);
 	const uint32_t length = f->length, readable = length < APUS_CONTIGUOUS ? length : APUS_CONTIGUOUS;
@@ -66,8 +67,11 @@ static __attribute__((noinline)) enum form stage_uncommon(struct reference_worke
 	frame = f->data + o.inner;
 	available = o.inner_length - ETHERNET;
 	p->identity = o.identity;
-	if (available >= 44 && is_plain_ipv6(frame, available))
-		return set_wide(&s, p, plain_ipv6_key(frame, f->port, tunnel));
+	if (available >= 44 && is_plain_ipv6(frame, available)) {
+		const struct wide_key key = plain_ipv6_key(frame, f->port, tunnel);
+
+		return set_wide(&s, p, &key);
+	}
 	if (load16(frame + 12) != 0x0008 || !is_well_formed(frame + ETHERNET, (int)available))
 		return NO_KEY;
 	return set_narrow(&s, p, any_key(frame, (int)(readable - o.inner - ETHERNET), f->port, tunnel));
@@ -86,8 +90,11 @@ ALWAYS enum form stage_from_vm(const struct stage *s, const struct apus_frame *f
 		p->identity = 0;
 		if (is_plain(frame, length - ETHERNET))
 			return set_narrow(s, p, plain_key(frame, f->port, NULL));
-		if (is_plain_ipv6(frame, length - ETHERNET))
-			return set_wide(s, p, plain_ipv6_key(frame, f->port, NULL));
+		if (is_plain_ipv6(frame, length - ETHERNET)) {
+			const struct wide_key key = plain_ipv6_key(frame, f->port, NULL);
+
+			return set_wide(s, p, &key);
+		}
 	}
 	return stage_uncommon(s->w, f, APUS_PORT_VM, p);
 }
@@ -106,15 +113,19 @@ ALWAYS enum form stage_from_tunnel(const struct stage *s, const struct apus_fram
 			p->identity = identity_of(f->data, PROVIDER);
 			if (is_plain(frame, total - OVERHEAD))
 				return set_narrow(s, p, plain_key(frame, f->port, ip));
-			if (is_plain_ipv6(frame, total - OVERHEAD))
-				return set_wide(s, p, plain_ipv6_key(frame, f->port, ip));
+			if (is_plain_ipv6(frame, total - OVERHEAD)) {
+				const struct wide_key key = plain_ipv6_key(frame, f->port, ip);
+
+				return set_wide(s, p, &key);
+			}
 		}
 	}
 	return stage_uncommon(s->w, f, APUS_PORT_PROVIDER, p);
 }
 
 /* The frames from `f` on that are from one port, which is of this kind - a constant. Returns where they end. */
-ALWAYS const struct apus_frame *stage_run(const struct stage *s, const struct apus_frame *f, struct staged *p, uint32_t kind, uint64_t *bytes)
+ALWAYS const struct apus_frame *stage_run(const struct stage *s, const struct apus_frame *f, struct staged *p, uint32_t kind,
+					  uint64_t *bytes)
 {
 	const uint32_t port = f->port;
 	struct reference_worker *w = s->w;

@@ -16,7 +16,7 @@ struct key {
 	uint64_t outer;  /* outer addresses */
 };
 
-/* Of as many bytes as two of what is staged, so that one number finds both. */
+/* As large as two staged packets, so that one number finds both. */
 struct wide_key {
 	_Alignas(128) __m128i link;
 	__m128i source, destination;

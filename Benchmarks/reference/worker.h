@@ -29,7 +29,7 @@ struct reference_worker {
 	__m128i hash0, hash1;
 	struct cache narrow, wide;
 	struct line nothing; /* of a packet that is in no cache: no version has its stamp */
-	uint8_t *actions; /* the first one is nobody's */
+	uint8_t *actions;    /* the first one is nobody's */
 	uint32_t *scopes;
 	uint64_t *port_identity; /* id << 8 | kind */
 	struct reference_port *ports;
@@ -55,7 +55,10 @@ struct reference_worker {
 	uint32_t *buckets;
 };
 
-/* One writer, any reader, and words that are written at once: what relaxed atomics promise, of which gcc makes three instructions. */
+/*
+ * One writer, any reader: an aligned word is written at once. Of relaxed atomics, which would say so, gcc makes three instructions,
+ * and the library's compiler one.
+ */
 ALWAYS void count(uint64_t *counter, uint64_t value) { *counter += value; }
 
 ALWAYS struct reference_action *action_of(const struct reference_worker *w, const struct flow *e)
