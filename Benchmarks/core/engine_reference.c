@@ -43,7 +43,6 @@ static void classify(void *context, const struct apus_frame *f, struct reference
 	a->scope = flow.tenant;
 	a->egress = packet_egress(w, &flow);
 	a->maximum = PROVIDER_MTU - 42;
-	a->neighbor = UINT32_MAX;
 	a->header_length = (uint8_t)outer;
 	a->is_ipv6 = w->options.family == 6;
 	a->routed = direction == ROUTE || direction == ROUTE_ENCAP;

@@ -12,222 +12,264 @@ ALWAYS void fetch(const struct apus_frame *f)
 	__builtin_prefetch(f->data - 64);
 }
 
-ALWAYS bool is_valid(const struct apus_frame *f)
+/* All that is contiguous has to be, in most frames all there is. */
+ALWAYS bool is_contiguous(const struct apus_frame *f) { return f->contiguous >= f->length || f->contiguous >= APUS_CONTIGUOUS; }
+
+/* What all packets of a chunk have in common. */
+struct stage {
+	struct reference_worker *w;
+	const struct apus_frame *end, *fetched;
+	__m128i hash0, hash1;
+	struct cache narrow, wide;
+};
+
+ALWAYS enum form set_narrow(const struct stage *s, struct staged *p, struct key key)
 {
-	uint32_t needed = f->length < APUS_CONTIGUOUS ? f->length : APUS_CONTIGUOUS;
-
-	return f->data != NULL && f->length >= ETHERNET && f->length <= APUS_FRAME_MAX && f->contiguous >= needed;
-}
-
-ALWAYS bool outer_of(const struct apus_frame *f, struct outer *o)
-{
-	return parse_outer(f->data, f->length, f->flags & APUS_FRAME_IP_CHECKSUM_GOOD, f->flags & APUS_FRAME_IP_CHECKSUM_BAD, o);
-}
-
-/* The keys of IPv4 that is valid but not plain. */
-static __attribute__((noinline)) bool uncommon_key(const struct apus_frame *f, uint32_t kind, struct key *key)
-{
-	const uint32_t readable = f->length < APUS_CONTIGUOUS ? f->length : APUS_CONTIGUOUS;
-	struct outer o = {.inner_length = (int)f->length};
-	const uint8_t *frame;
-
-	if (kind != APUS_PORT_VM && !outer_of(f, &o))
-		return false;
-	frame = f->data + o.inner;
-	if (load16(frame + 12) != 0x0008 || !is_well_formed(frame + ETHERNET, o.inner_length - (int)ETHERNET))
-		return false;
-	*key = any_key(frame, (int)(readable - o.inner - ETHERNET), f->port, o.vsid, o.link != 0 ? load64(f->data + o.link + 12) : 0);
-	return true;
-}
-
-/* The key and hash of a packet that the caches are for, its line on the way. */
-ALWAYS enum form make_key(const struct apus_frame *f, uint32_t kind, struct staged *p, struct cache narrow, struct cache wide,
-			  __m128i hash0, __m128i hash1)
-{
-	const uint8_t *frame = f->data;
-	int available = (int)f->length;
-	uint32_t vsid = 0;
-	uint64_t addresses = 0;
-
-	p->identity = 0;
-	if (kind != APUS_PORT_VM) {
-		struct outer o;
-
-		if (!outer_of(f, &o))
-			return NO_KEY;
-		p->identity = o.identity;
-		frame += o.inner;
-		available = o.inner_length;
-		vsid = o.vsid;
-		addresses = load64(f->data + o.link + 12);
-	}
-	if (LIKELY(is_plain(frame, available - (int)ETHERNET))) {
-		const struct key key = plain_key(frame, f->port, vsid, addresses);
-
-		p->key.narrow = key;
-		p->hash = hash_key(&key, hash0, hash1);
-		fetch_line(narrow.lines, narrow.mask, p->hash, false);
-		return NARROW;
-	}
-	if (is_plain_ipv6(frame, available - (int)ETHERNET)) {
-		const uint32_t families = kind != APUS_PORT_VM ? INNER_IPV6 | OUTER_IPV4 : INNER_IPV6;
-		const struct wide_key key = plain_ipv6_key(frame, f->port, vsid, addresses, families);
-
-		p->key.wide = key;
-		p->hash = hash_wide_key(&key, hash0, hash1);
-		fetch_line(wide.lines, wide.mask, p->hash, true);
-		return WIDE;
-	}
-	if (!uncommon_key(f, kind, &p->key.narrow))
-		return NO_KEY;
-	p->hash = hash_key(&p->key.narrow, hash0, hash1);
-	fetch_line(narrow.lines, narrow.mask, p->hash, false);
+	p->link = key.link;
+	p->network = key.network;
+	p->outer = key.outer;
+	p->hash = hash_key(&key, s->hash0, s->hash1);
+	p->line = home_of(s->narrow.lines, s->narrow.mask, p->hash, false);
 	return NARROW;
 }
 
-/* Consecutive frames from one port. */
-struct source {
-	uint32_t port, kind, first;
-	uint64_t bytes;
-};
-
-static __attribute__((noinline)) void settle_source(struct reference_worker *w, struct source *s, uint32_t next, uint32_t at)
+ALWAYS enum form set_wide(const struct stage *s, struct staged *p, const struct wide_key *key)
 {
-	struct port_counters *c = &w->ports[slot_of(s->port)];
-	uint64_t identity;
+	s->w->wide_keys[p - s->w->staged] = *key;
+	p->hash = hash_wide_key(key, s->hash0, s->hash1);
+	p->line = home_of(s->wide.lines, s->wide.mask, p->hash, true);
+	return WIDE;
+}
 
-	count(&w->stats.received_bytes, s->bytes);
-	if (s->kind != 0) {
-		count(&c->received, at - s->first);
-		count(&c->received_bytes, s->bytes);
+ALWAYS struct stage stage_of(struct reference_worker *w, const struct apus_frame *frames, uint32_t n)
+{
+	return (struct stage){w, frames + n, n < AHEAD ? frames : frames + n - AHEAD, w->hash0, w->hash1, w->narrow, w->wide};
+}
+
+/* The same for a packet that is valid but not plain: a tag, options, a fragment; or that is not valid. */
+static __attribute__((noinline)) enum form stage_uncommon(struct reference_worker *w, const struct apus_frame *f, uint32_t kind,
+							   struct staged *p)
+{
+	const struct stage s = stage_of(w, f, 1);
+	const uint32_t length = f->length, readable = length < APUS_CONTIGUOUS ? length : APUS_CONTIGUOUS;
+	struct outer o = {.inner_length = length};
+	const uint8_t *frame, *tunnel = NULL;
+	uint32_t available;
+
+	p->line = &w->nothing;
+	if (kind == 0 || f->data == NULL || length < ETHERNET || length > APUS_FRAME_MAX || !is_contiguous(f))
+		return NO_KEY;
+	if (kind != APUS_PORT_VM) {
+		if (!parse_outer(f->data, length, f->flags, &o))
+			return NO_KEY;
+		tunnel = f->data + o.link;
 	}
-	identity = __atomic_load_n(&w->port_identity[slot_of(next)], __ATOMIC_RELAXED);
-	*s = (struct source){next, identity >> 8 == next ? (uint32_t)(identity & 0xFF) : 0, at, 0};
+	frame = f->data + o.inner;
+	available = o.inner_length - ETHERNET;
+	p->identity = o.identity;
+	if (available >= 44 && is_plain_ipv6(frame, available)) {
+		const struct wide_key key = plain_ipv6_key(frame, f->port, tunnel);
+
+		return set_wide(&s, p, &key);
+	}
+	if (load16(frame + 12) != 0x0008 || !is_well_formed(frame + ETHERNET, (int)available))
+		return NO_KEY;
+	return set_narrow(&s, p, any_key(frame, (int)(readable - o.inner - ETHERNET), f->port, tunnel));
+}
+
+/*
+ * The key and hash of a packet that the caches are for, its entry on the way. There are as few comparisons as there can be: a frame
+ * that has room for a plain packet has room for all that is looked at before that is known.
+ */
+ALWAYS enum form stage_from_vm(const struct stage *s, const struct apus_frame *f, struct staged *p)
+{
+	const uint32_t least = ETHERNET + PLAIN, length = f->length;
+	const uint8_t *frame = f->data;
+
+	if (LIKELY(length - least <= APUS_FRAME_MAX - least && is_contiguous(f) && frame != NULL)) {
+		p->identity = 0;
+		if (is_plain(frame, length - ETHERNET))
+			return set_narrow(s, p, plain_key(frame, f->port, NULL));
+		if (is_plain_ipv6(frame, length - ETHERNET)) {
+			const struct wide_key key = plain_ipv6_key(frame, f->port, NULL);
+
+			return set_wide(s, p, &key);
+		}
+	}
+	return stage_uncommon(s->w, f, APUS_PORT_VM, p);
+}
+
+/* The same of a packet in NVGRE, whose frame has no tag. */
+ALWAYS enum form stage_from_tunnel(const struct stage *s, const struct apus_frame *f, struct staged *p)
+{
+	const uint32_t least = ETHERNET + OVERHEAD + PLAIN, length = f->length;
+	const uint8_t *ip = f->data + ETHERNET, *frame = ip + OUTER_IP_GRE;
+
+	if (LIKELY(length - least <= APUS_FRAME_MAX - least && is_contiguous(f) && f->data != NULL &&
+		   (load32(f->data + 12) & TYPE_MASK) == TYPE_IPV4 && is_gre(ip))) {
+		const uint32_t total = be16(ip + 2);
+
+		if (LIKELY(total - (OVERHEAD + PLAIN) <= length - least && is_nvgre(ip + 20) && is_checked(ip, f->flags))) {
+			p->identity = identity_of(f->data, PROVIDER);
+			if (is_plain(frame, total - OVERHEAD))
+				return set_narrow(s, p, plain_key(frame, f->port, ip));
+			if (is_plain_ipv6(frame, total - OVERHEAD)) {
+				const struct wide_key key = plain_ipv6_key(frame, f->port, ip);
+
+				return set_wide(s, p, &key);
+			}
+		}
+	}
+	return stage_uncommon(s->w, f, APUS_PORT_PROVIDER, p);
+}
+
+/* The frames from `f` on that are from one port, which is of this kind - a constant. Returns where they end. */
+ALWAYS const struct apus_frame *stage_run(const struct stage *s, const struct apus_frame *f, struct staged *p, uint32_t kind,
+					  uint64_t *bytes)
+{
+	const uint32_t port = f->port;
+	struct reference_worker *w = s->w;
+	uint64_t sum = 0;
+
+	do {
+		enum form form;
+
+		if (f < s->fetched)
+			fetch(f + AHEAD);
+		sum += f->length;
+		if (kind == APUS_PORT_VM)
+			form = stage_from_vm(s, f, p);
+		else if (kind == APUS_PORT_PROVIDER)
+			form = stage_from_tunnel(s, f, p);
+		else
+			form = stage_uncommon(w, f, kind, p);
+		if (form == WIDE)
+			w->wide_packets |= 1ull << (p - w->staged);
+		else if (form == NO_KEY)
+			w->keyless_packets |= 1ull << (p - w->staged);
+		f++, p++;
+	} while (f < s->end && f->port == port);
+	*bytes = sum;
+	return f;
+}
+
+/* 0 = there is no such port. */
+ALWAYS uint32_t kind_of(const struct reference_worker *w, uint32_t port)
+{
+	const uint64_t identity = __atomic_load_n(&w->port_identity[slot_of(port)], __ATOMIC_RELAXED);
+
+	return identity >> 8 == port ? (uint32_t)(identity & 0xFF) : 0;
 }
 
 ALWAYS void parse(struct reference_worker *w, const struct apus_frame *frames, uint32_t n)
 {
-	const __m128i hash0 = w->hash0, hash1 = w->hash1;
-	const struct cache narrow = w->narrow, wide = w->wide;
-	struct source source = {0, 0, 0, 0};
+	const struct stage s = stage_of(w, frames, n);
 
-	settle_source(w, &source, frames[0].port, 0);
+	w->wide_packets = w->keyless_packets = 0;
 	for (uint32_t i = 0; i < AHEAD && i < n; i++)
 		fetch(&frames[i]);
-	for (uint32_t i = 0; i < n; i++) {
-		const struct apus_frame *f = &frames[i];
-		struct staged *p = &w->staged[i];
+	for (const struct apus_frame *f = frames, *next; f < s.end; f = next) {
+		const uint32_t port = f->port, kind = kind_of(w, port);
+		struct reference_port *c = &w->ports[slot_of(port)];
+		struct staged *p = &w->staged[f - frames];
+		uint64_t bytes;
 
-		if (i + AHEAD < n)
-			fetch(f + AHEAD);
-		if (UNLIKELY(f->port != source.port))
-			settle_source(w, &source, f->port, i);
-		source.bytes += f->length;
-		p->form = source.kind != 0 && is_valid(f) ? make_key(f, source.kind, p, narrow, wide, hash0, hash1) : NO_KEY;
-	}
-	settle_source(w, &source, 0, n);
-}
-
-ALWAYS void look_up(struct reference_worker *w, uint32_t n)
-{
-	const struct cache narrow = w->narrow, wide = w->wide;
-	struct reference_action *const actions = w->actions;
-
-	for (uint32_t i = 0; i < n; i++) {
-		struct staged *p = &w->staged[i];
-
-		p->flow = NULL;
-		if (LIKELY(p->form == NARROW))
-			p->flow = find_flow(narrow.lines, narrow.mask, p->hash, &p->key, false);
-		else if (p->form == WIDE)
-			p->flow = find_flow(wide.lines, wide.mask, p->hash, &p->key, true);
-		if (LIKELY(p->flow != NULL)) {
-			p->action = &actions[(p->flow->result >> 8) - 1];
-			__builtin_prefetch(p->action);
+		if (kind == APUS_PORT_VM)
+			next = stage_run(&s, f, p, APUS_PORT_VM, &bytes);
+		else if (kind == APUS_PORT_PROVIDER)
+			next = stage_run(&s, f, p, APUS_PORT_PROVIDER, &bytes);
+		else
+			next = stage_run(&s, f, p, 0, &bytes);
+		count(&w->stats.received_bytes, bytes);
+		if (kind != 0) {
+			count(&c->received, (uint64_t)(next - f));
+			count(&c->received_bytes, bytes);
 		}
 	}
 }
 
-/* Frames that were sent and not counted yet. */
-struct sent {
-	uint32_t begin, end;
-	uint64_t bytes, encapsulated, decapsulated, routed, delivered, delivered_routed;
-};
-
-static __attribute__((noinline)) void settle_sent(struct reference_worker *w, struct sent *s)
+static __attribute__((noinline)) uint64_t look_up_wide(struct reference_worker *w)
 {
-	const uint64_t frames = s->end - s->begin;
+	uint64_t further = 0;
 
-	w->output_count = s->end;
-	count(&w->stats.flow_hits, frames);
-	count(&w->stats.transmitted, frames);
-	count(&w->stats.transmitted_bytes, s->bytes);
-	count(&w->stats.encapsulated, s->encapsulated);
-	count(&w->stats.decapsulated, s->decapsulated);
-	count(&w->stats.switched, s->delivered - s->delivered_routed);
-	count(&w->stats.routed, s->routed + s->delivered_routed);
+	for (uint64_t left = w->wide_packets; left != 0; left &= left - 1) {
+		const uint32_t i = (uint32_t)__builtin_ctzll(left);
+		const struct line *line = w->staged[i].line;
+
+		further |= (uint64_t)!is_wide_flow(line, &w->wide_keys[i]) << i;
+		__builtin_prefetch(action_of(w, &line->flow));
+	}
+	return further;
 }
 
-ALWAYS bool change(const struct reference_action *a, struct apus_frame *f, uint8_t id, struct sent *s)
+/*
+ * Most flows stand in their first entry; which do not nobody can predict, so there is no branch for it, but a bit. Nor is there one for
+ * what kind of packet it is: what has no narrow key - a bit of `others` - has one of before, which is looked for in vain.
+ */
+ALWAYS void look_up(struct reference_worker *w, uint32_t n)
 {
-	if (a->kind == REFERENCE_ENCAPSULATE) {
-		if (UNLIKELY(encapsulate(a, f, id) != 0))
-			return false;
-		s->encapsulated++;
-		s->routed += a->routed;
-	} else if (a->kind == REFERENCE_DECAPSULATE) {
-		if (UNLIKELY(decapsulate(a, f) != 0))
-			return false;
-		s->decapsulated++;
-	} else {
-		if (a->kind != REFERENCE_DELIVER || deliver(a, f) != 0)
-			return false;
-		s->delivered++;
-		s->delivered_routed += a->routed;
+	const uint64_t others = w->wide_packets | w->keyless_packets, all = ~0ull >> (CHUNK - n);
+	uint64_t further = 0;
+
+	for (uint32_t i = 0; i < n && others != all; i++) {
+		const struct staged *p = &w->staged[i];
+
+		further |= (uint64_t)!is_flow(p->line, p) << i;
+		__builtin_prefetch(action_of(w, &p->line->flow));
 	}
-	return true;
+	if (others != 0)
+		further = (further & ~others) | look_up_wide(w);
+	if (further != 0)
+		reference_look_further(w, further);
+}
+
+/* Frames that were sent and not counted yet: those before `end`. */
+static __attribute__((noinline)) void settle_sent(struct reference_worker *w, const struct apus_frame *end, uint64_t bytes, uint64_t counts)
+{
+	const uint32_t frames = (uint32_t)(end - w->output) - w->output_count;
+
+	w->output_count += frames;
+	count(&w->stats.flow_hits, frames);
+	count(&w->stats.transmitted, frames);
+	count(&w->stats.transmitted_bytes, bytes);
+	reference_count(w, counts);
 }
 
 ALWAYS void apply(struct reference_worker *w, const struct apus_frame *frames, uint32_t n)
 {
-	const uint32_t floor = w->floor, epoch = w->neighbor_epoch, replacements = w->replacements;
-	const uint32_t *const scopes = w->scopes;
-	struct port_counters *const ports = w->ports;
-	struct apus_frame *const output = w->output;
-	struct sent sent = {.begin = w->output_count, .end = w->output_count};
-	bool disturbed = false;
+	const uint32_t version = (uint32_t)w->version, epoch = w->neighbor_epoch, replacements = w->replacements;
+	const struct apus_frame *const end = frames + n;
+	struct apus_frame *out = w->output + w->output_count;
+	const struct staged *p = w->staged;
+	uint64_t bytes = 0, counts = 0;
 
-	for (uint32_t i = 0; i < n; i++) {
-		struct staged *p = &w->staged[i];
-		struct flow *e = p->flow;
+	for (const struct apus_frame *f = frames; f < end; f++, p++) {
+		struct flow *e = &p->line->flow;
+		const struct reference_action *a = action_of(w, e);
 
-		if (LIKELY(e != NULL && !disturbed)) {
-			const struct reference_action *a = p->action;
-			const uint32_t stamp = e->stamp;
-
-			if (LIKELY(stamp >= floor && stamp >= __atomic_load_n(&scopes[a->scope], __ATOMIC_RELAXED) &&
-				   a->identity == p->identity && a->neighbor_epoch == epoch)) {
-				struct apus_frame f = frames[i];
-
-				if (LIKELY(change(a, &f, (uint8_t)e->result, &sent))) {
-					struct port_counters *c = &ports[slot_of(f.port)];
-
-					e->packets++;
-					e->bytes += frames[i].length;
-					count(&c->transmitted, 1);
-					count(&c->transmitted_bytes, f.length);
-					sent.bytes += f.length;
-					output[sent.end++] = f;
-					continue;
-				}
-			}
+		if (LIKELY((e->stamp == version || reference_renew(w, e)) && a->identity == p->identity && a->neighbor_epoch == epoch &&
+			   operate(a, f, out, flow_id_in(e)) == 0)) {
+			e->packets++;
+			e->bytes += f->length;
+			count(&a->port->transmitted, 1);
+			count(&a->port->transmitted_bytes, out->length);
+			bytes += out->length;
+			counts += a->counts;
+			out++;
+			continue;
 		}
-		settle_sent(w, &sent);
-		reference_carefully(w, frames[i], p);
-		disturbed = w->replacements != replacements;
-		sent = (struct sent){.begin = w->output_count, .end = w->output_count};
+		settle_sent(w, out, bytes, counts);
+		reference_carefully(w, f, (uint32_t)(f - frames));
+		if (w->replacements != replacements) {
+			/* An entry or an action that was found in stage 2 may belong to another flow now. */
+			while (++f < end)
+				reference_carefully(w, f, (uint32_t)(f - frames));
+			return;
+		}
+		out = w->output + w->output_count;
+		bytes = counts = 0;
 	}
-	settle_sent(w, &sent);
+	settle_sent(w, out, bytes, counts);
 }
 
 static void begin(struct reference_worker *w, struct apus_frame *out, uint32_t n, uint64_t now)

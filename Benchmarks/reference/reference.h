@@ -12,34 +12,43 @@
 #ifndef REFERENCE_H
 #define REFERENCE_H
 
+#include <stddef.h>
+
 #include <apus/apus.h>
 
 enum reference_kind { REFERENCE_DROP, REFERENCE_DELIVER, REFERENCE_ENCAPSULATE, REFERENCE_DECAPSULATE };
 
-/* What a flow does to its packets: two cache lines, shared by all flows that do the same. */
+/*
+ * What a flow does to its packets: two cache lines, shared by all flows that do the same. All that a decapsulation or a delivery
+ * needs is in the first one. The reference sets `gained`, `lost`, and what says so.
+ */
 struct reference_action {
-	uint8_t header[48];      /* outer header, right-aligned; TOS, length, checksum and FlowID 0 */
-	uint32_t header_sum;     /* sum of its IPv4 header, plus 42 */
-	uint8_t header_length;   /* also what a decapsulation takes away */
-	uint8_t kind;            /* enum reference_kind */
-	uint8_t reason;          /* of a drop: enum apus_drop_reason */
+	uint16_t gained[2];          /* by contiguous bytes and headroom; read with what follows, as 16 bytes */
+	uint32_t header_sum;         /* sum of the outer IPv4 header, plus 42 */
+	uint64_t identity;           /* outer destination MAC, VLAN, marks; 0 from a vm port. Set by the reference. */
+	uint16_t lost[2];            /* as `gained` */
+	uint16_t maximum;            /* largest customer IP packet */
+	uint8_t header_length;       /* also what a decapsulation takes away */
+	uint8_t operation;           /* kind, routed, is_ipv6 in one byte; set by the reference */
+	uint32_t egress;             /* port */
+	uint32_t flags;              /* of the frames that leave; set by the reference */
+	struct reference_port *port; /* counters of the egress; set by the reference */
+	uint64_t counts;             /* what one packet adds to which counters; set by the reference */
+	uint64_t destination_mac;    /* of a routed packet, in memory order */
+	uint8_t kind;                /* enum reference_kind */
+	uint8_t reason;              /* of a drop: enum apus_drop_reason */
 	uint8_t routed;
-	uint32_t egress;         /* port */
-	uint16_t maximum;        /* largest customer IP packet */
-	uint8_t is_ipv6;         /* the customer's packet */
-	uint8_t unused;
-	uint64_t destination_mac; /* of a routed packet, in memory order */
-	uint32_t neighbor;       /* not used: all neighbours are static */
-	uint32_t scope;          /* tenant */
-	uint64_t identity;       /* outer destination MAC, VLAN, marks; 0 from a vm port. Set by the reference. */
-	/* What follows is not compared. */
-	uint32_t neighbor_epoch;
+	uint8_t is_ipv6;             /* the customer's packet */
+	uint32_t neighbor_epoch;     /* not compared; set by the reference */
+	uint8_t header[48];          /* outer header, right-aligned; TOS, length, checksum and FlowID 0 */
+	uint32_t scope;              /* tenant */
+	/* What follows is not compared; set by the reference. */
 	uint32_t references;
 	uint32_t hash;
 	uint32_t next;
-	uint64_t padding[3];
 };
 _Static_assert(sizeof(struct reference_action) == 128, "two cache lines");
+_Static_assert(offsetof(struct reference_action, header) == 64, "the outer header is the second one");
 
 struct reference_opts {
 	struct apus_allocator allocator;

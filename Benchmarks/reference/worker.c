@@ -2,9 +2,12 @@
 /* Making a worker and reading its counters. */
 #include "worker.h"
 
+/* Of four entries, see `neighbor_of`. */
+#define ALIGNMENT 512
+
 static void *zeroed(const struct apus_allocator *from, size_t size)
 {
-	void *memory = from->allocate(from->context, size, 64);
+	void *memory = from->allocate(from->context, size, ALIGNMENT);
 
 	if (memory != NULL)
 		memset(memory, 0, size);
@@ -15,7 +18,7 @@ static void make_cache(struct cache *c, const struct apus_allocator *from, uint6
 {
 	c->is_wide = is_wide;
 	c->mask = flows - 1;
-	c->lines = zeroed(from, flows * line_size(is_wide));
+	c->lines = zeroed(from, flows * entry_size(is_wide));
 	c->shares = zeroed(from, SHARES * sizeof(*c->shares));
 }
 
@@ -33,7 +36,7 @@ struct reference_worker *reference_create(const struct reference_opts *opts)
 	w->bucket_mask = 2 * actions - 1;
 	make_cache(&w->narrow, from, flows, false);
 	make_cache(&w->wide, from, flows, true);
-	w->actions = zeroed(from, actions * sizeof(*w->actions));
+	w->actions = zeroed(from, (actions + 1) * sizeof(struct reference_action));
 	w->buckets = zeroed(from, 2 * actions * sizeof(*w->buckets));
 	w->scopes = zeroed(from, SCOPES * sizeof(*w->scopes));
 	w->port_identity = zeroed(from, APUS_PORTS_MAX * sizeof(*w->port_identity));
@@ -56,11 +59,11 @@ void reference_destroy(struct reference_worker *w)
 	const struct apus_allocator from = w->opts.allocator;
 	const uint32_t actions = w->action_capacity;
 	struct { void *memory; size_t size; } parts[] = {
-		{w->narrow.lines, (w->narrow.mask + 1) * line_size(false)},
+		{w->narrow.lines, (w->narrow.mask + 1) * entry_size(false)},
 		{w->narrow.shares, SHARES * sizeof(*w->narrow.shares)},
-		{w->wide.lines, (w->wide.mask + 1) * line_size(true)},
+		{w->wide.lines, (w->wide.mask + 1) * entry_size(true)},
 		{w->wide.shares, SHARES * sizeof(*w->wide.shares)},
-		{w->actions, actions * sizeof(*w->actions)},
+		{w->actions, (actions + 1) * sizeof(struct reference_action)},
 		{w->buckets, 2 * actions * sizeof(*w->buckets)},
 		{w->scopes, SCOPES * sizeof(*w->scopes)},
 		{w->port_identity, APUS_PORTS_MAX * sizeof(*w->port_identity)},

@@ -14,16 +14,7 @@
 /* Which key a packet has. */
 enum form { NO_KEY, NARROW, WIDE };
 
-struct staged {
-	union any_key key;
-	uint64_t hash;
-	uint64_t identity;
-	struct flow *flow;
-	struct reference_action *action;
-	enum form form;
-};
-
-struct port_counters {
+struct reference_port {
 	uint64_t received, received_bytes, transmitted, transmitted_bytes, dropped, padding[3];
 };
 
@@ -37,10 +28,11 @@ struct shared {
 struct reference_worker {
 	__m128i hash0, hash1;
 	struct cache narrow, wide;
-	struct reference_action *actions;
+	struct line nothing; /* of a packet that is in no cache: no version has its stamp */
+	uint8_t *actions;    /* the first one is nobody's */
 	uint32_t *scopes;
 	uint64_t *port_identity; /* id << 8 | kind */
-	struct port_counters *ports;
+	struct reference_port *ports;
 	struct shared *shared;
 	uint64_t *sequence; /* odd inside a burst */
 	uint64_t now, next_refresh, version;
@@ -52,6 +44,8 @@ struct reference_worker {
 	uint32_t release_count;
 	void *releases[RELEASE_BATCH];
 	struct staged staged[CHUNK];
+	struct wide_key wide_keys[CHUNK];
+	uint64_t wide_packets, keyless_packets; /* of the chunk: a bit for each that has a wide key, or none */
 
 	struct apus_stats stats;
 
@@ -61,10 +55,23 @@ struct reference_worker {
 	uint32_t *buckets;
 };
 
-/* One writer, any reader: a load and a store. */
-ALWAYS void count(uint64_t *counter, uint64_t value)
+/*
+ * One writer, any reader: an aligned word is written at once. Of relaxed atomics, which would say so, gcc makes three instructions,
+ * and the library's compiler one.
+ */
+ALWAYS void count(uint64_t *counter, uint64_t value) { *counter += value; }
+
+ALWAYS struct reference_action *action_of(const struct reference_worker *w, const struct flow *e)
 {
-	__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + value, __ATOMIC_RELAXED);
+	return (struct reference_action *)(void *)(w->actions + (e->result & ACTION_MASK));
+}
+
+ALWAYS uint8_t flow_id_in(const struct flow *e) { return (uint8_t)(e->result >> 24); }
+
+/* Which key packet `i` of the chunk has. */
+ALWAYS enum form form_of(const struct reference_worker *w, uint32_t i)
+{
+	return w->wide_packets >> i & 1 ? WIDE : w->keyless_packets >> i & 1 ? NO_KEY : NARROW;
 }
 
 ALWAYS bool is_current(const struct reference_worker *w, const struct flow *e, const struct reference_action *a)
@@ -74,8 +81,16 @@ ALWAYS bool is_current(const struct reference_worker *w, const struct flow *e, c
 
 ALWAYS uint32_t slot_of(uint32_t port) { return port & (APUS_PORTS_MAX - 1); }
 
-/* slow.c: a packet that the stages leave alone, step by step. */
-void reference_carefully(struct reference_worker *w, struct apus_frame frame, struct staged *packet);
+/* slow.c: what the stages leave alone. */
+
+/* A packet of the chunk, step by step. */
+void reference_carefully(struct reference_worker *w, const struct apus_frame *frame, uint32_t i);
+/* Where those of these packets are that are not in their first entries. */
+void reference_look_further(struct reference_worker *w, uint64_t packets);
+/* Is what was decided about this flow still true? Then it is as if it had been decided in this version. */
+bool reference_renew(const struct reference_worker *w, struct flow *e);
+/* What was done to packets: 16 bits for each kind, see apply.h. */
+void reference_count(struct reference_worker *w, uint64_t counts);
 void reference_flush(struct reference_worker *w);
 
 #endif
