@@ -244,6 +244,34 @@ import Testing
         dataplane.destroy()
     }
 
+    /// A burst between the two stores of a publication, the floor and the version: its new flows are decided by the old policy, and what it
+    /// remembers of their tunnels says nothing of the new one.
+    @Test func tunnelsOfTheVersionBefore() {
+        let dataplane = TestDataplane()
+        let machine = dataplane.add(vmPort(5001, 0x0060_0000_0001))
+        let provider = dataplane.add(providerPort())
+        dataplane.add(providerAddress(0xC0A8_0001, provider, 0x02BB_0000_0001))
+        dataplane.add(neighbor(0xC0A8_0002, 0x02AA_0000_0002))
+        dataplane.add(record(5001, 0x0A00_0005, 0x0060_0000_0001, 0xC0A8_0001))
+        dataplane.add(record(5001, 0x0A00_0006, 0x0060_0000_0002, 0xC0A8_0002))
+        let worker = TestWorker(dataplane)
+        var flow: UInt16 = 1000
+        func macOfANewFlow() -> [UInt64] {
+            flow += 1
+            worker.add(port: machine) {
+                writeUDP($0, to: 0x0060_0000_0002, from: 0x0060_0000_0001, 0x0A00_0005, 0x0A00_0006, sourcePort: flow)
+            }
+            return worker.process().map { Bytes($0.data).mac(0).value }
+        }
+        #expect(macOfANewFlow() == [0x02AA_0000_0002])
+        dataplane.withStore { $0.tables.shared.value.floor.store($0.next.u32, ordering: .relaxed) }
+        for _ in 0..<2 { #expect(macOfANewFlow() == [0x02AA_0000_0002]) }
+        #expect(dataplane.change(neighbor(0xC0A8_0002, 0x02AA_0000_0003), apus_provider_neighbor_set) == 0)
+        for _ in 0..<2 { #expect(macOfANewFlow() == [0x02AA_0000_0003]) }
+        worker.destroy()
+        dataplane.destroy()
+    }
+
     /// A worker that does not leave its burst: the change is published and reported, nothing that it may use is given
     /// to others, and all goes on when it has left.
     @Test func stalledWorker() {
