@@ -244,6 +244,77 @@ import Testing
         dataplane.destroy()
     }
 
+    /// A burst between the two stores of a publication, the floor and the version: its new flows are decided by the old policy, and what it
+    /// remembers of their tunnels says nothing of the new one.
+    @Test func tunnelsOfTheVersionBefore() {
+        let dataplane = TestDataplane()
+        let machine = dataplane.add(vmPort(5001, 0x0060_0000_0001))
+        let provider = dataplane.add(providerPort())
+        dataplane.add(providerAddress(0xC0A8_0001, provider, 0x02BB_0000_0001))
+        dataplane.add(neighbor(0xC0A8_0002, 0x02AA_0000_0002))
+        dataplane.add(record(5001, 0x0A00_0005, 0x0060_0000_0001, 0xC0A8_0001))
+        dataplane.add(record(5001, 0x0A00_0006, 0x0060_0000_0002, 0xC0A8_0002))
+        let worker = TestWorker(dataplane)
+        var flow: UInt16 = 1000
+        func macOfANewFlow() -> [UInt64] {
+            flow += 1
+            worker.add(port: machine) {
+                writeUDP($0, to: 0x0060_0000_0002, from: 0x0060_0000_0001, 0x0A00_0005, 0x0A00_0006, sourcePort: flow)
+            }
+            return worker.process().map { Bytes($0.data).mac(0).value }
+        }
+        #expect(macOfANewFlow() == [0x02AA_0000_0002])
+        dataplane.withStore { $0.tables.shared.value.floor.store($0.next.u32, ordering: .relaxed) }
+        for _ in 0..<2 { #expect(macOfANewFlow() == [0x02AA_0000_0002]) }
+        #expect(dataplane.change(neighbor(0xC0A8_0002, 0x02AA_0000_0003), apus_provider_neighbor_set) == 0)
+        for _ in 0..<2 { #expect(macOfANewFlow() == [0x02AA_0000_0003]) }
+        worker.destroy()
+        dataplane.destroy()
+    }
+
+    /// The low half of the version starts over while a worker does not leave its burst, and goes on so far that what was changed long ago,
+    /// before it started over, has lower numbers: nobody takes that for what did not change since.
+    @Test func aNewEraWithAStalledWorker() {
+        let dataplane = TestDataplane()
+        let machine = dataplane.add(vmPort(5001, 0x0060_0000_0001))
+        let provider = dataplane.add(providerPort())
+        dataplane.add(providerAddress(0xC0A8_0001, provider, 0x02BB_0000_0001))
+        for pa in [0xC0A8_0002, 0xC0A8_0003] as [UInt32] {
+            dataplane.add(neighbor(pa, 0x02AA_0000_0000 + UInt64(pa & 3)))
+        }
+        dataplane.add(record(5001, 0x0A00_0005, 0x0060_0000_0001, 0xC0A8_0001))
+        dataplane.add(record(5001, 0x0A00_0006, 0x0060_0000_0002, 0xC0A8_0002))
+        dataplane.add(record(5001, 0x0A00_0077, 0x0060_0000_0077, 0xC0A8_0003))
+        let worker = TestWorker(dataplane)
+        func providerAddresses() -> [UInt32] {
+            worker.add(port: machine) { writeUDP($0, to: 0x0060_0000_0002, from: 0x0060_0000_0001, 0x0A00_0005, 0x0A00_0006) }
+            return worker.process().compactMap { Encapsulated($0)?.destination }
+        }
+        dataplane.withStore {
+            $0.tables.shared.value.version.store(0xFFFF_FFFF, ordering: .relaxed)
+            $0.grace.enroll(200)
+        }
+        #expect(providerAddresses() == [0xC0A8_0002])
+        dataplane.withStore { $0.grace.enter(200) }
+        let another = record(5002, 0x0A00_0001, 0x0060_0000_0001, 0xC0A8_0003)
+        #expect(dataplane.change(another, apus_lookup_record_add) == APUS_ERR_STALLED.rawValue)
+        dataplane.withStore {
+            #expect($0.tables.shared.value.version.load(ordering: .relaxed) == 0x1_0000_0000)
+            $0.tables.shared.value.version.store(0x1_0000_0040, ordering: .relaxed)
+        }
+        for _ in 0..<2 { #expect(providerAddresses() == [0xC0A8_0002]) }
+        let moved = record(5001, 0x0A00_0006, 0x0060_0000_0002, 0xC0A8_0003)
+        #expect(dataplane.change(moved, apus_lookup_record_set) == APUS_ERR_STALLED.rawValue)
+        for _ in 0..<2 { #expect(providerAddresses() == [0xC0A8_0003]) }
+        dataplane.withStore { $0.grace.leave(200) }
+        #expect(apus_dataplane_synchronize(dataplane.handle) == 0)
+        for _ in 0..<2 { #expect(providerAddresses() == [0xC0A8_0003]) }
+        dataplane.set(record(5001, 0x0A00_0006, 0x0060_0000_0002, 0xC0A8_0002))
+        #expect(providerAddresses() == [0xC0A8_0002])
+        worker.destroy()
+        dataplane.destroy()
+    }
+
     /// A worker that does not leave its burst: the change is published and reported, nothing that it may use is given
     /// to others, and all goes on when it has left.
     @Test func stalledWorker() {

@@ -47,8 +47,10 @@ extension Worker {
         let key = TunnelCache.Key(
             pa: pa, source: source, vsid: vsid, isIPv6: scratch.value.variant.has(Transposition.Variant.ipv6),
             era: (version &>> 32).u32, floor: floor, neighborEpoch: neighborEpoch)
-        // Who wants to know why looks at everything.
-        if trace == nil, tunnels.fill(scratch, key) {
+        // The floor may be that of a version which is not published yet: what is decided now is not what that one says. And who wants
+        // to know why looks at everything.
+        let mayRemember = trace == nil && floor <= version.u32
+        if mayRemember, tunnels.fill(scratch, key) {
             limitToPath(scratch)
             return .flow
         }
@@ -56,7 +58,7 @@ extension Worker {
         guard let way = found else { return failEncapsulation(reason) }
         writeTemplate(way, pa, vsid)
         if way.mac == nil { return .unresolved(way.neighbor) }
-        tunnels.remember(scratch, key)
+        if mayRemember { tunnels.remember(scratch, key) }
         return .flow
     }
 

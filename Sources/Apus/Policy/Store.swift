@@ -106,9 +106,12 @@ struct Store: ~Copyable {
     private mutating func publish() -> Failure? {
         if journal.count == 0 { return nil }
         let version = next
-        // The low half starts over: workers empty their caches. Until all have, the words of the old era stay, in which
-        // every stamp of the new one is stale.
-        if version.u32 == 0 { isNewEra = true }
+        // The low half starts over: workers empty their caches. Until all have, the words say the end of the old era, with which
+        // every stamp of the new one is stale. Those of long ago would not: they are as low as new ones.
+        if version.u32 == 0 {
+            isNewEra = true
+            touchAll(version &- 1)
+        }
         var hasNewAddresses = false
         var i = 0
         while i < journal.count {
