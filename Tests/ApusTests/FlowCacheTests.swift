@@ -23,12 +23,12 @@ extension FlowCache {
     }
 
     private func remember(_ cache: FlowCache<FlowKey>, _ index: Int, _ hash: UInt64, _ key: FlowKey, scope: UInt32) {
-        cache.put(key, hash, at: index, FlowState(stamp: 1, result: (scope &+ 1) << 8, bytes: 60))
+        cache.put(key, hash, at: index, FlowState(stamp: 1, result: scope &+ 1, bytes: 60))
         cache.gained(scope)
     }
 
     /// In these tests the transposition of an entry is the number of its tenant.
-    private func scope(_ cache: FlowCache<FlowKey>, _ index: Int) -> UInt32 { UInt32(cache.entries[index].state.transposition) }
+    private func scope(_ cache: FlowCache<FlowKey>, _ index: Int) -> UInt32 { cache.entries[index].state.transposition &- 1 }
 
     private func place(
         _ cache: FlowCache<FlowKey>, _ hash: UInt64, scope: UInt32, stale: Set<Int> = []
@@ -219,7 +219,8 @@ extension FlowCache {
         let hash: UInt64 = 5
         remember(cache, 5, hash, makeKey(1), scope: 1)
         remember(cache, 4, hash, makeKey(2), scope: 1)
-        cache.state(5).value.count(1500)
+        cache.state(5).value.countPacket()
+        cache.state(5).value.countBytes(1500)
         #expect(cache.state(5).value.packets == 2)
         #expect(cache.state(5).value.bytes == 1560)
         #expect(cache.state(5).value.displaced == 1)

@@ -24,6 +24,47 @@ import Testing
         #expect(MemoryLayout<Transposition>.stride == 192)
         #expect(MemoryLayout<Transposition>.offset(of: \.header) == 0)
         #expect(MemoryLayout<Transposition>.offset(of: \.neighborEpoch) == Transposition.comparedBytes)
+        // What the hit path reads is in two cache lines.
+        #expect(MemoryLayout<Transposition>.offset(of: \.operation) == 124)
+    }
+
+    /// What flows remember of a transposition fits 24 bits, is never 0, and leads back to it.
+    @Test func offsets() throws {
+        let table = try #require(TranspositionTable(memory.ref, capacity: 65536, key: memory.key))
+        for number in [0, 1, 2, 4095, 65534, 65535] {
+            let offset = TranspositionTable.offset(of: number)
+            #expect(offset > 0 && offset <= 0xFF_FFFF)
+            #expect(TranspositionTable.number(of: offset) == number)
+            #expect(table.place(at: offset).address == table.place(of: number).address)
+        }
+        table.destroy(memory.ref)
+    }
+
+    /// Each packet's way through the hit path, in one byte: what is common by itself, everything else together.
+    @Test func operations() {
+        typealias Variant = Transposition.Variant
+        func operation(_ kind: Transposition.Kind, isRouted: Bool = false, _ bits: UInt8...) -> Transposition.Operation {
+            var transposition = Transposition(kind, scope: 1)
+            transposition.isRouted = isRouted ? 1 : 0
+            for bit in bits { transposition.variant.set(bit) }
+            return Transposition.Operation(transposition)
+        }
+        #expect(operation(.encapsulate) == .encapsulate)
+        #expect(operation(.encapsulate, isRouted: true) == .encapsulateRouted)
+        #expect(operation(.encapsulate, Variant.ipv6) == .encapsulateIPv6)
+        #expect(operation(.encapsulate, isRouted: true, Variant.ipv6) == .other)
+        #expect(operation(.decapsulate) == .decapsulate)
+        #expect(operation(.decapsulate, Variant.ipv6) == .decapsulateIPv6)
+        #expect(operation(.deliver) == .deliver)
+        #expect(operation(.deliver, Variant.ipv6) == .deliver)
+        #expect(operation(.deliver, isRouted: true) == .other)
+        for bit in [Variant.outerIPv6, Variant.vxlan, Variant.draftKey, Variant.pipe, Variant.hidesECN, Variant.copiesDF, Variant.uniform] {
+            for kind in [Transposition.Kind.encapsulate, .decapsulate] {
+                #expect(operation(kind, bit) == .other)
+                #expect(operation(kind, Variant.ipv6, bit) == .other)
+            }
+        }
+        for kind in [Transposition.Kind.drop, .rewrite, .gateway, .copyOut, .copyIn, .leave] { #expect(operation(kind) == .other) }
     }
 
     /// Every byte of the result counts, the bookkeeping behind it does not.
@@ -55,6 +96,7 @@ import Testing
         place.value.neighborEpoch = 99
         place.value.references = 77
         place.value.hash = 5
+        place.value.operation = .deliver
         #expect(try add() == number)
         #expect(table[number].references == 3)
         table.destroy(memory.ref)

@@ -6,7 +6,8 @@ import CApusIntrinsics
 struct FlowState {
     /// Low 32 bits of the policy version under which it was decided; see ``Scopes``.
     var stamp: UInt32
-    /// Number + 1 of the ``Transposition`` in the upper 24 bits, FlowID in the lower 8. 0 = the entry is free.
+    /// FlowID in the upper 8 bits, in the lower 24 where the ``Transposition`` is: see ``TranspositionTable/offset(of:)``, which is never
+    /// 0. 0 = the entry is free.
     var result: UInt32
     /// Packets in the lower 56 bits.
     private var packetsAndDisplaced: UInt64
@@ -18,15 +19,12 @@ struct FlowState {
     }
 
     @inline(__always) var isFree: Bool { result == 0 }
-    @inline(__always) var transposition: Int { (result &>> 8).int &- 1 }
-    @inline(__always) var flowID: UInt8 { result.u8 }
+    @inline(__always) var transposition: UInt32 { result & 0xFF_FFFF }
+    @inline(__always) var flowID: UInt8 { (result &>> 24).u8 }
     var packets: UInt64 { packetsAndDisplaced & 0xFF_FFFF_FFFF_FFFF }
 
-    @inline(__always)
-    mutating func count(_ length: UInt32) {
-        packetsAndDisplaced &+= 1
-        bytes &+= length.u64
-    }
+    @inline(__always) mutating func countPacket() { packetsAndDisplaced &+= 1 }
+    @inline(__always) mutating func countBytes(_ length: UInt32) { bytes &+= length.u64 }
 
     /// Not of the flow but of the line, whichever flow stands there or none: where flows stand that have it as their first.
     /// Bits 0-2: in the first, second, third neighbour; above them how many in their other lines, 31 = perhaps more.
@@ -80,11 +78,13 @@ struct FlowCache<Key: FlowIdentity> {
         memory.value.release(shares, count: Self.shareCount)
     }
 
+    /// The first line of a flow, which is on its way then.
     @inline(__always)
-    func prefetch(_ hash: UInt64) {
-        let entry = unsafe entries.advanced(by: hash.int & mask).raw
-        unsafe apus_prefetch(entry)
-        if MemoryLayout<FlowEntry<Key>>.stride > 64 { unsafe apus_prefetch(entry + 64) }
+    func fetch(_ hash: UInt64) -> Ref<FlowState> {
+        let entry = entries.advanced(by: hash.int & mask)
+        unsafe apus_prefetch(entry.raw)
+        if MemoryLayout<FlowEntry<Key>>.stride > 64 { unsafe apus_prefetch(entry.raw + 64) }
+        return Self.state(of: entry)
     }
 
     @inline(__always)
@@ -112,15 +112,8 @@ struct FlowCache<Key: FlowIdentity> {
     /// What is known of the flow with this key, or nil.
     @inline(__always)
     func flow(_ hash: UInt64, _ key: Key) -> Ref<FlowState>? {
-        let (flow, isThere) = home(hash, key)
-        return isThere ? flow : flowFurther(hash, key)
-    }
-
-    /// The first line of the flow with this key, and does it stand there? `prefetch` has asked for that line.
-    @inline(__always)
-    func home(_ hash: UInt64, _ key: Key) -> (Ref<FlowState>, isThere: Bool) {
-        let home = entries.advanced(by: hash.int & mask)
-        return (Self.state(of: home), home.value.key == key)
+        let home = state(hash.int & mask)
+        return self.key(of: home) == key ? home : flowElsewhere(hash, key)
     }
 
     /// The neighbour of its first line in which a flow is most likely to stand if not there; without a branch.
@@ -130,18 +123,17 @@ struct FlowCache<Key: FlowIdentity> {
         return entries.advanced(by: home ^ ((state(home).value.displaced | 8).trailingZeroBitCount &+ 1) & 3)
     }
 
+    /// That line, which is on its way then.
     @inline(__always)
-    func prefetchNeighbor(_ hash: UInt64) { unsafe apus_prefetch(neighbor(hash).raw) }
-
-    /// The same as `flow`, if it does not stand in its first line.
-    @inline(__always)
-    func flowFurther(_ hash: UInt64, _ key: Key) -> Ref<FlowState>? {
+    func fetchNeighbor(_ hash: UInt64) -> Ref<FlowState> {
         let neighbor = neighbor(hash)
-        return neighbor.value.key == key ? Self.state(of: neighbor) : flowElsewhere(hash, key)
+        unsafe apus_prefetch(neighbor.raw)
+        return Self.state(of: neighbor)
     }
 
+    /// The same as `flow`, in any line but the first.
     @inline(never)
-    private func flowElsewhere(_ hash: UInt64, _ key: Key) -> Ref<FlowState>? {
+    func flowElsewhere(_ hash: UInt64, _ key: Key) -> Ref<FlowState>? {
         let displaced = state(hash.int & mask).value.displaced
         // A bit for each line but the first.
         var lines = displaced.u32 & 7 | (displaced >= 8 ? 0x78 : 0)

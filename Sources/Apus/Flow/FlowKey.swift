@@ -54,8 +54,7 @@ struct FlowKey: FlowIdentity {
     init(plain frame: Bytes, port: UInt32, vsid: UInt32, outer: UInt64) {
         link = frame.raw128(0)
         link[3] = port
-        network = frame.raw128(22)
-        network[0] = network[0] & 0xFF00 | Field.spread(vsid)
+        network = frame.raw128(22) & SIMD4(0xFF00, .max, .max, .max) | SIMD4(Field.spread(vsid), 0, 0, 0)
         self.outer = outer
     }
 

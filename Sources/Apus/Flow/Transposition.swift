@@ -28,6 +28,26 @@ struct Transposition {
         case leave
     }
 
+    /// What the hit path does, in one byte: each common case by itself, so that nothing is asked about a packet of it.
+    enum Operation: UInt8 {
+        case other
+        case encapsulate, encapsulateRouted, encapsulateIPv6
+        case decapsulate, decapsulateIPv6
+        case deliver
+
+        init(_ transposition: Transposition) {
+            let variant = transposition.variant
+            let isRouted = transposition.isRouted != 0
+            switch transposition.kind {
+            case .encapsulate where variant.isCommon: self = isRouted ? .encapsulateRouted : .encapsulate
+            case .encapsulate where variant.isCommonTunnel && !isRouted: self = .encapsulateIPv6
+            case .decapsulate where variant.isCommonTunnel: self = variant.isCommon ? .decapsulate : .decapsulateIPv6
+            case .deliver where !isRouted: self = .deliver
+            default: self = .other
+            }
+        }
+    }
+
     /// What differs from NVGRE over IPv4 around IPv4, as a set.
     struct Variant: BitwiseCopyable {
         private var bits: UInt8 = 0
@@ -92,6 +112,10 @@ struct Transposition {
 
     /// The worker's neighbour epoch at which `header` was known to have the right destination MAC.
     var neighborEpoch: UInt32
+    var operation: Operation
+    // No holes: what is all words is filled word by word.
+    private var padding1: UInt8
+    private var padding2: UInt16
     /// Flows that use this one.
     var references: UInt32
     /// Its hash in the table of transpositions.
@@ -102,7 +126,7 @@ struct Transposition {
     /// The path MTU when none was learned, and what of it the customer's packet does not get.
     var mtu: UInt16
     var overhead: UInt16
-    private var padding: InlineArray<6, UInt64>
+    private var padding: InlineArray<11, UInt32>
 
     static var comparedBytes: Int { 120 }
 
@@ -122,6 +146,9 @@ struct Transposition {
         self.scope = scope
         outerIdentity = 0
         neighborEpoch = 0
+        operation = .other
+        padding1 = 0
+        padding2 = 0
         references = 0
         hash = 0
         nextFree = 0

@@ -45,9 +45,18 @@ struct TranspositionTable {
         nonmutating unsafeMutableAddress { unsafe entries.pointer + number }
     }
 
-    /// The same as a pointer: what the hit path passes on instead of 128 bytes.
-    @inline(__always)
+    /// What flows remember of a number, in 24 bits: where it is, in bytes, from one before the first one on. There are not more than 65,536.
+    static func offset(of number: Int) -> UInt32 { ((number &+ 1) &* MemoryLayout<Transposition>.stride).u32 }
+    static func number(of offset: UInt32) -> Int { offset.int / MemoryLayout<Transposition>.stride &- 1 }
+
+    /// The same as a pointer.
     func place(of number: Int) -> Ref<Transposition> { entries.advanced(by: number) }
+
+    /// The same by offset: what the hit path passes on instead of 128 bytes.
+    @inline(__always)
+    func place(at offset: UInt32) -> Ref<Transposition> {
+        unsafe Ref((entries.raw - MemoryLayout<Transposition>.stride + offset.int).assumingMemoryBound(to: Transposition.self))
+    }
 
     @inline(__always)
     func prefetch(_ number: Int) { unsafe apus_prefetch(entries.advanced(by: number).raw) }
@@ -112,7 +121,6 @@ struct TranspositionTable {
         index[position] = number.u32 &+ 1
     }
 
-    @_optimize(speed)
     private mutating func rebuildIndex() {
         unsafe apus_zero(index.raw, 4 &* (indexMask &+ 1))
         removedCount = 0

@@ -39,11 +39,11 @@ struct IPv4Header: BitwiseCopyable {
     @inline(__always)
     static func isPlain(_ frame: Bytes, available: Int) -> Bool {
         guard available >= 24 else { return false }
-        let total = frame.u16(16).int
-        let proto = frame[23]
+        // EtherType, version and header length; flags but for DF, offset and protocol.
+        let kind = frame.raw32(20) & UInt32(0x3FFF_00FF).bigEndian
         return frame.raw32(12) & UInt32(0xFFFF_FF00).bigEndian == UInt32(0x0800_4500).bigEndian
-            && frame.raw16(20) & UInt16(0x3FFF).bigEndian == 0 && (proto == 17 || proto == 6) && total >= 24
-            && total <= available
+            && (kind == UInt32(17).bigEndian || kind == UInt32(6).bigEndian)
+            && frame.u16(16).u32 &- 24 <= available.u32 &- 24
     }
 
     @inline(__always)
@@ -52,11 +52,14 @@ struct IPv4Header: BitwiseCopyable {
     /// The same for a header without options: one's complement sums do not care how wide the words are, or which way round.
     @inline(__always)
     var hasCorrectChecksumWithoutOptions: Bool {
-        let (a, b) = (ip.raw64(0), ip.raw64(8))
-        let sum = (a & 0xFFFF_FFFF) &+ (a &>> 32) &+ (b & 0xFFFF_FFFF) &+ (b &>> 32) &+ ip.raw32(16).u64
-        // Below 5 * 2^32: two folds leave at most 17 bits, the third what is compared.
-        let once = (sum & 0xFFFF_FFFF) &+ (sum &>> 32)
-        return Checksum.fold(((once & 0xFFFF) &+ (once &>> 16)).u32) == 0xFFFF
+        var (sum, carry) = ip.raw64(0).addingReportingOverflow(ip.raw64(8))
+        sum &+= carry ? 1 : 0
+        (sum, carry) = sum.addingReportingOverflow(ip.raw32(16).u64)
+        sum &+= carry ? 1 : 0
+        // It is good if that is a multiple of 0xFFFF; 0, which is one, it cannot be. Such a multiple times (2^64 - 1) / 0xFFFF is at
+        // least the negative of that, and nothing else is.
+        let part: UInt64 = 0x0001_0001_0001_0001
+        return (sum &* part).addingReportingOverflow(part).overflow
     }
 
     /// RFC 791 and RFC 1624: the word that holds TTL and protocol changes by 0x0100.

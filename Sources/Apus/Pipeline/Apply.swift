@@ -8,19 +8,24 @@ import CApusIntrinsics
 
 // On `Ref`, so that none of its 128 bytes is copied.
 extension Ref where Value == Transposition {
-    /// docs/pipeline.md 2.3. NVGRE over IPv4 is the common case, and has no choices to make but one.
-    @inline(__always)
+    /// docs/pipeline.md 2.3.
+    @inline(never)
     func encapsulate(_ frame: inout Frame, _ flowID: UInt8) -> DropReason? {
         if !value.variant.isCommonTunnel { return encapsulateVariant(&frame, flowID) }
-        let isIPv6 = !value.variant.isCommon
+        return encapsulate(&frame, flowID, isRouted: value.isRouted != 0, isIPv6: !value.variant.isCommon)
+    }
+
+    /// NVGRE over IPv4.
+    @inline(__always)
+    func encapsulate(_ frame: inout Frame, _ flowID: UInt8, isRouted: Bool, isIPv6: Bool) -> DropReason? {
         let bytes = frame.bytes
         let ip = bytes.advanced(by: Ethernet.headerLength)
-        if value.isRouted != 0, ttl(of: ip, isIPv6: isIPv6) <= 1 { return .ttlExpired }
+        if isRouted, ttl(of: ip, isIPv6: isIPv6) <= 1 { return .ttlExpired }
         let length = isIPv6 ? IPv6Header(ip).totalLength : IPv4Header(ip).totalLength
         if length > value.maximum.int { return .mtuExceeded }
         let headroom = frame.headroom
         if headroom < Value.headerRoom.u16, headroom < value.headerLength.u16 { return .noHeadroom }
-        if value.isRouted != 0 { route(bytes, isIPv6: isIPv6) }
+        if isRouted { route(bytes, isIPv6: isIPv6) }
         frame.length = (Ethernet.headerLength &+ length).u32
 
         // The template, then the four fields that differ from packet to packet: total length, TOS, checksum, FlowID.
@@ -41,7 +46,6 @@ extension Ref where Value == Transposition {
     }
 
     /// Everything else that encapsulation can be.
-    @inline(never)
     @_optimize(speed)
     private func encapsulateVariant(_ frame: inout Frame, _ flowID: UInt8) -> DropReason? {
         let variant = value.variant
@@ -111,7 +115,6 @@ extension Ref where Value == Transposition {
     }
 
     /// Encapsulate a frame whatever is in it: FlowID and TOS are 0.
-    @_optimize(speed)
     func encapsulateWhole(_ frame: inout Frame) -> DropReason? {
         if frame.length.int &- Ethernet.headerLength > value.maximum.int { return .mtuExceeded }
         let headroom = frame.headroom
@@ -136,8 +139,8 @@ extension Ref where Value == Transposition {
     }
 
     @inline(__always)
-    func deliver(_ frame: inout Frame) -> DropReason? {
-        if value.isRouted != 0 {
+    func deliver(_ frame: inout Frame, isRouted: Bool) -> DropReason? {
+        if isRouted {
             let isIPv6 = value.variant.has(Value.Variant.ipv6)
             if ttl(of: frame.bytes.advanced(by: Ethernet.headerLength), isIPv6: isIPv6) <= 1 { return .ttlExpired }
             route(frame.bytes, isIPv6: isIPv6)
@@ -160,10 +163,14 @@ extension Ref where Value == Transposition {
     }
 
     /// docs/pipeline.md 4, steps 15 and 16.
-    @inline(__always)
+    @inline(never)
     func decapsulate(_ frame: inout Frame) -> DropReason? {
-        if !value.variant.isCommonTunnel { return decapsulateVariant(&frame) }
-        let isIPv6 = !value.variant.isCommon
+        value.variant.isCommonTunnel
+            ? decapsulate(&frame, isIPv6: !value.variant.isCommon) : decapsulate(&frame, offset: value.headerLength.int)
+    }
+
+    @inline(__always)
+    func decapsulate(_ frame: inout Frame, isIPv6: Bool) -> DropReason? {
         let outerLength = value.headerLength.int
         let outer = IPv4Header(frame.bytes.advanced(by: outerLength &- 28))  // IPv4 and GRE
         let inner = frame.bytes.advanced(by: outerLength &+ Ethernet.headerLength)
@@ -180,13 +187,6 @@ extension Ref where Value == Transposition {
     @inline(__always)
     private func setTOS(of ip: Bytes, _ tos: UInt8, isIPv6: Bool) {
         if isIPv6 { IPv6Header(ip).setTrafficClass(tos) } else { IPv4Header(ip).setTypeOfService(tos) }
-    }
-
-    /// Everything else that decapsulation can be.
-    @inline(never)
-    @_optimize(speed)
-    private func decapsulateVariant(_ frame: inout Frame) -> DropReason? {
-        decapsulate(&frame, offset: value.headerLength.int)
     }
 
     /// Remove the outer headers, `offset` bytes without IP options.
@@ -252,7 +252,7 @@ extension Worker {
             reason = first == .mtuExceeded && widen(transposition) ? transposition.rewrite(&sent) : first
             if reason == .mtuExceeded, fragment(frame, transposition, flowID) { return }
         case .decapsulate: reason = transposition.decapsulate(&sent)
-        case .deliver: reason = transposition.deliver(&sent)
+        case .deliver: reason = transposition.deliver(&sent, isRouted: transposition.value.isRouted != 0)
         case .drop: reason = transposition.refusal(of: frame)
         case .gateway, .leave: return leave(frame, transposition)
         case .copyOut: return copyOut(frame)

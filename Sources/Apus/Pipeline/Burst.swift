@@ -58,7 +58,6 @@ extension Worker {
 
     /// Headers and our own addresses are looked at again.
     @inline(never)
-    @_optimize(speed)
     private mutating func lookAround(_ epoch: UInt32) {
         seenNeighborEpoch = epoch
         nextRefresh = now &+ settings.retry
@@ -101,14 +100,14 @@ extension Worker {
     mutating func processStaged(_ frame: Frame, _ packet: Ref<Staged>) {
         packet.value.flow = findFlow(packet)
         if let flow = packet.value.flow {
-            let number = flow.value.transposition
-            let transposition = transpositions.place(of: number)
+            let transposition = transpositions.place(at: flow.value.transposition)
             if isCurrent(flow.value, transposition) || confirm(flow, transposition, packet),
                 transposition.value.outerIdentity == packet.value.outerIdentity,
-                transposition.value.neighborEpoch == neighborEpoch || refresh(number)
+                transposition.value.neighborEpoch == neighborEpoch || refresh(TranspositionTable.number(of: flow.value.transposition))
             {
                 counters.add(.flowHits)
-                flow.value.count(frame.length)
+                flow.value.countPacket()
+                flow.value.countBytes(frame.length)
                 apply(transposition, flow.value.flowID, to: frame)
                 return
             }
@@ -184,7 +183,6 @@ extension Worker {
 
     /// Send a frame that was made here: it has no place of its own in the output.
     @inline(never)
-    @_optimize(speed)
     mutating func emitMade(_ frame: Frame, to port: UInt32) -> Bool {
         let wasExtra = isExtra
         isExtra = true

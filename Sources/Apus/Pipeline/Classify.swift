@@ -87,7 +87,7 @@ extension Worker {
             forget(index, in: cache)
         } else {
             let placement = cache.place(packet.value.hash, scope: scope) { flow in
-                let transposition = transpositions.place(of: flow.value.transposition)
+                let transposition = transpositions.place(at: flow.value.transposition)
                 return isCurrent(flow.value, transposition) ? transposition.value.scope : nil
             }
             switch placement {
@@ -112,7 +112,8 @@ extension Worker {
         // One that was there may know the path of an earlier policy.
         transpositions[number].pathCell = scratch.value.pathCell
         (transpositions[number].mtu, transpositions[number].overhead) = (scratch.value.mtu, scratch.value.overhead)
-        let result = (number &+ 1).u32 &<< 8 | flowID.u32
+        transpositions[number].operation = Transposition.Operation(transpositions[number])
+        let result = flowID.u32 &<< 24 | TranspositionTable.offset(of: number)
         cache.put(key, packet.value.hash, at: index, FlowState(stamp: version.u32, result: result, bytes: length))
         cache.gained(scope)
         counters.add(.flowInserts)
@@ -121,7 +122,7 @@ extension Worker {
 
     @_optimize(speed)
     private mutating func forget<Key>(_ index: Int, in cache: FlowCache<Key>) {
-        let number = cache.state(index).value.transposition
+        let number = TranspositionTable.number(of: cache.state(index).value.transposition)
         cache.lost(transpositions[number].scope)
         transpositions.release(number)
         cache.clear(index, cache.entries[index].key.hash(tables.key))

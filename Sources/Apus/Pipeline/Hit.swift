@@ -7,24 +7,22 @@ import CApusIntrinsics
 
 extension Worker {
     /// Most flows stand in the very first line of theirs; which do not nobody can predict, so there is no branch for it. The
-    /// others' further lines are asked for, and looked at last. Nor is there one for what kind of packet it is: what has no narrow
-    /// key - a bit of `others` - has one of before, which is looked for in vain.
+    /// others' further lines are asked for, and looked at last. `others`: a bit for each packet that has no narrow key.
     @inline(__always)
     mutating func lookUp(_ count: Int, others: UInt64) {
         let (staged, cache, transpositions) = (staged, cache, transpositions)
         // One bit for each packet of the chunk.
         var further: UInt64 = 0
-        if others.nonzeroBitCount != count {
-            var i = 0
-            while i < count {
-                let packet = staged.advanced(by: i)
-                let (flow, isThere) = cache.home(packet.value.hash, packet.value.key)
-                further |= (isThere ? 0 : 1) &<< i.u64
-                found(flow, packet, transpositions)
-                i &+= 1
+        var i = 0
+        while i < count {
+            let packet = staged.advanced(by: i)
+            if others &>> i.u64 & 1 == 0, let flow = packet.value.flow {
+                further |= (cache.key(of: flow) == packet.value.key ? 0 : 1) &<< i.u64
+                prefetch(flow, transpositions)
             }
+            i &+= 1
         }
-        if others != 0 { further = further & ~others | lookUpOthers(others) }
+        if others != 0 { further |= lookUpOthers(others) }
         if further != 0 { lookFurther(further) }
     }
 
@@ -38,21 +36,19 @@ extension Worker {
             let i = left.trailingZeroBitCount
             left &= left &- 1
             let packet = staged.advanced(by: i)
-            packet.value.flow = nil
-            if packet.value.form == .none { continue }
-            let (flow, isThere) = wideCache.home(packet.value.hash, packet.value.wideKey.value)
-            further |= (isThere ? 0 : 1) &<< i.u64
-            found(flow, packet, transpositions)
+            if packet.value.form == .wide, let flow = packet.value.flow {
+                further |= (wideCache.key(of: flow) == packet.value.wideKey.value ? 0 : 1) &<< i.u64
+                prefetch(flow, transpositions)
+            } else {
+                packet.value.flow = nil
+            }
         }
         return further
     }
 
     @inline(__always)
-    private func found(_ flow: Ref<FlowState>, _ packet: Ref<Staged>, _ transpositions: TranspositionTable) {
-        let result = transpositions.place(of: flow.value.transposition)
-        packet.value.flow = flow
-        packet.value.result = result
-        unsafe apus_prefetch(result.raw + 32)
+    private func prefetch(_ flow: Ref<FlowState>, _ transpositions: TranspositionTable) {
+        unsafe apus_prefetch(transpositions.place(at: flow.value.transposition).raw + 32)
     }
 
     @inline(never)
@@ -61,22 +57,22 @@ extension Worker {
         var left = packets
         while left != 0 {
             let packet = staged.advanced(by: left.trailingZeroBitCount)
-            if packet.value.form == .narrow {
-                cache.prefetchNeighbor(packet.value.hash)
-            } else {
-                wideCache.prefetchNeighbor(packet.value.hash)
-            }
+            packet.value.flow =
+                packet.value.form == .narrow
+                ? cache.fetchNeighbor(packet.value.hash) : wideCache.fetchNeighbor(packet.value.hash)
             left &= left &- 1
         }
         var new: UInt64 = 0
         left = packets
         while left != 0 {
             let packet = staged.advanced(by: left.trailingZeroBitCount)
-            packet.value.flow =
-                packet.value.form == .narrow
-                ? cache.flowFurther(packet.value.hash, packet.value.key)
-                : wideCache.flowFurther(packet.value.hash, packet.value.wideKey.value)
-            if let flow = packet.value.flow { found(flow, packet, transpositions) } else { new |= left & (0 &- left) }
+            if let flow = packet.value.flow, !stands(flow, packet) {
+                packet.value.flow =
+                    packet.value.form == .narrow
+                    ? cache.flowElsewhere(packet.value.hash, packet.value.key)
+                    : wideCache.flowElsewhere(packet.value.hash, packet.value.wideKey.value)
+            }
+            if let flow = packet.value.flow { prefetch(flow, transpositions) } else { new |= left & (0 &- left) }
             left &= left &- 1
         }
         if new & (new &- 1) != 0, tables.records.isLarge { prefetchRecords(new) }
@@ -108,9 +104,10 @@ extension Worker {
         }
     }
 
-    @inline(__always)
+    @inline(never)
+    @_optimize(speed)
     mutating func apply(_ frames: Ref<Frame>, _ count: Int) {
-        let (staged, portCounters, output) = (staged, portCounters, output)
+        let (staged, transpositions, portCounters, output) = (staged, transpositions, portCounters, output)
         let (version, replacements, remaining) = (version.u32, replacements, remaining)
         var neighborEpoch = neighborEpoch
         // An entry or a result that was found in stage 2 may belong to another flow now.
@@ -119,20 +116,21 @@ extension Worker {
         var i = 0
         while i < count {
             let packet = staged.advanced(by: i)
-            if let flow = packet.value.flow, !isDisturbed || findAgain(packet, flow) {
-                let result = packet.value.result
+            if let flow = packet.value.flow, !isDisturbed || stillStands(flow, packet) {
+                let result = transpositions.place(at: flow.value.transposition)
                 if flow.value.stamp == version || isCurrent(flow.value, result) || confirm(flow, result, packet),
                     result.value.outerIdentity == packet.value.outerIdentity,
                     result.value.neighborEpoch == neighborEpoch
                 {
-                    // Where it goes if all is well: a copy on the stack would be read before it is quite written.
-                    let frame = output.advanced(by: sent.end)
-                    frame.value = frames[i]
-                    if sent.add(result, &frame.value, flow.value.flowID) {
-                        flow.value.count(frames[i].length)
-                        portCounters.add(frame.value.port, .transmitted, 1)
-                        portCounters.add(frame.value.port, .transmittedBytes, frame.value.length.u64)
-                        sent.bytes &+= frame.value.length.u64
+                    var frame = frames[i]
+                    let place = output.advanced(by: sent.end)
+                    if sent.add(result, &frame, flow.value.flowID, place) {
+                        place.value = frame
+                        // Apart, or the compiler makes a vector of the two words, which takes longer.
+                        flow.value.countPacket()
+                        portCounters.addTransmitted(frame.port, frame.length.u64)
+                        flow.value.countBytes(frames[i].length)
+                        sent.bytes &+= frame.length.u64
                         sent.end &+= 1
                         i &+= 1
                         continue
@@ -151,15 +149,16 @@ extension Worker {
         self.remaining = remaining &- count
     }
 
-    /// Is the flow of a packet still where it was in stage 2? What it does may have another place.
+    /// Is the flow of a packet still where it was in stage 2?
     @inline(never)
     @_optimize(speed)
-    private func findAgain(_ packet: Ref<Staged>, _ flow: Ref<FlowState>) -> Bool {
-        let isThere =
-            packet.value.form == .narrow
+    private func stillStands(_ flow: Ref<FlowState>, _ packet: Ref<Staged>) -> Bool { stands(flow, packet) }
+
+    /// Is this the flow of a packet?
+    @inline(__always)
+    private func stands(_ flow: Ref<FlowState>, _ packet: Ref<Staged>) -> Bool {
+        packet.value.form == .narrow
             ? cache.key(of: flow) == packet.value.key : wideCache.key(of: flow) == packet.value.wideKey.value
-        if isThere { packet.value.result = transpositions.place(of: flow.value.transposition) }
-        return isThere
     }
 
     /// Frames that were sent and not counted yet.
@@ -168,12 +167,13 @@ extension Worker {
         var begin: Int
         var end: Int
         var bytes: UInt64 = 0
-        var encapsulated: UInt64 = 0
-        var decapsulated: UInt64 = 0
-        var routed: UInt64 = 0
-        /// From one vm port to another, in one virtual subnet or routed.
-        var delivered: UInt64 = 0
-        var deliveredRouted: UInt64 = 0
+        /// How many were encapsulated, decapsulated, routed, switched: 16 bits each.
+        var counts: UInt64 = 0
+
+        static var encapsulated: UInt64 { 1 }
+        static var decapsulated: UInt64 { 1 &<< 16 }
+        static var routed: UInt64 { 1 &<< 32 }
+        static var switched: UInt64 { 1 &<< 48 }
 
         @_optimize(speed)
         init(at index: Int) {
@@ -181,24 +181,51 @@ extension Worker {
             end = index
         }
 
-        /// False: the packet needs a closer look, and is as it was.
+        /// False: the packet needs a closer look, and is as it was. The common frame stays in registers, any other is made in its
+        /// `place`: in memory of the stack it would be read before it is quite written.
         @inline(__always)
-        mutating func add(_ result: Ref<Transposition>, _ frame: inout Frame, _ flowID: UInt8) -> Bool {
-            // The common kinds first: a chain of comparisons, not a jump table.
-            let kind = result.value.kind
-            if kind == .encapsulate {
-                if result.encapsulate(&frame, flowID) != nil { return false }
-                encapsulated &+= 1
-                routed &+= result.value.isRouted.u64
-            } else if kind == .decapsulate {
-                if result.decapsulate(&frame) != nil { return false }
-                decapsulated &+= 1
+        mutating func add(_ result: Ref<Transposition>, _ frame: inout Frame, _ flowID: UInt8, _ place: Ref<Frame>) -> Bool {
+            // The common ones first: a chain of comparisons, not a jump table.
+            let operation = result.value.operation
+            if _fastPath(operation == .encapsulate) {
+                if result.encapsulate(&frame, flowID, isRouted: false, isIPv6: false) != nil { return false }
+                counts &+= Self.encapsulated
+            } else if operation == .decapsulate {
+                if result.decapsulate(&frame, isIPv6: false) != nil { return false }
+                counts &+= Self.decapsulated
+            } else if operation == .deliver {
+                if result.deliver(&frame, isRouted: false) != nil { return false }
+                counts &+= Self.switched
+            } else if operation == .encapsulateRouted {
+                if result.encapsulate(&frame, flowID, isRouted: true, isIPv6: false) != nil { return false }
+                counts &+= Self.encapsulated &+ Self.routed
+            } else if operation == .encapsulateIPv6 {
+                if result.encapsulate(&frame, flowID, isRouted: false, isIPv6: true) != nil { return false }
+                counts &+= Self.encapsulated
+            } else if operation == .decapsulateIPv6 {
+                if result.decapsulate(&frame, isIPv6: true) != nil { return false }
+                counts &+= Self.decapsulated
             } else {
-                if kind != .deliver || result.deliver(&frame) != nil { return false }
-                delivered &+= 1
-                deliveredRouted &+= result.value.isRouted.u64
+                place.value = frame
+                let count = Self.addOther(result, &place.value, flowID)
+                if count == 0 { return false }
+                counts &+= count
+                frame = place.value
             }
             return true
+        }
+
+        @inline(never)
+        @_optimize(speed)
+        private static func addOther(_ result: Ref<Transposition>, _ frame: inout Frame, _ flowID: UInt8) -> UInt64 {
+            let isRouted = result.value.isRouted != 0
+            switch result.value.kind {
+            case .encapsulate:
+                return result.encapsulate(&frame, flowID) != nil ? 0 : isRouted ? encapsulated &+ routed : encapsulated
+            case .decapsulate: return result.decapsulate(&frame) != nil ? 0 : decapsulated
+            case .deliver: return result.deliver(&frame, isRouted: isRouted) != nil ? 0 : isRouted ? routed : switched
+            default: return 0
+            }
         }
     }
 
@@ -209,9 +236,9 @@ extension Worker {
         counters.add(.flowHits, frames)
         counters.add(.transmitted, frames)
         counters.add(.transmittedBytes, sent.bytes)
-        counters.add(.encapsulated, sent.encapsulated)
-        counters.add(.decapsulated, sent.decapsulated)
-        counters.add(.switched, sent.delivered &- sent.deliveredRouted)
-        counters.add(.routed, sent.routed &+ sent.deliveredRouted)
+        counters.add(.encapsulated, sent.counts & 0xFFFF)
+        counters.add(.decapsulated, sent.counts &>> 16 & 0xFFFF)
+        counters.add(.routed, sent.counts &>> 32 & 0xFFFF)
+        counters.add(.switched, sent.counts &>> 48)
     }
 }

@@ -97,7 +97,7 @@ extension Worker {
         return packet.value.form == .narrow
     }
 
-    /// The same from any other port, or none: of provider ports, IPv4 in NVGRE over IPv4 stays in the loop.
+    /// The same from any other port, or none: of provider ports, IPv4 in NVGRE over IPv4 without a tag stays in the loop.
     @inline(__always)
     private mutating func parseOutside(_ frames: Ref<Frame>, _ run: inout Run, _ count: Int, _ kind: UInt8) -> UInt64 {
         let (staged, cache, hashKey, port) = (staged, cache, tables.key, run.port)
@@ -109,31 +109,50 @@ extension Worker {
             let frame = frames[i]
             let packet = staged.advanced(by: i)
             bytes &+= frame.length.u64
-            packet.value.form = .none
-            if kind != 0, frame.isValid {
-                let link = LinkHeader(frame)
-                if mayBePlain, let outer = OuterPacket(ipv4: frame, link) {
-                    let inner = frame.bytes.advanced(by: outer.innerOffset)
-                    let available = outer.innerLength &- Ethernet.headerLength
-                    packet.value.outerIdentity = outer.identity
-                    if IPv4Header.isPlain(inner, available: available) {
-                        let addresses = frame.bytes.raw64(link.length &+ IPv4Header.addressesOffset)
-                        packet.value.set(FlowKey(plain: inner, port: port, vsid: outer.vsid, outer: addresses), cache, hashKey)
-                    } else if IPv6Header.isPlain(inner, available: available) {
-                        stagePlainIPv6(inner, port, outer.vsid, frame.bytes.advanced(by: link.length), packet)
-                    } else {
-                        stageTunnel(frame, packet)
-                    }
-                } else if kind == Port.provider {
-                    // Frames of external ports have to be made ready first.
-                    stageTunnel(frame, packet)
+            var isNarrow = false
+            if mayBePlain, frame.isValid, let innerLength = OuterPacket.plainInnerLength(frame) {
+                let inner = frame.bytes.advanced(by: 42)
+                let vsid = GREHeader(frame.bytes.advanced(by: 34)).vsid
+                packet.value.outerIdentity = OuterPacket.identity(ofUntagged: frame.bytes)
+                if IPv4Header.isPlain(inner, available: innerLength &- Ethernet.headerLength) {
+                    let addresses = frame.bytes.raw64(Ethernet.headerLength &+ IPv4Header.addressesOffset)
+                    packet.value.set(FlowKey(plain: inner, port: port, vsid: vsid, outer: addresses), cache, hashKey)
+                    isNarrow = true
+                } else if IPv6Header.isPlain(inner, available: innerLength &- Ethernet.headerLength) {
+                    stagePlainIPv6(inner, port, vsid, frame.bytes.advanced(by: Ethernet.headerLength), packet)
+                } else {
+                    isNarrow = stageUncommon(frame, packet, kind, mayBePlain)
                 }
+            } else {
+                isNarrow = stageUncommon(frame, packet, kind, mayBePlain)
             }
-            if packet.value.form != .narrow { others |= 1 &<< i.u64 }
+            if !isNarrow { others |= 1 &<< i.u64 }
             i &+= 1
         } while i < count && frames[i].port == port
         (run.end, run.bytes) = (i, bytes)
         return others
+    }
+
+    /// True: it has a narrow key all the same.
+    @inline(never)
+    @_optimize(speed)
+    private mutating func stageUncommon(_ frame: Frame, _ packet: Ref<Staged>, _ kind: UInt8, _ mayBePlain: Bool) -> Bool {
+        packet.value.form = .none
+        if kind == 0 || !frame.isValid { return false }
+        let link = LinkHeader(frame)
+        if mayBePlain, let outer = OuterPacket(ipv4: frame, link) {
+            let inner = frame.bytes.advanced(by: outer.innerOffset)
+            let available = outer.innerLength &- Ethernet.headerLength
+            if IPv4Header.isPlain(inner, available: available) {
+                packet.value.outerIdentity = outer.identity
+                let addresses = frame.bytes.raw64(link.length &+ IPv4Header.addressesOffset)
+                packet.value.set(FlowKey(plain: inner, port: frame.port, vsid: outer.vsid, outer: addresses), cache, tables.key)
+                return true
+            }
+        }
+        // Frames of external ports have to be made ready first.
+        if kind == Port.provider { stageTunnel(frame, packet) }
+        return packet.value.form == .narrow
     }
 
     /// `outer` is the IPv4 header around it.

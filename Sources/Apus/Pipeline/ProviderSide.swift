@@ -141,6 +141,24 @@ struct OuterPacket {
         identity |= Self.vxlanBit
     }
 
+    /// The length of the inner frame in NVGRE over IPv4, if there is no tag, and nothing else that is unusual: then that begins at byte 42.
+    @inline(__always)
+    static func plainInnerLength(_ frame: Frame) -> Int? {
+        let bytes = frame.bytes
+        let ip = IPv4Header(bytes.advanced(by: Ethernet.headerLength))
+        guard frame.length >= 56, bytes.raw32(12) & UInt32(0xFFFF_FF00).bigEndian == UInt32(0x0800_4500).bigEndian,
+            bytes.raw32(20) & UInt32(0x3FFF_00FF).bigEndian == GREHeader.ipProtocol.u32.bigEndian
+        else { return nil }
+        let total = bytes.u16(16).u32
+        guard total &- 42 <= frame.length &- 56, GREHeader(bytes.advanced(by: 34)).isPlain, hasGoodChecksum(frame, ip) else {
+            return nil
+        }
+        return total.int &- 28
+    }
+
+    @inline(__always)
+    static func identity(ofUntagged bytes: Bytes) -> UInt64 { bytes.raw64(0) & 0xFFFF_FFFF_FFFF | 1 &<< 63 }
+
     /// No options, not a fragment, this protocol.
     @inline(__always)
     private static func isPlain(_ ip: IPv4Header, _ proto: UInt8) -> Bool {

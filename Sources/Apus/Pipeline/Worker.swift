@@ -141,9 +141,8 @@ struct Staged {
     var hash: UInt64
     /// Outer destination MAC and VLAN; see ``Transposition/outerIdentity``.
     var outerIdentity: UInt64
-    /// Its flow, if that is in the cache, and what the flow does.
+    /// Its flow, if that is in the cache; until it was looked up, the flow in the first line of it.
     var flow: Ref<FlowState>?
-    var result: Ref<Transposition>
     var form: Form
     /// Where its key is if that is a wide one: elsewhere, so that what is common is close together.
     var wideKey: Ref<WideFlowKey>
@@ -153,7 +152,7 @@ struct Staged {
         self.key = key
         hash = key.hash(hashKey)
         form = .narrow
-        cache.prefetch(hash)
+        flow = cache.fetch(hash)
     }
 
     @inline(__always)
@@ -161,7 +160,7 @@ struct Staged {
         wideKey.value = key
         hash = key.hash(hashKey)
         form = .wide
-        cache.prefetch(hash)
+        flow = cache.fetch(hash)
     }
 
     var flowID: UInt8 { form == .wide ? wideKey.value.flowID : key.flowID }

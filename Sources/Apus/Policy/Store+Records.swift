@@ -112,7 +112,6 @@ extension Store {
                 ? "has no record with this MAC in this virtual subnet" : "has no record in this virtual subnet")
     }
 
-    @_optimize(speed)
     private mutating func insertRecord(_ record: LookupRecord, _ texts: RecordTexts?) -> Bool {
         var copy = record
         if let texts {

@@ -79,6 +79,16 @@ struct PortCounters: BitwiseCopyable {
     func destroy(_ memory: Ref<Memory>) { memory.value.release(words, count: Self.count) }
 
     @inline(__always)
+    func addTransmitted(_ port: UInt32, _ bytes: UInt64) {
+        let line = words.advanced(by: PortSlots.slot(of: port) &* Self.stride)
+        func add(_ field: Field, _ value: UInt64) {
+            line[field.rawValue].store(line[field.rawValue].load(ordering: .relaxed) &+ value, ordering: .relaxed)
+        }
+        add(.transmitted, 1)
+        add(.transmittedBytes, bytes)
+    }
+
+    @inline(__always)
     func add(_ port: UInt32, _ field: Field, _ value: UInt64) {
         let index = PortSlots.slot(of: port) &* Self.stride &+ field.rawValue
         words[index].store(words[index].load(ordering: .relaxed) &+ value, ordering: .relaxed)
