@@ -7,10 +7,10 @@ HEADERS = ("Apply.swift", "Bytes.swift", "Checksum.swift", "ECN.swift", "Frame.s
 # Stage, function, source files (None: any); the first that fits. The first two stages are one function, as is most of the last two.
 RULES = (
     ("call", r"apus_worker_process|bench_measured|process|static Registry\..*", None),
-    ("look-up", r".*FlowCache\..*|Worker\.findFlow\(.*", None),
+    ("look-up", r".*FlowCache\..*|Worker\.(findFlow|lookFurther|lookUpOthers|stillStands)\(.*", None),
     ("look-up", r"Worker\.chunk\(.*", ("FlowCache.swift", "Hit.swift")),
-    ("parse, key, hash", r"Worker\.(chunk|change|stage\w*|outerPacket)\(.*", None),
-    ("apply: headers", r"Ref<A>\..*", None),
+    ("parse, key, hash", r"Worker\.(chunk|account|stage\w*|outerPacket)\(.*", None),
+    ("apply: headers", r"Ref<A>\..*|.*Sent\.addOther.*", None),
     ("apply: headers", r"Worker\.apply\(_:_:\)", HEADERS),
     ("emit: validity, counters, output", r"Worker\.(apply\(_:_:\)|emit\(.*)", None),
     ("rest: first packets", r".*", None),
