@@ -148,9 +148,9 @@ extension Worker {
     /// docs/pipeline.md from its beginning, one check after the other.
     mutating func processSlowly(_ frame: Frame) {
         guard frame.isValid || findPort(frame.port) == nil else { return drop(frame, .frameInvalid) }
-        if hasExternalPorts, let number = findPort(frame.port), tables.ports[number].kind != Port.vm {
-            if let external = outside(of: frame) { return processFromOutside(frame, external) }
-            if tables.ports[number].kind == Port.external { return drop(frame, .outerVLAN) }
+        if hasExternalPorts, let number = findPort(frame.port), tables.ports[number].kind == Port.external {
+            guard let external = outside(of: frame) else { return drop(frame, .outerVLAN) }
+            return processFromOutside(frame, external)
         }
         processAnew(frame)
     }
@@ -158,6 +158,10 @@ extension Worker {
     /// The same for a frame that was valid when it came; it may have lost its tags since.
     mutating func processAnew(_ frame: Frame) {
         let found = findPort(frame.port)
+        // Also of one that waited: its VLAN may be an external port's now.
+        if hasExternalPorts, let found, tables.ports[found].kind == Port.provider, let external = outside(of: frame) {
+            return processFromOutside(frame, external)
+        }
         if let trace { note(trace, port: found, frame.port) }
         guard let number = found else { return drop(frame, .portUnknown) }
         switch tables.ports[number].kind {

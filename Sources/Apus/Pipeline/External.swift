@@ -85,6 +85,7 @@ extension Worker {
     // MARK: - In
 
     /// The number of the external port to which a frame from a device belongs.
+    @inline(never)
     func outside(of frame: Frame) -> UInt32? {
         let link = LinkHeader(frame)
         return tables.ports.findInChain(
@@ -98,7 +99,8 @@ extension Worker {
     mutating func processFromOutside(_ frame: Frame, _ number: UInt32) {
         let port = tables.ports[number]
         if let trace { note(trace, port: number, port.id) }
-        countOutside(port.id, on: frame.port, .received, frame.length)
+        // One that waited came when its VLAN was nobody's.
+        if !isExtra { countOutside(port.id, on: frame.port, .received, frame.length) }
         let link = LinkHeader(frame)
         guard frame.length.int >= link.length else { return drop(frame, .outerTruncated) }
         if link.etherType == Ethernet.arp { return processOutsideARP(frame, link, port) }

@@ -179,7 +179,6 @@ struct VersionedTable<Value: Versionable>: BitwiseCopyable {
     // MARK: - Writer
 
     /// Add an entry that exists from `version` on. nil: no memory; nothing changed.
-    @_optimize(speed)
     func insert(_ memory: Ref<Memory>, _ value: Value, from version: UInt64) -> UInt32? {
         guard primary.reserve(memory), !Value.hasSecondaryIndex || secondary.reserve(memory) else { return nil }
         let isReused = state.value.firstFree != 0
