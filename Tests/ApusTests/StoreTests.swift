@@ -212,16 +212,20 @@ import Testing
         dataplane.destroy()
     }
 
-    /// A change in a virtual subnet that a route leads to reaches the flows that use the route.
-    @Test func flowsThroughAnotherSubnetSeeItsChanges() {
-        let dataplane = TestDataplane()
+    /// A host with a machine, 10.0.0.5 in virtual subnet 5001, that knows the MAC addresses of other hosts. Returns the machine's port.
+    private func addHost(_ dataplane: TestDataplane, beside others: [UInt32]) -> UInt32 {
         let machine = dataplane.add(vmPort(5001, 0x0060_0000_0001))
         let provider = dataplane.add(providerPort())
         dataplane.add(providerAddress(0xC0A8_0001, provider, 0x02BB_0000_0001))
-        for pa in [0xC0A8_0002, 0xC0A8_0003] as [UInt32] {
-            dataplane.add(neighbor(pa, 0x02AA_0000_0000 + UInt64(pa & 3)))
-        }
+        for pa in others { dataplane.add(neighbor(pa, 0x02AA_0000_0000 + UInt64(pa & 3))) }
         dataplane.add(record(5001, 0x0A00_0005, 0x0060_0000_0001, 0xC0A8_0001))
+        return machine
+    }
+
+    /// A change in a virtual subnet that a route leads to reaches the flows that use the route.
+    @Test func flowsThroughAnotherSubnetSeeItsChanges() {
+        let dataplane = TestDataplane()
+        let machine = addHost(dataplane, beside: [0xC0A8_0002, 0xC0A8_0003])
         dataplane.add(customerRoute(1, 5001, prefix(0x0A00_0000, 24)))
         // The next hop is in a virtual subnet without an on-link route. Both provider addresses are known beforehand.
         dataplane.add(record(5009, 0x0A09_0002, 0x0060_0000_0002, 0xC0A8_0002))
@@ -248,11 +252,7 @@ import Testing
     /// remembers of their tunnels says nothing of the new one.
     @Test func tunnelsOfTheVersionBefore() {
         let dataplane = TestDataplane()
-        let machine = dataplane.add(vmPort(5001, 0x0060_0000_0001))
-        let provider = dataplane.add(providerPort())
-        dataplane.add(providerAddress(0xC0A8_0001, provider, 0x02BB_0000_0001))
-        dataplane.add(neighbor(0xC0A8_0002, 0x02AA_0000_0002))
-        dataplane.add(record(5001, 0x0A00_0005, 0x0060_0000_0001, 0xC0A8_0001))
+        let machine = addHost(dataplane, beside: [0xC0A8_0002])
         dataplane.add(record(5001, 0x0A00_0006, 0x0060_0000_0002, 0xC0A8_0002))
         let worker = TestWorker(dataplane)
         var flow: UInt16 = 1000
@@ -276,13 +276,7 @@ import Testing
     /// before it started over, has lower numbers: nobody takes that for what did not change since.
     @Test func aNewEraWithAStalledWorker() {
         let dataplane = TestDataplane()
-        let machine = dataplane.add(vmPort(5001, 0x0060_0000_0001))
-        let provider = dataplane.add(providerPort())
-        dataplane.add(providerAddress(0xC0A8_0001, provider, 0x02BB_0000_0001))
-        for pa in [0xC0A8_0002, 0xC0A8_0003] as [UInt32] {
-            dataplane.add(neighbor(pa, 0x02AA_0000_0000 + UInt64(pa & 3)))
-        }
-        dataplane.add(record(5001, 0x0A00_0005, 0x0060_0000_0001, 0xC0A8_0001))
+        let machine = addHost(dataplane, beside: [0xC0A8_0002, 0xC0A8_0003])
         dataplane.add(record(5001, 0x0A00_0006, 0x0060_0000_0002, 0xC0A8_0002))
         dataplane.add(record(5001, 0x0A00_0077, 0x0060_0000_0077, 0xC0A8_0003))
         let worker = TestWorker(dataplane)
