@@ -58,9 +58,6 @@ struct TranspositionTable {
         unsafe Ref((entries.raw - MemoryLayout<Transposition>.stride + offset.int).assumingMemoryBound(to: Transposition.self))
     }
 
-    @inline(__always)
-    func prefetch(_ number: Int) { unsafe apus_prefetch(entries.advanced(by: number).raw) }
-
     /// The number of a transposition equal to `candidate`, with one more reference; nil when the table is full.
     @_optimize(speed)
     mutating func intern(_ candidate: Ref<Transposition>) -> Int? {

@@ -176,8 +176,7 @@ extension Worker {
         outputCount &+= 1
         counters.add(.transmitted)
         counters.add(.transmittedBytes, frame.length.u64)
-        portCounters.add(port, .transmitted, 1)
-        portCounters.add(port, .transmittedBytes, frame.length.u64)
+        portCounters.add(port, .transmitted, 1, bytes: frame.length.u64)
         return true
     }
 

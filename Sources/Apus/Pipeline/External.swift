@@ -69,8 +69,7 @@ extension Worker {
     /// Frames of an external port that another one carries count at both.
     func countOutside(_ port: UInt32, on device: UInt32, _ field: PortCounters.Field, _ length: UInt32) {
         if port == device { return }
-        portCounters.add(port, field, 1)
-        portCounters.add(port, field == .received ? .receivedBytes : .transmittedBytes, length.u64)
+        portCounters.add(port, field, 1, bytes: length.u64)
     }
 
     /// The same for what was made here.

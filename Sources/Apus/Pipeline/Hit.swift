@@ -128,7 +128,7 @@ extension Worker {
                         place.value = frame
                         // Apart, or the compiler makes a vector of the two words, which takes longer.
                         flow.value.countPacket()
-                        portCounters.addTransmitted(frame.port, frame.length.u64)
+                        portCounters.add(frame.port, .transmitted, 1, bytes: frame.length.u64)
                         flow.value.countBytes(frames[i].length)
                         sent.bytes &+= frame.length.u64
                         sent.end &+= 1

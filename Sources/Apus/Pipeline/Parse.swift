@@ -12,7 +12,7 @@ extension Worker {
     mutating func parse(_ frames: Ref<Frame>, _ count: Int) -> UInt64 {
         var i = 0
         while i < min(Self.ahead, count) {
-            prefetch(frames[i].address)
+            Self.prefetch(frames[i].address)
             i &+= 1
         }
         var others: UInt64 = 0
@@ -22,9 +22,9 @@ extension Worker {
             var run = Run(at: i, from: frames[i].port)
             let kind = tables.portSlots.kind(of: run.port)
             if kind == Port.vm {
-                others |= parseVM(frames, &run, count)
+                others |= parseVM(&run, frames, count)
             } else {
-                others |= parseOutside(frames, &run, count, kind)
+                others |= parseOutside(&run, frames, count, kind)
             }
             i = run.end
             account(run, kind)
@@ -55,88 +55,85 @@ extension Worker {
     private mutating func account(_ run: Run, _ kind: UInt8) {
         counters.add(.receivedBytes, run.bytes)
         if kind == 0 { return }
-        portCounters.add(run.port, .received, (run.end &- run.first).u64)
-        portCounters.add(run.port, .receivedBytes, run.bytes)
+        portCounters.add(run.port, .received, (run.end &- run.first).u64, bytes: run.bytes)
     }
 
     /// The first bytes, and the room before them that an outer header is written to.
     @inline(__always)
-    private func prefetch(_ address: UInt) {
+    private static func prefetch(_ address: UInt) {
         apus_prefetch_address(address)
         apus_prefetch_address(address &- 64)
     }
 
-    /// The run from a vm port that begins there. Plain IPv4 stays in the loop; the rest leaves it, so that it keeps its registers.
+    /// The run that begins there: `stage` says of each frame whether it has a narrow key. Returns a bit for each that has not.
     @inline(__always)
-    private mutating func parseVM(_ frames: Ref<Frame>, _ run: inout Run, _ count: Int) -> UInt64 {
-        let (staged, cache, hashKey, port) = (staged, cache, tables.key, run.port)
+    private static func parse(
+        _ run: inout Run, _ frames: Ref<Frame>, _ count: Int, _ staged: Ref<Staged>, stage: (Frame, Ref<Staged>) -> Bool
+    ) -> UInt64 {
+        let port = run.port
         var (i, bytes, others) = (run.end, run.bytes, UInt64(0))
         repeat {
-            if i &+ Self.ahead < count { prefetch(frames[i &+ Self.ahead].address) }
+            if i &+ ahead < count { prefetch(frames[i &+ ahead].address) }
             let frame = frames[i]
-            let packet = staged.advanced(by: i)
             bytes &+= frame.length.u64
-            if frame.isValid, IPv4Header.isPlain(frame.bytes, available: frame.length.int &- Ethernet.headerLength) {
-                packet.value.outerIdentity = 0
-                packet.value.set(FlowKey(plain: frame.bytes, port: port, vsid: 0, outer: 0), cache, hashKey)
-            } else if !stageUncommon(frame, packet) {
-                others |= 1 &<< i.u64
-            }
+            if !stage(frame, staged.advanced(by: i)) { others |= 1 &<< i.u64 }
             i &+= 1
         } while i < count && frames[i].port == port
         (run.end, run.bytes) = (i, bytes)
         return others
     }
 
-    /// True: it has a narrow key all the same.
+    /// From a vm port. Plain IPv4 stays in the loop; the rest leaves it, so that it keeps its registers.
+    @inline(__always)
+    private mutating func parseVM(_ run: inout Run, _ frames: Ref<Frame>, _ count: Int) -> UInt64 {
+        let (cache, hashKey, port) = (cache, tables.key, run.port)
+        return Self.parse(&run, frames, count, staged) { frame, packet in
+            guard frame.isValid, IPv4Header.isPlain(frame.bytes, available: frame.length.int &- Ethernet.headerLength) else {
+                return stageRest(fromVM: frame, packet)
+            }
+            packet.value.outerIdentity = 0
+            packet.value.set(FlowKey(plain: frame.bytes, port: port, vsid: 0, outer: 0), cache, hashKey)
+            return true
+        }
+    }
+
     @inline(never)
     @_optimize(speed)
-    private mutating func stageUncommon(_ frame: Frame, _ packet: Ref<Staged>) -> Bool {
+    private mutating func stageRest(fromVM frame: Frame, _ packet: Ref<Staged>) -> Bool {
         packet.value.form = .none
         if frame.isValid { stageVM(frame, packet) }
         return packet.value.form == .narrow
     }
 
-    /// The same from any other port, or none: of provider ports, IPv4 in NVGRE over IPv4 without a tag stays in the loop.
+    /// From any other port, or none: of provider ports, IPv4 in NVGRE over IPv4 without a tag stays in the loop.
     @inline(__always)
-    private mutating func parseOutside(_ frames: Ref<Frame>, _ run: inout Run, _ count: Int, _ kind: UInt8) -> UInt64 {
-        let (staged, cache, hashKey, port) = (staged, cache, tables.key, run.port)
+    private mutating func parseOutside(_ run: inout Run, _ frames: Ref<Frame>, _ count: Int, _ kind: UInt8) -> UInt64 {
+        let (cache, hashKey, port) = (cache, tables.key, run.port)
         // They may be tunnels' whose keys all have one layout.
         let mayBePlain = kind == Port.provider && !hasDraftPeers
-        var (i, bytes, others) = (run.end, run.bytes, UInt64(0))
-        repeat {
-            if i &+ Self.ahead < count { prefetch(frames[i &+ Self.ahead].address) }
-            let frame = frames[i]
-            let packet = staged.advanced(by: i)
-            bytes &+= frame.length.u64
-            var isNarrow = false
-            if mayBePlain, frame.isValid, let innerLength = OuterPacket.plainInnerLength(frame) {
-                let inner = frame.bytes.advanced(by: 42)
-                let vsid = GREHeader(frame.bytes.advanced(by: 34)).vsid
-                packet.value.outerIdentity = OuterPacket.identity(ofUntagged: frame.bytes)
-                if IPv4Header.isPlain(inner, available: innerLength &- Ethernet.headerLength) {
-                    let addresses = frame.bytes.raw64(Ethernet.headerLength &+ IPv4Header.addressesOffset)
-                    packet.value.set(FlowKey(plain: inner, port: port, vsid: vsid, outer: addresses), cache, hashKey)
-                    isNarrow = true
-                } else if IPv6Header.isPlain(inner, available: innerLength &- Ethernet.headerLength) {
-                    stagePlainIPv6(inner, port, vsid, frame.bytes.advanced(by: Ethernet.headerLength), packet)
-                } else {
-                    isNarrow = stageUncommon(frame, packet, kind, mayBePlain)
-                }
-            } else {
-                isNarrow = stageUncommon(frame, packet, kind, mayBePlain)
+        return Self.parse(&run, frames, count, staged) { frame, packet in
+            guard mayBePlain, frame.isValid, let innerLength = OuterPacket.plainInnerLength(frame) else {
+                return stageRest(fromOutside: frame, packet, kind, mayBePlain)
             }
-            if !isNarrow { others |= 1 &<< i.u64 }
-            i &+= 1
-        } while i < count && frames[i].port == port
-        (run.end, run.bytes) = (i, bytes)
-        return others
+            let inner = frame.bytes.advanced(by: 42)
+            let vsid = GREHeader(frame.bytes.advanced(by: 34)).vsid
+            packet.value.outerIdentity = OuterPacket.identity(ofUntagged: frame.bytes)
+            if IPv4Header.isPlain(inner, available: innerLength &- Ethernet.headerLength) {
+                let addresses = frame.bytes.raw64(Ethernet.headerLength &+ IPv4Header.addressesOffset)
+                packet.value.set(FlowKey(plain: inner, port: port, vsid: vsid, outer: addresses), cache, hashKey)
+                return true
+            }
+            if IPv6Header.isPlain(inner, available: innerLength &- Ethernet.headerLength) {
+                stagePlainIPv6(inner, port, vsid, frame.bytes.advanced(by: Ethernet.headerLength), packet)
+                return false
+            }
+            return stageRest(fromOutside: frame, packet, kind, mayBePlain)
+        }
     }
 
-    /// True: it has a narrow key all the same.
     @inline(never)
     @_optimize(speed)
-    private mutating func stageUncommon(_ frame: Frame, _ packet: Ref<Staged>, _ kind: UInt8, _ mayBePlain: Bool) -> Bool {
+    private mutating func stageRest(fromOutside frame: Frame, _ packet: Ref<Staged>, _ kind: UInt8, _ mayBePlain: Bool) -> Bool {
         packet.value.form = .none
         if kind == 0 || !frame.isValid { return false }
         let link = LinkHeader(frame)

@@ -78,14 +78,12 @@ struct PortCounters: BitwiseCopyable {
 
     func destroy(_ memory: Ref<Memory>) { memory.value.release(words, count: Self.count) }
 
+    /// Frames that were received or transmitted, and their bytes, which are counted behind them.
     @inline(__always)
-    func addTransmitted(_ port: UInt32, _ bytes: UInt64) {
-        let line = words.advanced(by: PortSlots.slot(of: port) &* Self.stride)
-        func add(_ field: Field, _ value: UInt64) {
-            line[field.rawValue].store(line[field.rawValue].load(ordering: .relaxed) &+ value, ordering: .relaxed)
-        }
-        add(.transmitted, 1)
-        add(.transmittedBytes, bytes)
+    func add(_ port: UInt32, _ field: Field, _ frames: UInt64, bytes: UInt64) {
+        let line = words.advanced(by: PortSlots.slot(of: port) &* Self.stride &+ field.rawValue)
+        line[0].store(line[0].load(ordering: .relaxed) &+ frames, ordering: .relaxed)
+        line[1].store(line[1].load(ordering: .relaxed) &+ bytes, ordering: .relaxed)
     }
 
     @inline(__always)
