@@ -17,9 +17,9 @@ std::string hex(const std::uint8_t *bytes, std::size_t length)
 	return out;
 }
 
-std::uint64_t flow_of(const model::Frame &frame)
+std::uint64_t flow_of(const model::Frame &frame, std::uint64_t policy)
 {
-	std::uint64_t hash = 0xCBF29CE484222325ull ^ frame.port;
+	std::uint64_t hash = 0xCBF29CE484222325ull ^ frame.port ^ policy << 32;
 	const auto mix = [&](std::size_t from, std::size_t to) {
 		for (std::size_t i = from; i < to && i < frame.bytes.size(); i++)
 			hash = (hash ^ frame.bytes[i]) * 0x100000001B3ull;
@@ -157,7 +157,7 @@ std::string process_and_compare(Side &side, std::size_t worker, const std::vecto
 {
 	side.in.clear();
 	for (const model::Frame &frame : frames)
-		side.in.push_back(side.buffers.give(frame, flow_of(frame)));
+		side.in.push_back(side.buffers.give(frame, flow_of(frame, side.policy)));
 	side.out.resize(frames.size() + expected.outputs.size() + 512);  // large packets that come again and again are many fragments
 	side.buffers.released.clear();
 

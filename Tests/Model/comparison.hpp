@@ -14,13 +14,15 @@ struct Side {
 	struct apus_dataplane *dataplane = nullptr;
 	std::vector<struct apus_worker *> workers;
 	host::Buffers buffers;
-	/// (worker, flow) -> highest id that was sent. What is promised is the order of a flow that keeps to one worker.
+	/// How often what is in force has changed. A packet that waits for the next hop that an older policy gave it may be overtaken.
+	std::uint64_t policy = 0;
+	/// (worker, flow under one policy) -> highest id that was sent. What is promised is the order of a flow that keeps to one worker.
 	std::map<std::pair<std::size_t, std::uint64_t>, std::uint64_t> last_of_flow;
 	std::vector<struct apus_frame> in, out;  // kept for their memory
 };
 
-/// A number that is the same for frames of one flow.
-std::uint64_t flow_of(const model::Frame &frame);
+/// A number that is the same for frames of one flow that came under the same policy.
+std::uint64_t flow_of(const model::Frame &frame, std::uint64_t policy);
 
 /// Process `frames` on worker `worker` and compare outputs, released buffers, counters and identities.
 /// @return "" when all is as expected, else what is not

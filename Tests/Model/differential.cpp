@@ -167,6 +167,8 @@ void Round::settle()
 {
 	if (model_.in_transaction() || broken_)
 		return;
+	for (Side &side : side_)
+		side.policy++;
 	look();
 	bool waiting = false;
 	for (const auto &worker : model_workers_)

@@ -608,6 +608,24 @@ const std::vector<CounterCase> counter_cases = {
 		t.moved({{&Stats::held, 1}, {&Stats::generated, 1}, {&Stats::arp_requests, 1}}, 0,
 			{"received", "received_bytes", "transmitted", "transmitted_bytes", "bursts", "flow_misses", "flow_inserts", "flow_hits", "flow_entries"});
 	}},
+	{"held", "of a tunnel, until its VLAN is another external port's", [](Trial &t) {
+		hosts::set(t, our_pa, APUS_ADDRESS_PREFERRED, 0, our_pa_mac, 300);
+		add_gateway(t);
+		t.send(t.uplink, with_tag(out_of_tunnel(), 300));
+		t.check(t.totals().held == 1, "it waits for the router outside");
+		auto other = params({300, t.uplink});
+		other.mac = objects::mac(neighbour_mac);
+		const auto address = hosts::address(t, our_pa);
+		std::uint32_t e2 = 0;
+		MUST(apus_transaction_begin(t.dataplane));
+		MUST(apus_provider_address_remove(t.dataplane, &address));
+		MUST(apus_port_add(t.dataplane, &other, &e2));
+		MUST(apus_transaction_commit(t.dataplane));
+		t.mark();
+		hosts::after(t, 0);
+		t.moved(burst(0, 0, 0, 0) + Moves{{&Stats::held, -1}}, 1, flow_counters);
+		t.ports_moved({{t.uplink, {{&PortStats::dropped, 1}}}});
+	}, nullptr, APUS_DROP_OUTER_MAC},
 	{"echo_replies", "the gateway's addresses, from three sides", [](Trial &t) {
 		const auto e = add_gateway(t, {100});
 		resolve(t, e, t.vm1, out_of_vm1(), 100);
