@@ -4,13 +4,14 @@
 import re
 
 HEADERS = ("Apply.swift", "Bytes.swift", "Checksum.swift", "ECN.swift", "Frame.swift", "IPv4.swift", "IPv6.swift", "apus_intrinsics.h")
-# Stage, function, source files (None: any); the first that fits. The first two stages are one function, as is most of the last two.
+# Stage, function, source files (None: any); the first that fits. The look-up is in one function with what begins the first stage, and
+# most of the last two stages are one.
 RULES = (
     ("call", r"apus_worker_process|bench_measured|process|static Registry\..*", None),
-    ("look-up", r".*FlowCache\..*|Worker\.(findFlow|lookFurther|lookUpOthers|stillStands)\(.*", None),
-    ("look-up", r"Worker\.chunk\(.*", ("FlowCache.swift", "Hit.swift")),
-    ("parse, key, hash", r"Worker\.(chunk|account|stage\w*|outerPacket)\(.*", None),
-    ("apply: headers", r"Ref<A>\..*|.*Sent\.addOther.*", None),
+    ("look-up", r".*FlowCache\..*|Worker\.(findFlow|lookFurther|flowElsewhere|lookUpWide|holds)\(.*", None),
+    ("look-up", r"Worker\.chunk\(.*", ("FlowCache.swift", "FlowKey.swift", "Hit.swift")),
+    ("parse, key, hash", r"Worker\.(chunk|account|parse\w*|stage\w*|outerPacket)\(.*", None),
+    ("apply: headers", r"Ref<A>\..*", None),
     ("apply: headers", r"Worker\.apply\(_:_:\)", HEADERS),
     ("emit: validity, counters, output", r"Worker\.(apply\(_:_:\)|emit\(.*)", None),
     ("rest: first packets", r".*", None),

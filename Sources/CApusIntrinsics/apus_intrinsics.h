@@ -108,13 +108,55 @@ typedef long long apus_vector __attribute__((vector_size(16)));
 
 APUS_INLINE apus_vector apus_load128(const void *at) { apus_vector v; memcpy(&v, at, sizeof(v)); return v; }
 
+/* The word of a flow's key that is not in the packet as it is: the protocol is its second byte, around it there is the VSID. */
+
+/* 16 bytes, of the first four only the second */
+APUS_INLINE apus_vector apus_second_of_four(const void *at)
+{
+	typedef unsigned char bytes __attribute__((vector_size(16)));
+	const bytes kept = {0, 255, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
+
+	return (apus_vector)((bytes)apus_load128(at) & kept);
+}
+
+/* around the second byte, which is 0, the first three bytes at `key`: the third, the second, the first */
+APUS_INLINE apus_vector apus_spread_vsid(const void *key)
+{
+#if defined(__SSSE3__)
+	const __m128i order = _mm_setr_epi8(2, -1, 1, 0, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+
+	return (apus_vector)_mm_shuffle_epi8(_mm_cvtsi32_si128((int)apus_load32(key)), order);
+#else
+	const unsigned char *p = (const unsigned char *)key;
+
+	return (apus_vector){p[2] | p[1] << 16 | (long long)p[0] << 24, 0};
+#endif
+}
+
 /* 1 when all bits are 0 */
-APUS_INLINE int apus_is_zero(apus_vector v)
+APUS_INLINE int apus_is_zero(apus_vector v, uint64_t word)
 {
 #if defined(__SSE4_1__)
-	return _mm_testz_si128((__m128i)v, (__m128i)v);
+	const __m128i all = _mm_or_si128((__m128i)v, _mm_cvtsi64_si128((long long)word));
+
+	return _mm_testz_si128(all, all);
 #else
-	return (v[0] | v[1]) == 0;
+	return (v[0] | v[1] | (long long)word) == 0;
+#endif
+}
+
+/* Two 16-bit numbers: what they gain, up to 65535, then what they lose; both at addresses of 16 readable bytes, aligned so. */
+APUS_INLINE uint32_t apus_moved_pair(uint32_t pair, const void *gained, const void *lost)
+{
+#if defined(__x86_64__)
+	const __m128i more = _mm_adds_epu16(_mm_cvtsi32_si128((int)pair), *(const __m128i *)gained);
+
+	return (uint32_t)_mm_cvtsi128_si32(_mm_sub_epi16(more, *(const __m128i *)lost));
+#else
+	const uint32_t gain = apus_load32(gained), loss = apus_load32(lost);
+	const uint32_t low = (pair & 0xFFFF) + (gain & 0xFFFF), high = (pair >> 16) + (gain >> 16);
+
+	return ((low < 0xFFFF ? low : 0xFFFF) - (loss & 0xFFFF)) & 0xFFFF | ((high < 0xFFFF ? high : 0xFFFF) - (loss >> 16)) << 16;
 #endif
 }
 
@@ -162,10 +204,10 @@ APUS_INLINE uint64_t apus_hash_bytes(const void *bytes, size_t blocks, const str
 	return apus_hash_finish(h, k0, k1);
 }
 
-APUS_INLINE uint64_t apus_hash_vectors(apus_vector a, apus_vector b, uint64_t c, const struct apus_hash_key *key)
+/* `first` and `second`: the two halves of the key, which a loop keeps in registers */
+APUS_INLINE uint64_t apus_hash_vectors(apus_vector a, apus_vector b, uint64_t c, apus_vector first, apus_vector second)
 {
-	const __m128i k0 = _mm_loadu_si128((const __m128i *)(const void *)&key->k[0]);
-	const __m128i k1 = _mm_loadu_si128((const __m128i *)(const void *)&key->k[2]);
+	const __m128i k0 = (__m128i)first, k1 = (__m128i)second;
 	__m128i h = _mm_aesenc_si128(_mm_xor_si128(k0, (__m128i)a), k1);
 
 	h = _mm_aesenc_si128(_mm_xor_si128(h, (__m128i)b), k1);
@@ -213,19 +255,21 @@ APUS_INLINE uint64_t apus_hash_bytes(const void *bytes, size_t blocks, const str
 	return apus_hash_words(apus_load64(p + 16 * blocks), h, 0, blocks, key);
 }
 
-APUS_INLINE uint64_t apus_hash_vectors(apus_vector a, apus_vector b, uint64_t c, const struct apus_hash_key *key)
+APUS_INLINE uint64_t apus_hash_vectors(apus_vector a, apus_vector b, uint64_t c, apus_vector first, apus_vector second)
 {
-	uint64_t h = apus_hash_words((uint64_t)a[0], (uint64_t)a[1], (uint64_t)b[0], (uint64_t)b[1], key);
+	const struct apus_hash_key key = {{(uint64_t)first[0], (uint64_t)first[1], (uint64_t)second[0], (uint64_t)second[1]}};
+	uint64_t h = apus_hash_words((uint64_t)a[0], (uint64_t)a[1], (uint64_t)b[0], (uint64_t)b[1], &key);
 
-	return apus_hash_words(c, h, 0, 2, key);
+	return apus_hash_words(c, h, 0, 2, &key);
 }
 
 APUS_INLINE uint64_t apus_hash_four_vectors(apus_vector a, apus_vector b, apus_vector c, apus_vector d,
 					    const struct apus_hash_key *key)
 {
-	uint64_t h = apus_hash_vectors(a, b, (uint64_t)c[0], key);
+	const apus_vector first = apus_load128(&key->k[0]), second = apus_load128(&key->k[2]);
+	uint64_t h = apus_hash_vectors(a, b, (uint64_t)c[0], first, second);
 
-	return apus_hash_vectors(c, d, h, key);
+	return apus_hash_vectors(c, d, h, first, second);
 }
 
 #endif

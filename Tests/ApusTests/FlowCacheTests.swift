@@ -42,7 +42,7 @@ extension FlowCache {
     @Test func aKeyIsFortyBytes() {
         #expect(MemoryLayout<FlowKey>.size == 40)
         #expect(MemoryLayout<FlowEntry<FlowKey>>.stride == 64)
-        #expect(MemoryLayout<WideFlowKey>.size == 96)
+        #expect(MemoryLayout<WideFlowKey>.size == 104)
         #expect(MemoryLayout<FlowEntry<WideFlowKey>>.stride == 128)
     }
 
@@ -102,9 +102,9 @@ extension FlowCache {
 
     /// The common packet's key is loaded as a whole; it is the key that is put together field by field.
     @Test func plainKeysAreTheSame() {
-        let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: 64)
+        let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: 128)
         defer { bytes.deallocate() }
-        let frame = Bytes(bytes)
+        let (frame, tunnel) = (Bytes(bytes), Bytes(bytes + 64))
         var random = SeededGenerator(11)
         for _ in 0..<1000 {
             let length = writeUDP(
@@ -114,10 +114,17 @@ extension FlowCache {
             frame[23] = random.below(2) == 0 ? 6 : 17
             frame.store(UInt16(random.below(65536)), at: 24)
             #expect(IPv4Header.isPlain(frame, available: length - 14))
-            let (port, vsid) = (UInt32(random.below(1 << 31)), UInt32(random.below(1 << 24)))
-            let plain = FlowKey(plain: frame, port: port, vsid: vsid, outer: 7)
-            let general = FlowKey(frame, readable: length - 14, port: port, vsid: vsid, outer: 7)
+            let port = UInt32(random.below(1 << 31))
+            let plain = FlowKey(plain: frame, port: port, tunnel: nil)
+            let general = FlowKey(frame, readable: length - 14, port: port, vsid: 0, outer: 0)
             #expect(plain == general)
+            // In a tunnel: addresses at 12, and behind the header GRE with VSID and FlowID at 24.
+            for offset in 0..<28 { tunnel[offset] = UInt8(random.below(256)) }
+            let inside = FlowKey(plain: frame, port: port, tunnel: tunnel)
+            let (vsid, outer) = (tunnel.u32(24) >> 8, tunnel.raw64(12))
+            #expect(inside == FlowKey(frame, readable: length - 14, port: port, vsid: vsid, outer: outer))
+            #expect(!(inside == general))
+            #expect(inside.hash(memory.key) == inside.hash(HashKey(memory.key)))
             #expect(plain.flowID == general.flowID)
         }
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CApus
 import Testing
 
 @testable import Apus
@@ -21,11 +22,15 @@ import Testing
     }
 
     @Test func layout() {
-        #expect(MemoryLayout<Transposition>.stride == 192)
-        #expect(MemoryLayout<Transposition>.offset(of: \.header) == 0)
-        #expect(MemoryLayout<Transposition>.offset(of: \.neighborEpoch) == Transposition.comparedBytes)
-        // What the hit path reads is in two cache lines.
-        #expect(MemoryLayout<Transposition>.offset(of: \.operation) == 124)
+        #expect(MemoryLayout<Transposition>.size == 192)
+        #expect(MemoryLayout<Transposition>.offset(of: \.gained) == Transposition.gainedOffset)
+        #expect(MemoryLayout<Transposition>.offset(of: \.lost) == Transposition.lostOffset)
+        #expect(MemoryLayout<Transposition>.offset(of: \.header) == Transposition.headerOffset)
+        #expect(MemoryLayout<Transposition>.offset(of: \.hash) == Transposition.resultOffset + Transposition.resultSize)
+        #expect(Transposition.resultSize % 16 == 8)
+        // What packets need that get no header is in one cache line, and so is the header of IPv4.
+        #expect(MemoryLayout<Transposition>.offset(of: \.neighbor) == 64)
+        #expect(Transposition.headerOffset + Transposition.headerRoom - Transposition.headerRoomIPv4 == 128)
     }
 
     /// What flows remember of a transposition fits 24 bits, is never 0, and leads back to it.
@@ -40,24 +45,38 @@ import Testing
         table.destroy(memory.ref)
     }
 
+    private func transposition(
+        _ kind: Transposition.Kind, isRouted: Bool = false, _ bits: UInt8..., headerLength: UInt8 = 0
+    ) -> Transposition {
+        var transposition = Transposition(kind, scope: 1)
+        transposition.isRouted = isRouted ? 1 : 0
+        transposition.headerLength = headerLength
+        transposition.egress = 4098
+        for bit in bits { transposition.variant.set(bit) }
+        return transposition
+    }
+
     /// Each packet's way through the hit path, in one byte: what is common by itself, everything else together.
     @Test func operations() {
         typealias Variant = Transposition.Variant
-        func operation(_ kind: Transposition.Kind, isRouted: Bool = false, _ bits: UInt8...) -> Transposition.Operation {
-            var transposition = Transposition(kind, scope: 1)
-            transposition.isRouted = isRouted ? 1 : 0
-            for bit in bits { transposition.variant.set(bit) }
-            return Transposition.Operation(transposition)
+        typealias Operation = Transposition.Operation
+        func operation(_ kind: Transposition.Kind, isRouted: Bool = false, _ bit: UInt8 = 0, _ other: UInt8 = 0) -> Operation {
+            Operation(transposition(kind, isRouted: isRouted, bit, other))
         }
         #expect(operation(.encapsulate) == .encapsulate)
-        #expect(operation(.encapsulate, isRouted: true) == .encapsulateRouted)
-        #expect(operation(.encapsulate, Variant.ipv6) == .encapsulateIPv6)
-        #expect(operation(.encapsulate, isRouted: true, Variant.ipv6) == .other)
         #expect(operation(.decapsulate) == .decapsulate)
-        #expect(operation(.decapsulate, Variant.ipv6) == .decapsulateIPv6)
-        #expect(operation(.deliver) == .deliver)
-        #expect(operation(.deliver, Variant.ipv6) == .deliver)
-        #expect(operation(.deliver, isRouted: true) == .other)
+        for isRouted in [false, true] {
+            for isIPv6 in [false, true] {
+                for kind in [Transposition.Kind.encapsulate, .decapsulate, .deliver] {
+                    let operation = operation(kind, isRouted: isRouted, isIPv6 ? Variant.ipv6 : 0)
+                    #expect(operation.encapsulates == (kind == .encapsulate))
+                    #expect(operation.decapsulates == (kind == .decapsulate))
+                    #expect(operation.delivers == (kind == .deliver))
+                    #expect(operation.isRouted == isRouted)
+                    #expect(operation.isIPv6 == isIPv6)
+                }
+            }
+        }
         for bit in [Variant.outerIPv6, Variant.vxlan, Variant.draftKey, Variant.pipe, Variant.hidesECN, Variant.copiesDF, Variant.uniform] {
             for kind in [Transposition.Kind.encapsulate, .decapsulate] {
                 #expect(operation(kind, bit) == .other)
@@ -67,9 +86,47 @@ import Testing
         for kind in [Transposition.Kind.drop, .rewrite, .gateway, .copyOut, .copyIn, .leave] { #expect(operation(kind) == .other) }
     }
 
+    /// What the hit path would have to put together for each packet.
+    @Test func preparation() throws {
+        let counters = try #require(PortCounters(memory.ref))
+        func prepared(_ kind: Transposition.Kind, isRouted: Bool = false) -> Transposition {
+            var transposition = transposition(kind, isRouted: isRouted, headerLength: 42)
+            transposition.prepare(counters)
+            return transposition
+        }
+        for kind in [Transposition.Kind.encapsulate, .decapsulate, .deliver] {
+            for isRouted in [false, true] {
+                let result = prepared(kind, isRouted: isRouted)
+                #expect(result.transmitted == counters.address(of: 4098, .transmitted))
+                #expect(result.way.port == 4098)
+                #expect(result.way.flags == (kind == .encapsulate ? UInt32(APUS_FRAME_ENCAPSULATED) : 0))
+                #expect(result.counts.encapsulated == (kind == .encapsulate ? 1 : 0))
+                #expect(result.counts.decapsulated == (kind == .decapsulate ? 1 : 0))
+                #expect(result.counts.routed == (kind != .decapsulate && isRouted ? 1 : 0))
+                #expect(result.counts.switched == (kind == .deliver && !isRouted ? 1 : 0))
+                // The same as of a frame that is moved by itself.
+                for (contiguous, headroom) in [(64, 100), (0xFFFF, 48), (0xFFF0, 42), (192, 0xFFFF), (60, 0xFFE0)] as [(UInt16, UInt16)] {
+                    var frame = Frame(
+                        address: 4096, buffer: 0, length: 60, contiguous: contiguous, headroom: headroom, port: 1, flags: 0)
+                    let place = Ref<Transposition>(.allocate(capacity: 1))
+                    defer { place.pointer.deallocate() }
+                    place.initialize(to: result)
+                    let moved = place.moved(frame.space)
+                    if kind == .encapsulate { frame.push(42) }
+                    if kind == .decapsulate { frame.pop(42) }
+                    #expect(moved.contiguous == frame.contiguous && moved.headroom == frame.headroom)
+                }
+            }
+        }
+        var sum = Transposition.PacketCounts()
+        for _ in 0..<64 { sum += prepared(.encapsulate, isRouted: true).counts }
+        #expect((sum.encapsulated, sum.decapsulated, sum.routed, sum.switched) == (64, 0, 64, 0))
+        counters.destroy(memory.ref)
+    }
+
     /// Every byte of the result counts, the bookkeeping behind it does not.
     @Test func equality() throws {
-        var table = try #require(TranspositionTable(memory.ref, capacity: 128, key: memory.key))
+        var table = try #require(TranspositionTable(memory.ref, capacity: 256, key: memory.key))
         let place = candidate(7)
         defer { place.pointer.deallocate() }
         place.value.outerIdentity = 0x1234
@@ -83,7 +140,8 @@ import Testing
         var others: Set<Int> = []
         // The kind is an enumeration: its byte is changed through its cases.
         let kind = try #require(MemoryLayout<Transposition>.offset(of: \.kind))
-        for offset in 0..<Transposition.comparedBytes where offset != kind {
+        let result = Transposition.resultOffset..<Transposition.resultOffset + Transposition.resultSize
+        for offset in result where offset != kind {
             bytes[offset] ^= 0x80
             others.insert(try add())
             bytes[offset] ^= 0x80
@@ -91,12 +149,12 @@ import Testing
         place.value.kind = .gateway
         others.insert(try add())
         place.value.kind = .deliver
-        #expect(others.count == Transposition.comparedBytes)
+        #expect(others.count == result.count)
         #expect(!others.contains(number))
         place.value.neighborEpoch = 99
         place.value.references = 77
         place.value.hash = 5
-        place.value.operation = .deliver
+        (place.value.mtu, place.value.overhead) = (1400, 42)
         #expect(try add() == number)
         #expect(table[number].references == 3)
         table.destroy(memory.ref)

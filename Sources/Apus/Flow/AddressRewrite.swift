@@ -8,7 +8,7 @@ struct AddressRewrite: BitwiseCopyable {
     private let header: Bytes
 
     init(_ transposition: Ref<Transposition>) {
-        header = unsafe Bytes(transposition.raw.assumingMemoryBound(to: UInt8.self))
+        header = transposition.header
     }
 
     var source: IPAddress {

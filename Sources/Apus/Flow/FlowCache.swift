@@ -92,7 +92,7 @@ struct FlowCache<Key: FlowIdentity> {
 
     /// It follows the key.
     @inline(__always)
-    private static func state(of entry: Ref<FlowEntry<Key>>) -> Ref<FlowState> {
+    static func state(of entry: Ref<FlowEntry<Key>>) -> Ref<FlowState> {
         unsafe Ref((entry.raw + MemoryLayout<Key>.size).assumingMemoryBound(to: FlowState.self))
     }
 
@@ -105,7 +105,7 @@ struct FlowCache<Key: FlowIdentity> {
 
     /// It precedes the state.
     @inline(__always)
-    func key(of flow: Ref<FlowState>) -> Key {
+    static func key(of flow: Ref<FlowState>) -> Key {
         unsafe (flow.raw - MemoryLayout<Key>.size).assumingMemoryBound(to: Key.self).pointee
     }
 
@@ -113,7 +113,7 @@ struct FlowCache<Key: FlowIdentity> {
     @inline(__always)
     func flow(_ hash: UInt64, _ key: Key) -> Ref<FlowState>? {
         let home = state(hash.int & mask)
-        return self.key(of: home) == key ? home : flowElsewhere(hash, key)
+        return Self.key(of: home) == key ? home : flowElsewhere(hash, key)
     }
 
     /// The neighbour of its first line in which a flow is most likely to stand if not there; without a branch.
@@ -177,7 +177,7 @@ struct FlowCache<Key: FlowIdentity> {
     /// Where a flow stands.
     @inline(__always)
     func index(of flow: Ref<FlowState>) -> Int {
-        Int(bitPattern: (flow.address &- entries.address) / UInt(bitPattern: MemoryLayout<FlowEntry<Key>>.stride))
+        unsafe Ref<FlowEntry<Key>>((flow.raw - MemoryLayout<Key>.size).assumingMemoryBound(to: FlowEntry<Key>.self)).index(in: entries)
     }
 
     /// What `place` decided.

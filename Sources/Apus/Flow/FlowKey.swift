@@ -18,6 +18,17 @@ protocol FlowIdentity: BitwiseCopyable {
     var addresses: (source: UInt32, destination: UInt32) { get }
 }
 
+/// The key of the hash, for a loop that keeps it in registers.
+struct HashKey: BitwiseCopyable {
+    fileprivate let first: SIMD2<Int64>
+    fileprivate let second: SIMD2<Int64>
+
+    @inline(__always)
+    init(_ key: Ref<apus_hash_key>) {
+        unsafe (first, second) = (apus_load128(key.raw), apus_load128(key.raw + 16))
+    }
+}
+
 /// What is not in the packet where the key is taken from: the ingress port, whether it is a fragment, the protocol and VSID.
 private enum Field {
     /// In the port's word. Port numbers are smaller, see ``PortSlots``.
@@ -49,13 +60,18 @@ struct FlowKey: FlowIdentity {
     var network: SIMD4<UInt32>
     var outer: UInt64
 
-    /// The key of an IPv4 packet that `IPv4Header.isPlain` describes. `frame` is the (inner) Ethernet frame.
+    /// The key of an IPv4 packet that `IPv4Header.isPlain` describes. `frame` is the (inner) Ethernet frame; `tunnel` the IPv4 header
+    /// of the NVGRE around it.
     @inline(__always)
-    init(plain frame: Bytes, port: UInt32, vsid: UInt32, outer: UInt64) {
+    init(plain frame: Bytes, port: UInt32, tunnel: Bytes?) {
         link = frame.raw128(0)
         link[3] = port
-        network = frame.raw128(22) & SIMD4(0xFF00, .max, .max, .max) | SIMD4(Field.spread(vsid), 0, 0, 0)
-        self.outer = outer
+        network = unsafe frame.raw128(22, apus_second_of_four)
+        outer = 0
+        if let tunnel {
+            unsafe network |= tunnel.raw128(24, apus_spread_vsid)
+            outer = tunnel.raw64(IPv4Header.addressesOffset)
+        }
     }
 
     /// The key of any IPv4 packet whose header has been checked; `readable` is what of it may be read.
@@ -71,14 +87,16 @@ struct FlowKey: FlowIdentity {
 
     @inline(__always)
     static func == (a: FlowKey, b: FlowKey) -> Bool {
-        isZero((a.link ^ b.link) | (a.network ^ b.network)) && a.outer == b.outer
+        isZero((a.link ^ b.link) | (a.network ^ b.network), a.outer ^ b.outer)
     }
 
+    func hash(_ key: Ref<apus_hash_key>) -> UInt64 { hash(HashKey(key)) }
+
     @inline(__always)
-    func hash(_ key: Ref<apus_hash_key>) -> UInt64 {
+    func hash(_ key: HashKey) -> UInt64 {
         unsafe apus_hash_vectors(
             unsafeBitCast(link, to: SIMD2<Int64>.self), unsafeBitCast(network, to: SIMD2<Int64>.self), outer,
-            key.pointer)
+            key.first, key.second)
     }
 
     var flowID: UInt8 {
@@ -100,7 +118,7 @@ struct FlowKey: FlowIdentity {
     }
 }
 
-/// The key of a packet that is IPv6, or inside IPv6: 96 bytes.
+/// The key of a packet that is IPv6, or inside IPv6: 104 bytes.
 ///
 ///     link          as in ``FlowKey``
 ///     source, destination, outerSource, outerDestination    16 bytes each; IPv4 in the last four
@@ -112,6 +130,8 @@ struct WideFlowKey: FlowIdentity {
     var transport: SIMD4<UInt32>
     var outerSource = SIMD4<UInt32>(repeating: 0)
     var outerDestination = SIMD4<UInt32>(repeating: 0)
+    /// What is known of the flow follows, and ends a cache line as it does behind a narrow key: so either may be read there.
+    private var padding: UInt64 = 0
 
     /// Bits of the third word of `transport`: the two families share no key, whatever the addresses.
     private static var innerIPv6: UInt32 { 1 }
@@ -217,6 +237,6 @@ struct WideFlowKey: FlowIdentity {
 }
 
 @inline(__always)
-private func isZero(_ vector: SIMD4<UInt32>) -> Bool {
-    apus_is_zero(unsafe unsafeBitCast(vector, to: SIMD2<Int64>.self)) != 0
+private func isZero(_ vector: SIMD4<UInt32>, _ word: UInt64 = 0) -> Bool {
+    unsafe apus_is_zero(unsafeBitCast(vector, to: SIMD2<Int64>.self), word) != 0
 }

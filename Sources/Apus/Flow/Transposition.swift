@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CApus
 import CApusIntrinsics
 
 /// What a flow does to its packets: the composed result of every layer that looked at the first one, ready to be
-/// applied without looking again. Three cache lines, two of them hot; flows with the same result share one.
+/// applied without looking again. Three cache lines, one or two of them hot; flows with the same result share one.
 ///
 /// Layers that come later (address translation, filters, meters) add fields and flags here; the hit path stays
 /// one compare and one application.
@@ -28,24 +29,59 @@ struct Transposition {
         case leave
     }
 
-    /// What the hit path does, in one byte: each common case by itself, so that nothing is asked about a packet of it.
-    enum Operation: UInt8 {
-        case other
-        case encapsulate, encapsulateRouted, encapsulateIPv6
-        case decapsulate, decapsulateIPv6
-        case deliver
+    /// What the hit path does, in one byte: each common case by itself, so that nothing is asked about a packet of it. Bits, not an
+    /// enumeration, of which the compiler makes a table of jumps.
+    struct Operation: BitwiseCopyable, Equatable {
+        private let bits: UInt8
+
+        static var other: Operation { Operation(bits: 0) }
+        static var encapsulate: Operation { Operation(bits: 8) }
+        static var decapsulate: Operation { Operation(bits: 16) }
+
+        @inline(__always) var isIPv6: Bool { bits & 1 != 0 }
+        @inline(__always) var isRouted: Bool { bits & 2 != 0 }
+        @inline(__always) var delivers: Bool { bits & 4 != 0 }
+        @inline(__always) var encapsulates: Bool { bits & 8 != 0 }
+        @inline(__always) var decapsulates: Bool { bits & 16 != 0 }
+        @inline(__always) static func == (a: Operation, b: Operation) -> Bool { a.bits == b.bits }
+
+        private init(bits: UInt8) { self.bits = bits }
 
         init(_ transposition: Transposition) {
-            let variant = transposition.variant
-            let isRouted = transposition.isRouted != 0
+            let isTunnel = transposition.kind == .encapsulate || transposition.kind == .decapsulate
+            guard isTunnel ? transposition.variant.isCommonTunnel : transposition.kind == .deliver else {
+                self = .other
+                return
+            }
+            let kind: UInt8 = !isTunnel ? 4 : transposition.kind == .encapsulate ? 8 : 16
+            bits = kind | (transposition.isRouted != 0 ? 2 : 0) | (transposition.variant.has(Variant.ipv6) ? 1 : 0)
+        }
+    }
+
+    /// Numbers of packets: encapsulated, decapsulated, routed, switched.
+    struct PacketCounts: BitwiseCopyable {
+        /// 16 bits each.
+        private var words: UInt64 = 0
+
+        init() {}
+
+        /// Of one packet.
+        init(_ transposition: Transposition) {
+            let isRouted: UInt64 = transposition.isRouted != 0 ? 1 &<< 32 : 0
             switch transposition.kind {
-            case .encapsulate where variant.isCommon: self = isRouted ? .encapsulateRouted : .encapsulate
-            case .encapsulate where variant.isCommonTunnel && !isRouted: self = .encapsulateIPv6
-            case .decapsulate where variant.isCommonTunnel: self = variant.isCommon ? .decapsulate : .decapsulateIPv6
-            case .deliver where !isRouted: self = .deliver
-            default: self = .other
+            case .encapsulate: words = 1 | isRouted
+            case .decapsulate: words = 1 &<< 16
+            case .deliver: words = isRouted != 0 ? isRouted : 1 &<< 48
+            default: break
             }
         }
+
+        @inline(__always) static func += (sum: inout PacketCounts, more: PacketCounts) { sum.words &+= more.words }
+
+        @inline(__always) var encapsulated: UInt64 { words & 0xFFFF }
+        @inline(__always) var decapsulated: UInt64 { words &>> 16 & 0xFFFF }
+        @inline(__always) var routed: UInt64 { words &>> 32 & 0xFFFF }
+        @inline(__always) var switched: UInt64 { words &>> 48 }
     }
 
     /// What differs from NVGRE over IPv4 around IPv4, as a set.
@@ -82,80 +118,121 @@ struct Transposition {
     static var headerRoom: Int { 80 }
     static var headerRoomIPv4: Int { 48 }
 
-    var header: InlineArray<80, UInt8>
+    // The first cache line is all that a packet needs that gets no header; IPv4 has the one that it gets in the last line.
+
+    /// The worker's neighbour epoch at which `header` was known to have the right destination MAC. Not part of the result, as what is
+    /// behind the header: two transpositions that differ only there are the same.
+    var neighborEpoch: UInt32
+    /// Flows that use this one.
+    var references: UInt32
+
+    // The result. What `prepare` sets follows from the rest.
+
+    /// The destination MAC of a routed packet, in memory order, in the lower 48 bits.
+    var destinationMAC: UInt64
+    /// Where the egress port's transmitted frames are counted, behind them their bytes.
+    private(set) var transmitted: UInt
+    /// What is counted of each packet.
+    private(set) var counts: PacketCounts
+    /// By how much the contiguous bytes and the headroom of a frame grow.
+    private(set) var gained: Frame.Space
     /// Sum of the outer IPv4 header with TOS and checksum 0, for a customer packet of length 0.
     var headerSum: UInt32
+    /// Where frames leave, and how.
+    private(set) var way: Frame.Way
+    /// By how much they shrink.
+    private(set) var lost: Frame.Space
+    /// Largest customer IP packet; 0xFFFF = no limit.
+    var maximum: UInt16
     var headerLength: UInt8
+    private(set) var operation: Operation
+    /// On the provider side: outer destination MAC and VLAN of the frames that this is for, see ``OuterPacket/identity``. The key
+    /// does not contain them, so each packet is compared. 0 from a vm port.
+    var outerIdentity: UInt64
+
+    /// The next hop as number of its ``Neighbor``, or `none` when its MAC needs no attention (static).
+    var neighbor: UInt32
+    /// The tenant; see ``Scopes``.
+    var scope: UInt32
     var kind: Kind
     /// For `drop`; of others see `dependsOnTwoRecords`.
     var reason: UInt8
     /// 1 = the packet changes its virtual subnet: TTL, destination MAC.
     var isRouted: UInt8
-
-    var egress: UInt32
-    /// Largest customer IP packet; 0xFFFF = no limit.
-    var maximum: UInt16
     var variant: Variant
+    /// Number of the ``NeighborCell`` of the remote provider address, which knows its path MTU, or `none`.
+    var pathCell: UInt32
     /// 1 = flows send their FlowID.
     var sendsFlowID: UInt8
-    /// The destination MAC of a routed packet, in memory order, in the lower 48 bits.
-    var destinationMAC: UInt64
-    /// The next hop as number of its ``Neighbor``, or `none` when its MAC needs no attention (static).
-    var neighbor: UInt32
-    /// The tenant; see ``Scopes``.
-    var scope: UInt32
-    /// On the provider side: outer destination MAC (memory order) and VLAN << 48 of the frames that this is for. The key
-    /// does not contain them, so each packet is compared. 0 from a vm port.
-    var outerIdentity: UInt64
-
-    // The rest is not part of the result: two transpositions that differ only here are the same.
-
-    /// The worker's neighbour epoch at which `header` was known to have the right destination MAC.
-    var neighborEpoch: UInt32
-    var operation: Operation
     // No holes: what is all words is filled word by word.
     private var padding1: UInt8
     private var padding2: UInt16
-    /// Flows that use this one.
-    var references: UInt32
-    /// Its hash in the table of transpositions.
+    private var padding3: InlineArray<3, UInt32>
+    var header: InlineArray<80, UInt8>
+
+    /// Its hash in the table of transpositions; of one that nobody uses the next such.
     var hash: UInt32
-    var nextFree: UInt32
-    /// Number of the ``NeighborCell`` of the remote provider address, which knows its path MTU, or `none`.
-    var pathCell: UInt32
     /// The path MTU when none was learned, and what of it the customer's packet does not get.
     var mtu: UInt16
     var overhead: UInt16
-    private var padding: InlineArray<11, UInt32>
+    private var padding4: UInt64
 
-    static var comparedBytes: Int { 120 }
+    var egress: UInt32 {
+        get { way.port }
+        set { way.port = newValue }
+    }
+
+    static var gainedOffset: Int { 32 }
+    static var lostOffset: Int { 48 }
+    static var headerOffset: Int { 96 }
+    /// What is compared: up to the end of the header.
+    static var resultOffset: Int { 8 }
+    static var resultSize: Int { headerOffset &+ headerRoom &- resultOffset }
 
     init(_ kind: Kind, scope: UInt32) {
-        header = .init(repeating: 0)
+        neighborEpoch = 0
+        references = 0
+        destinationMAC = 0
+        transmitted = 0
+        counts = PacketCounts()
+        gained = Frame.Space(contiguous: 0, headroom: 0)
         headerSum = 0
+        way = Frame.Way(port: 0, flags: 0)
+        lost = Frame.Space(contiguous: 0, headroom: 0)
+        maximum = .max
         headerLength = 0
+        operation = .other
+        outerIdentity = 0
+        neighbor = none
+        self.scope = scope
         self.kind = kind
         reason = 0
         isRouted = 0
-        egress = 0
-        maximum = .max
         variant = Variant()
+        pathCell = none
         sendsFlowID = 0
-        destinationMAC = 0
-        neighbor = none
-        self.scope = scope
-        outerIdentity = 0
-        neighborEpoch = 0
-        operation = .other
         padding1 = 0
         padding2 = 0
-        references = 0
+        padding3 = .init(repeating: 0)
+        header = .init(repeating: 0)
         hash = 0
-        nextFree = 0
-        pathCell = none
         mtu = 0
         overhead = 0
-        padding = .init(repeating: 0)
+        padding4 = 0
+    }
+
+    /// Everything but the header is decided: put together what the hit path would have to for each packet.
+    mutating func prepare(_ portCounters: PortCounters) {
+        operation = Operation(self)
+        counts = PacketCounts(self)
+        transmitted = portCounters.address(of: egress, .transmitted)
+        let none = Frame.Space(contiguous: 0, headroom: 0)
+        (gained, lost) = (none, none)
+        let length = headerLength.u16
+        let (contiguous, headroom) = (Frame.Space(contiguous: length, headroom: 0), Frame.Space(contiguous: 0, headroom: length))
+        if kind == .encapsulate { (gained, lost) = (contiguous, headroom) }
+        if kind == .decapsulate { (gained, lost) = (headroom, contiguous) }
+        way.flags = kind == .encapsulate ? APUS_FRAME_ENCAPSULATED : 0
     }
 
     /// No records decided this but those that (some virtual subnet, the packet's source) and (some virtual subnet, its destination)
@@ -184,5 +261,19 @@ struct Transposition {
         self.init(.drop, scope: scope)
         self.reason = reason.value
         self.isRouted = isRouted ? 1 : 0
+    }
+}
+
+extension Ref where Value == Transposition {
+    /// The room for the outer header.
+    @inline(__always)
+    var header: Bytes { unsafe Bytes((raw + Value.headerOffset).assumingMemoryBound(to: UInt8.self)) }
+
+    /// The space around the first byte of a frame after this was done to it; see `prepare`.
+    @inline(__always)
+    func moved(_ space: Frame.Space) -> Frame.Space {
+        var space = space
+        unsafe space.bits = apus_moved_pair(space.bits, raw + Value.gainedOffset, raw + Value.lostOffset)
+        return space
     }
 }

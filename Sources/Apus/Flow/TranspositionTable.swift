@@ -8,6 +8,8 @@ import CApusIntrinsics
 /// between a thousand machines needs a thousand transpositions, which stay in the nearest caches.
 struct TranspositionTable {
     private let entries: Ref<Transposition>
+    /// The one before the first: of packets that belong to no known flow. No frame has its identity.
+    private let nobodys: Ref<Transposition>
     /// Open addressing by hash: number + 1, 0 = empty, `removed`.
     private let index: Ref<UInt32>
     private let capacity: Int
@@ -20,14 +22,17 @@ struct TranspositionTable {
     private static var removed: UInt32 { .max }
 
     init?(_ memory: Ref<Memory>, capacity: Int, key: Ref<apus_hash_key>) {
-        guard let entries = memory.value.allocateZeroed(Transposition.self, count: capacity, alignment: 64) else {
+        guard let nobodys = memory.value.allocateZeroed(Transposition.self, count: capacity &+ 1, alignment: 64) else {
             return nil
         }
         guard let index = memory.value.allocateZeroed(UInt32.self, count: capacity &* 2) else {
-            memory.value.release(entries, count: capacity)
+            memory.value.release(nobodys, count: capacity &+ 1)
             return nil
         }
-        self.entries = entries
+        nobodys.value = Transposition(drop: .frameInvalid, scope: 0)
+        nobodys.value.outerIdentity = .max
+        self.nobodys = nobodys
+        entries = nobodys.advanced(by: 1)
         self.index = index
         self.capacity = capacity
         self.key = key
@@ -35,7 +40,7 @@ struct TranspositionTable {
     }
 
     func destroy(_ memory: Ref<Memory>) {
-        memory.value.release(entries, count: capacity)
+        memory.value.release(nobodys, count: capacity &+ 1)
         memory.value.release(index, count: indexMask &+ 1)
     }
 
@@ -45,7 +50,7 @@ struct TranspositionTable {
         nonmutating unsafeMutableAddress { unsafe entries.pointer + number }
     }
 
-    /// What flows remember of a number, in 24 bits: where it is, in bytes, from one before the first one on. There are not more than 65,536.
+    /// What flows remember of a number, in 24 bits: where it is, in bytes, from the one before the first on. There are not more than 65,536.
     static func offset(of number: Int) -> UInt32 { ((number &+ 1) &* MemoryLayout<Transposition>.stride).u32 }
     static func number(of offset: UInt32) -> Int { offset.int / MemoryLayout<Transposition>.stride &- 1 }
 
@@ -55,13 +60,15 @@ struct TranspositionTable {
     /// The same by offset: what the hit path passes on instead of 128 bytes.
     @inline(__always)
     func place(at offset: UInt32) -> Ref<Transposition> {
-        unsafe Ref((entries.raw - MemoryLayout<Transposition>.stride + offset.int).assumingMemoryBound(to: Transposition.self))
+        unsafe Ref((nobodys.raw + offset.int).assumingMemoryBound(to: Transposition.self))
     }
 
     /// The number of a transposition equal to `candidate`, with one more reference; nil when the table is full.
     @_optimize(speed)
     mutating func intern(_ candidate: Ref<Transposition>) -> Int? {
-        let hash = unsafe apus_hash_bytes(candidate.raw, Transposition.comparedBytes / 16, key.pointer).u32
+        let hash = unsafe apus_hash_bytes(
+            candidate.raw + Transposition.resultOffset, Transposition.resultSize / 16, key.pointer
+        ).u32
         var position = hash.int & indexMask
         while true {
             let link = index[position]
@@ -92,7 +99,7 @@ struct TranspositionTable {
         while index[position] != number.u32 &+ 1 { position = (position &+ 1) & indexMask }
         index[position] = Self.removed
         removedCount &+= 1
-        entries[number].nextFree = firstFree
+        entries[number].hash = firstFree
         firstFree = number.u32 &+ 1
         // Removed marks lengthen searches: when there are many, place everything anew.
         if removedCount > indexMask / 4 { rebuildIndex() }
@@ -102,7 +109,7 @@ struct TranspositionTable {
     private mutating func take() -> Int? {
         if firstFree != 0 {
             let number = firstFree.int &- 1
-            firstFree = entries[number].nextFree
+            firstFree = entries[number].hash
             return number
         }
         if used == capacity { return nil }
@@ -132,8 +139,9 @@ struct TranspositionTable {
     private func isEqual(_ a: Ref<Transposition>, _ b: Ref<Transposition>) -> Bool {
         let (a, b) = unsafe (UnsafeRawPointer(a.raw), UnsafeRawPointer(b.raw))
         var difference: UInt64 = 0
-        var offset = 0
-        while offset < Transposition.comparedBytes {
+        let end = Transposition.resultOffset &+ Transposition.resultSize
+        var offset = Transposition.resultOffset
+        while offset < end {
             difference |= unsafe apus_load64(a + offset) ^ apus_load64(b + offset)
             offset &+= 8
         }

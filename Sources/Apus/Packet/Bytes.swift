@@ -12,6 +12,8 @@ struct Bytes: BitwiseCopyable {
     @inline(__always)
     init(_ base: UnsafeMutablePointer<UInt8>) { unsafe self.base = base }
 
+    @inline(__always) var address: UInt { unsafe UInt(bitPattern: base) }
+
     @inline(__always)
     func advanced(by count: Int) -> Bytes { unsafe Bytes(base + count) }
 
@@ -27,6 +29,10 @@ struct Bytes: BitwiseCopyable {
     @inline(__always) func raw128(_ offset: Int) -> SIMD4<UInt32> {
         unsafe unsafeBitCast(apus_load128(base + offset), to: SIMD4<UInt32>.self)
     }
+    /// What `load` makes of the bytes there.
+    @inline(__always) func raw128(_ offset: Int, _ load: (UnsafeRawPointer) -> SIMD2<Int64>) -> SIMD4<UInt32> {
+        unsafe unsafeBitCast(load(base + offset), to: SIMD4<UInt32>.self)
+    }
     @inline(__always) func u16(_ offset: Int) -> UInt16 { UInt16(bigEndian: raw16(offset)) }
     @inline(__always) func u32(_ offset: Int) -> UInt32 { UInt32(bigEndian: raw32(offset)) }
     @inline(__always) func store(_ value: UInt16, at offset: Int) {
@@ -35,6 +41,9 @@ struct Bytes: BitwiseCopyable {
     @inline(__always) func store(_ value: UInt32, at offset: Int) {
         unsafe apus_store32(base + offset, value.bigEndian)
     }
+
+    @inline(__always) func storeRaw(_ value: UInt16, at offset: Int) { unsafe apus_store16(base + offset, value) }
+    @inline(__always) func storeRaw(_ value: UInt32, at offset: Int) { unsafe apus_store32(base + offset, value) }
 
     @inline(__always)
     func mac(_ offset: Int) -> MACAddress {

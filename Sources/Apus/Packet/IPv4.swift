@@ -6,6 +6,8 @@ struct IPv4Header: BitwiseCopyable {
 
     static var minimumLength: Int { 20 }
     static var addressesOffset: Int { 12 }
+    /// The header and the ports.
+    static var plainMinimum: UInt32 { 24 }
 
     @inline(__always) init(_ ip: Bytes) { self.ip = ip }
 
@@ -35,15 +37,14 @@ struct IPv4Header: BitwiseCopyable {
     }
 
     /// The common case of what `isWellFormed` accepts: no options, TCP or UDP, not a fragment, and the ports are there.
-    /// `frame` is an Ethernet frame; this looks at its EtherType too. `available` is the length of what follows that.
+    /// `frame` is an Ethernet frame; this looks at its EtherType too. `available` is the length of what follows that, at least `plainMinimum`.
     @inline(__always)
     static func isPlain(_ frame: Bytes, available: Int) -> Bool {
-        guard available >= 24 else { return false }
         // EtherType, version and header length; flags but for DF, offset and protocol.
         let kind = frame.raw32(20) & UInt32(0x3FFF_00FF).bigEndian
         return frame.raw32(12) & UInt32(0xFFFF_FF00).bigEndian == UInt32(0x0800_4500).bigEndian
             && (kind == UInt32(17).bigEndian || kind == UInt32(6).bigEndian)
-            && frame.u16(16).u32 &- 24 <= available.u32 &- 24
+            && frame.u16(16).u32 &- plainMinimum <= available.u32 &- plainMinimum
     }
 
     @inline(__always)
@@ -62,12 +63,12 @@ struct IPv4Header: BitwiseCopyable {
         return (sum &* part).addingReportingOverflow(part).overflow
     }
 
-    /// RFC 791 and RFC 1624: the word that holds TTL and protocol changes by 0x0100.
+    /// RFC 1624: what the TTL loses the checksum gains, in one's complement, which never comes to 0xFFFF.
     @inline(__always)
     func decrementTTL() {
-        let old = ip.u16(8)
-        ip[8] = ttl &- 1
-        ip.store(Checksum.updated(checksum, from: old, to: old &- 0x0100), at: 10)
+        // TTL, protocol, checksum.
+        let word = UInt32(littleEndian: ip.raw32(8))
+        ip.storeRaw((word &+ 0xFFFF &+ (word >= 0xFFFE_0000 ? 0x1_0000 : 0)).littleEndian, at: 8)
     }
 
     /// Replace DSCP and ECN (RFC 2474, RFC 3168).

@@ -6,43 +6,51 @@ import CApusIntrinsics
 // What is done to each packet of a flow, on the hit path and for first packets alike: the checks that depend on the packet
 // and not on the flow, then the change. A function that returns a reason has changed nothing.
 
-// On `Ref`, so that none of its 128 bytes is copied.
+/// What was done to a packet.
+enum Outcome {
+    /// The length of the customer's frame.
+    case done(UInt32)
+    case refused(DropReason)
+}
+
+// On `Ref`, so that none of its 192 bytes is copied.
 extension Ref where Value == Transposition {
     /// docs/pipeline.md 2.3.
     @inline(never)
     func encapsulate(_ frame: inout Frame, _ flowID: UInt8) -> DropReason? {
         if !value.variant.isCommonTunnel { return encapsulateVariant(&frame, flowID) }
-        return encapsulate(&frame, flowID, isRouted: value.isRouted != 0, isIPv6: !value.variant.isCommon)
+        let outcome = encapsulate(
+            frame.bytes, headroom: frame.headroom, isRouted: value.isRouted != 0, isIPv6: !value.variant.isCommon)
+        guard case .done(let length) = outcome else { return outcome.reason }
+        frame.bytes[-1] = flowID
+        frame.length = length
+        finishEncapsulation(&frame)
+        return nil
     }
 
-    /// NVGRE over IPv4.
+    /// NVGRE over IPv4: write the outer header but for its last byte, the FlowID.
     @inline(__always)
-    func encapsulate(_ frame: inout Frame, _ flowID: UInt8, isRouted: Bool, isIPv6: Bool) -> DropReason? {
-        let bytes = frame.bytes
+    func encapsulate(_ bytes: Bytes, headroom: UInt16, isRouted: Bool, isIPv6: Bool) -> Outcome {
         let ip = bytes.advanced(by: Ethernet.headerLength)
-        if isRouted, ttl(of: ip, isIPv6: isIPv6) <= 1 { return .ttlExpired }
+        if isRouted, ttl(of: ip, isIPv6: isIPv6) <= 1 { return .refused(.ttlExpired) }
         let length = isIPv6 ? IPv6Header(ip).totalLength : IPv4Header(ip).totalLength
-        if length > value.maximum.int { return .mtuExceeded }
-        let headroom = frame.headroom
-        if headroom < Value.headerRoom.u16, headroom < value.headerLength.u16 { return .noHeadroom }
-        if isRouted { route(bytes, isIPv6: isIPv6) }
-        frame.length = (Ethernet.headerLength &+ length).u32
+        if length > value.maximum.int { return .refused(.mtuExceeded) }
+        let tos = isIPv6 ? IPv6Header(ip).trafficClass : IPv4Header(ip).typeOfService
 
-        // The template, then the four fields that differ from packet to packet: total length, TOS, checksum, FlowID.
+        // The template, then what differs from packet to packet.
         let room = Value.headerRoomIPv4
-        if headroom >= room.u16 {
-            unsafe apus_copy48(bytes.base - room, raw + (Value.headerRoom &- room))
+        if _fastPath(headroom >= room.u16) {
+            unsafe apus_copy48(bytes.base - room, header.base + (Value.headerRoom &- room))
         } else {
+            if headroom < value.headerLength.u16 { return .refused(.noHeadroom) }
             copyHeader(before: bytes)
         }
+        if isRouted { route(bytes, isIPv6: isIPv6) }
         // The last 28 bytes are IPv4 and GRE.
-        let tos = isIPv6 ? IPv6Header(ip).trafficClass : IPv4Header(ip).typeOfService
         bytes[-27] = tos
         bytes.store((length.u32 &+ NVGRE.overheadIPv4).u16, at: -26)
         bytes.store(~Checksum.fold(value.headerSum &+ length.u32 &+ tos.u32), at: -18)
-        bytes[-1] = flowID
-        finishEncapsulation(&frame)
-        return nil
+        return .done((Ethernet.headerLength &+ length).u32)
     }
 
     /// Everything else that encapsulation can be.
@@ -75,7 +83,7 @@ extension Ref where Value == Transposition {
         let variant = value.variant
         let bytes = frame.bytes
         if frame.headroom >= Value.headerRoom.u16 {
-            unsafe apus_copy80(bytes.base - Value.headerRoom, raw)
+            unsafe apus_copy80(bytes.base - Value.headerRoom, header.base)
         } else {
             copyHeader(before: bytes)
         }
@@ -132,22 +140,27 @@ extension Ref where Value == Transposition {
     }
 
     /// Little headroom: exactly the header.
-    @_optimize(speed)
+    @inline(never)
     private func copyHeader(before bytes: Bytes) {
         let length = value.headerLength.int
-        unsafe apus_copy(bytes.base - length, raw + (Value.headerRoom &- length), length)
+        unsafe apus_copy(bytes.base - length, header.base + (Value.headerRoom &- length), length)
     }
 
-    @inline(__always)
-    func deliver(_ frame: inout Frame, isRouted: Bool) -> DropReason? {
-        if isRouted {
-            let isIPv6 = value.variant.has(Value.Variant.ipv6)
-            if ttl(of: frame.bytes.advanced(by: Ethernet.headerLength), isIPv6: isIPv6) <= 1 { return .ttlExpired }
-            route(frame.bytes, isIPv6: isIPv6)
-        }
+    /// To another machine here.
+    func deliver(_ frame: inout Frame) -> DropReason? {
+        let isIPv6 = value.variant.has(Value.Variant.ipv6)
+        if value.isRouted != 0, !deliverRouted(frame.bytes, isIPv6: isIPv6) { return .ttlExpired }
         frame.flags = 0
         frame.port = value.egress
         return nil
+    }
+
+    /// To one in another virtual subnet. False: its TTL has expired.
+    @inline(__always)
+    func deliverRouted(_ bytes: Bytes, isIPv6: Bool) -> Bool {
+        if ttl(of: bytes.advanced(by: Ethernet.headerLength), isIPv6: isIPv6) <= 1 { return false }
+        route(bytes, isIPv6: isIPv6)
+        return true
     }
 
     @inline(__always)
@@ -165,23 +178,26 @@ extension Ref where Value == Transposition {
     /// docs/pipeline.md 4, steps 15 and 16.
     @inline(never)
     func decapsulate(_ frame: inout Frame) -> DropReason? {
-        value.variant.isCommonTunnel
-            ? decapsulate(&frame, isIPv6: !value.variant.isCommon) : decapsulate(&frame, offset: value.headerLength.int)
+        let offset = value.headerLength.int
+        if !value.variant.isCommonTunnel { return decapsulate(&frame, offset: offset) }
+        let outcome = decapsulate(frame.bytes.advanced(by: offset), isIPv6: !value.variant.isCommon)
+        guard case .done(let length) = outcome else { return outcome.reason }
+        finishDecapsulation(&frame, offset: offset, length: length.int)
+        return nil
     }
 
+    /// NVGRE over IPv4; `bytes` is the customer's frame.
     @inline(__always)
-    func decapsulate(_ frame: inout Frame, isIPv6: Bool) -> DropReason? {
-        let outerLength = value.headerLength.int
-        let outer = IPv4Header(frame.bytes.advanced(by: outerLength &- 28))  // IPv4 and GRE
-        let inner = frame.bytes.advanced(by: outerLength &+ Ethernet.headerLength)
+    func decapsulate(_ bytes: Bytes, isIPv6: Bool) -> Outcome {
+        let outer = IPv4Header(bytes.advanced(by: -28))  // IPv4 and GRE
+        let inner = bytes.advanced(by: Ethernet.headerLength)
         let tos = isIPv6 ? IPv6Header(inner).trafficClass : IPv4Header(inner).typeOfService
         let (outerECN, innerECN) = (outer.typeOfService & 3, tos & 3)
         if outerECN != innerECN, outerECN != 0 {
-            guard let ecn = ECN.decapsulated(inner: innerECN, outer: outerECN) else { return .ecn }
+            guard let ecn = ECN.decapsulated(inner: innerECN, outer: outerECN) else { return .refused(.ecn) }
             if ecn != innerECN { setTOS(of: inner, tos & 0xFC | ecn, isIPv6: isIPv6) }
         }
-        finishDecapsulation(&frame, offset: outerLength, length: outer.totalLength &- 28)
-        return nil
+        return .done((outer.totalLength &- 28).u32)
     }
 
     @inline(__always)
@@ -230,11 +246,26 @@ extension Ref where Value == Transposition {
         frame.port = value.egress
     }
 
+    /// Put any other outer header before the packet, or remove one. False: it is as it was.
+    @inline(never)
+    @_optimize(speed)
+    func change(_ frame: inout Frame, _ flowID: UInt8) -> Bool {
+        switch value.kind {
+        case .encapsulate: encapsulate(&frame, flowID) == nil
+        case .decapsulate: decapsulate(&frame) == nil
+        default: false
+        }
+    }
+
     /// What comes before in the order of checks comes before here too.
     func refusal(of frame: Frame) -> DropReason {
         let isExpired = value.isRouted != 0 && IPPacket(in: frame.bytes).ttl <= 1
         return isExpired ? .ttlExpired : DropReason(value: value.reason)
     }
+}
+
+extension Outcome {
+    fileprivate var reason: DropReason? { if case .refused(let reason) = self { reason } else { nil } }
 }
 
 extension Worker {
@@ -252,7 +283,7 @@ extension Worker {
             reason = first == .mtuExceeded && widen(transposition) ? transposition.rewrite(&sent) : first
             if reason == .mtuExceeded, fragment(frame, transposition, flowID) { return }
         case .decapsulate: reason = transposition.decapsulate(&sent)
-        case .deliver: reason = transposition.deliver(&sent, isRouted: transposition.value.isRouted != 0)
+        case .deliver: reason = transposition.deliver(&sent)
         case .drop: reason = transposition.refusal(of: frame)
         case .gateway, .leave: return leave(frame, transposition)
         case .copyOut: return copyOut(frame)
@@ -296,9 +327,4 @@ extension Worker {
         }
         if transposition.value.isRouted != 0 { counters.add(.routed) }
     }
-}
-
-extension Bytes {
-    @inline(__always) func storeRaw(_ value: UInt32, at offset: Int) { unsafe apus_store32(base + offset, value) }
-    @inline(__always) func storeRaw(_ value: UInt16, at offset: Int) { unsafe apus_store16(base + offset, value) }
 }

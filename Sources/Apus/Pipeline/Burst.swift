@@ -67,23 +67,24 @@ extension Worker {
 
     @_optimize(speed)
     private mutating func chunk(_ frames: Ref<Frame>, _ count: Int) {
-        lookUp(count, others: parse(frames, count))
+        parse(frames, count)
+        lookUp(count)
         apply(frames, count)
     }
 
     // MARK: - One packet, step by step
 
     /// A packet that the hit path leaves alone: an earlier packet of this burst may have changed the cache, its result may
-    /// be old, or drop it.
+    /// be old, or drop it. `remaining`: with all of the chunk.
     @inline(never)
     @_optimize(speed)
-    mutating func applyCarefully(_ frame: Frame, at i: Int) {
+    mutating func applyCarefully(_ frame: Frame, _ packet: Ref<Staged>) {
+        remaining = remaining &- packet.index(in: staged)
         if held.waitingCount != 0 { releaseResolved() }
         isExtra = false
-        let packet = staged.advanced(by: i)
         if packet.value.form == .none { return processSlowly(frame) }
         // Who begins too many flows costs no second look.
-        if hasFlowLimits, packet.value.flow == nil, !mayBeginFlow(from: frame.port) { return refuseFlow(frame) }
+        if hasFlowLimits, packet.value.flow.value.isFree, !mayBeginFlow(from: frame.port) { return refuseFlow(frame) }
         processStaged(frame, packet)
     }
 
@@ -98,8 +99,9 @@ extension Worker {
     /// By what is remembered of its flow, or as the first packet of one.
     @_optimize(speed)
     mutating func processStaged(_ frame: Frame, _ packet: Ref<Staged>) {
-        packet.value.flow = findFlow(packet)
-        if let flow = packet.value.flow {
+        let found = findFlow(packet)
+        packet.value.flow = found ?? noFlow
+        if let flow = found {
             let transposition = transpositions.place(at: flow.value.transposition)
             if isCurrent(flow.value, transposition) || confirm(flow, transposition, packet),
                 transposition.value.outerIdentity == packet.value.outerIdentity,
@@ -138,7 +140,7 @@ extension Worker {
     @_optimize(speed)
     func findFlow(_ packet: Ref<Staged>) -> Ref<FlowState>? {
         packet.value.form == .wide
-            ? wideCache.flow(packet.value.hash, packet.value.wideKey.value)
+            ? wideCache.flow(packet.value.hash, wideKey(of: packet).value)
             : cache.flow(packet.value.hash, packet.value.key)
     }
 
@@ -148,7 +150,7 @@ extension Worker {
     @_optimize(speed)
     func confirm(_ flow: Ref<FlowState>, _ transposition: Ref<Transposition>, _ packet: Ref<Staged>) -> Bool {
         guard transposition.value.dependsOnTwoRecords, flow.value.stamp >= floor else { return false }
-        let (source, destination) = packet.value.addresses
+        let (source, destination) = packet.value.form == .wide ? wideKey(of: packet).value.addresses : packet.value.key.addresses
         guard tables.scopes.confirms(flow.value.stamp, transposition.value.scope, source, destination) else { return false }
         flow.value.stamp = version.u32
         return true

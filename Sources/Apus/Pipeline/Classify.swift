@@ -40,7 +40,7 @@ extension Worker {
     @_optimize(speed)
     mutating func carryOut(_ decision: Decision, _ frame: Frame, _ packet: Ref<Staged>) {
         // The common packet's goes to the wire as it is.
-        let flowID = scratch.value.variant.isCommonTunnel && scratch.value.sendsFlowID == 0 ? 0 : packet.value.flowID
+        let flowID = scratch.value.variant.isCommonTunnel && scratch.value.sendsFlowID == 0 ? 0 : self.flowID(of: packet)
         switch decision {
         case .flow:
             // A next hop that only short flows use is kept alive here, not on the hit path.
@@ -48,7 +48,7 @@ extension Worker {
                 return carryOut(.unresolved(scratch.value.neighbor), frame, packet)
             }
             if packet.value.form == .wide {
-                remember(packet.value.wideKey.value, packet, in: wideCache, flowID, length: frame.length)
+                remember(wideKey(of: packet).value, packet, in: wideCache, flowID, length: frame.length)
             } else {
                 remember(packet.value.key, packet, in: cache, flowID, length: frame.length)
             }
@@ -69,7 +69,7 @@ extension Worker {
 
     /// The same for a packet that was looked at step by step.
     mutating func carryOut(_ decision: Decision, _ frame: Frame) {
-        single.value.flow = findFlow(single)
+        single.value.flow = findFlow(single) ?? noFlow
         carryOut(decision, frame, single)
     }
 
@@ -80,10 +80,11 @@ extension Worker {
     ) {
         replacements &+= 1
         scratch.value.neighborEpoch = neighborEpoch
+        scratch.value.prepare(portCounters)
         let scope = scratch.value.scope
         let index: Int
-        if let present = packet.value.flow {
-            index = cache.index(of: present)
+        if !packet.value.flow.value.isFree {
+            index = cache.index(of: packet.value.flow)
             forget(index, in: cache)
         } else {
             let placement = cache.place(packet.value.hash, scope: scope) { flow in
@@ -109,10 +110,8 @@ extension Worker {
             return
         }
         transpositions[number].neighborEpoch = neighborEpoch
-        // One that was there may know the path of an earlier policy.
-        transpositions[number].pathCell = scratch.value.pathCell
+        // One that was there may know those of an earlier policy.
         (transpositions[number].mtu, transpositions[number].overhead) = (scratch.value.mtu, scratch.value.overhead)
-        transpositions[number].operation = Transposition.Operation(transpositions[number])
         let result = flowID.u32 &<< 24 | TranspositionTable.offset(of: number)
         cache.put(key, packet.value.hash, at: index, FlowState(stamp: version.u32, result: result, bytes: length))
         cache.gained(scope)

@@ -94,7 +94,7 @@ extension Worker {
         take(way, mtu: min(tables.ports[way.port].mtu, peer?.limit ?? .max), overhead: overhead, pa: pa)
         setVariant(peer, isIPv6: !pa.isV4)
 
-        let start = scratchHeader.advanced(by: Transposition.headerRoom &- length)
+        let start = scratch.header.advanced(by: Transposition.headerRoom &- length)
         Ethernet.write(
             start, to: way.mac ?? .broadcast, from: source.mac, vlan: source.vlan,
             pa.isV4 ? Ethernet.ipv4 : Ethernet.ipv6)
@@ -144,5 +144,4 @@ extension Worker {
     }
 
     /// The header of `scratch` as bytes. It is the first field.
-    private var scratchHeader: Bytes { unsafe Bytes(scratch.raw.assumingMemoryBound(to: UInt8.self)) }
 }

@@ -8,10 +8,36 @@ struct Frame {
     var address: UInt
     var buffer: UInt
     var length: UInt32
-    /// `contiguous` and `headroom`, which move together.
-    private var space: UInt32
-    var port: UInt32
-    var flags: UInt32
+    var space: Space
+    var way: Way
+
+    /// `contiguous` and `headroom`: they move together.
+    struct Space: BitwiseCopyable {
+        var bits: UInt32
+
+        @inline(__always)
+        init(contiguous: UInt16, headroom: UInt16) { bits = contiguous.u32 | headroom.u32 &<< 16 }
+        @inline(__always) var contiguous: UInt16 { bits.u16 }
+        @inline(__always) var headroom: UInt16 { (bits &>> 16).u16 }
+    }
+
+    /// Where it came from or goes to, and what is known of it.
+    struct Way: BitwiseCopyable {
+        private var bits: UInt64
+
+        @inline(__always)
+        init(port: UInt32, flags: UInt32) { bits = port.u64 | flags.u64 &<< 32 }
+        @inline(__always)
+        var port: UInt32 {
+            get { bits.u32 }
+            set { bits = bits & ~0xFFFF_FFFF | newValue.u64 }
+        }
+        @inline(__always)
+        var flags: UInt32 {
+            get { (bits &>> 32).u32 }
+            set { bits = bits & 0xFFFF_FFFF | newValue.u64 &<< 32 }
+        }
+    }
 
     init(
         address: UInt, buffer: UInt, length: UInt32, contiguous: UInt16, headroom: UInt16, port: UInt32, flags: UInt32
@@ -19,13 +45,22 @@ struct Frame {
         self.address = address
         self.buffer = buffer
         self.length = length
-        space = contiguous.u32 | headroom.u32 &<< 16
-        self.port = port
-        self.flags = flags
+        space = Space(contiguous: contiguous, headroom: headroom)
+        way = Way(port: port, flags: flags)
     }
 
-    @inline(__always) var contiguous: UInt16 { space.u16 }
-    @inline(__always) var headroom: UInt16 { (space &>> 16).u16 }
+    @inline(__always) var contiguous: UInt16 { space.contiguous }
+    @inline(__always) var headroom: UInt16 { space.headroom }
+    @inline(__always)
+    var port: UInt32 {
+        get { way.port }
+        set { way.port = newValue }
+    }
+    @inline(__always)
+    var flags: UInt32 {
+        get { way.flags }
+        set { way.flags = newValue }
+    }
 
     static var maximumLength: UInt32 { APUS_FRAME_MAX }
     static var contiguousMinimum: UInt32 { APUS_CONTIGUOUS }
@@ -34,10 +69,14 @@ struct Frame {
     var bytes: Bytes { unsafe Bytes(UnsafeMutablePointer(bitPattern: address).unsafelyUnwrapped) }
 
     /// docs/pipeline.md section 1.
+    @inline(__always) var isValid: Bool { isValid(ofAtLeast: Ethernet.headerLength.u32) }
+
+    /// The same, and at least so long. Apart, and each expected, or the compiler computes all before it asks for any.
     @inline(__always)
-    var isValid: Bool {
-        address != 0 && length >= Ethernet.headerLength.u32 && length <= Self.maximumLength
-            && contiguous.u32 >= min(length, Self.contiguousMinimum)
+    func isValid(ofAtLeast least: UInt32) -> Bool {
+        guard _fastPath(length &- least <= Self.maximumLength &- least) else { return false }
+        guard _fastPath(contiguous.u32 >= length) || contiguous.u32 >= Self.contiguousMinimum else { return false }
+        return _fastPath(address != 0)
     }
 
     /// Bytes at `bytes` that are read when something is decided. They are contiguous in every frame, also when tags were
@@ -52,8 +91,8 @@ struct Frame {
         address &+= UInt(bitPattern: count)
         length &-= count.u32
         // What does not fit the field is forgotten.
-        let room = min(count.u32, 0xFFFF &- space &>> 16)
-        space = space &+ room &<< 16 &- count.u32
+        let room = min(count.u32, 0xFFFF &- headroom.u32)
+        space.bits = space.bits &+ room &<< 16 &- count.u32
     }
 
     /// Add bytes at the front; there is headroom for them.
@@ -61,8 +100,8 @@ struct Frame {
     mutating func push(_ count: Int) {
         address &-= UInt(bitPattern: count)
         length &+= count.u32
-        let room = min(count.u32, 0xFFFF &- space & 0xFFFF)
-        space = space &- count.u32 &<< 16 &+ room
+        let room = min(count.u32, 0xFFFF &- contiguous.u32)
+        space.bits = space.bits &- count.u32 &<< 16 &+ room
     }
 
     /// Cut padding at the end.

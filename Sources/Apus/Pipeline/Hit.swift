@@ -7,48 +7,46 @@ import CApusIntrinsics
 
 extension Worker {
     /// Most flows stand in the very first line of theirs; which do not nobody can predict, so there is no branch for it. The
-    /// others' further lines are asked for, and looked at last. `others`: a bit for each packet that has no narrow key.
+    /// others' further lines are asked for, and looked at last. Nor is there one for what kind of packet it is: what has no narrow
+    /// key is looked up in vain.
     @inline(__always)
-    mutating func lookUp(_ count: Int, others: UInt64) {
-        let (staged, cache, transpositions) = (staged, cache, transpositions)
+    mutating func lookUp(_ count: Int) {
+        let (staged, transpositions, others) = (staged, transpositions, widePackets | keylessPackets)
+        let all = UInt64.max &>> (Self.chunk &- count).u64
         // One bit for each packet of the chunk.
         var further: UInt64 = 0
         var i = 0
-        while i < count {
+        while i < count, others != all {
             let packet = staged.advanced(by: i)
-            if others &>> i.u64 & 1 == 0, let flow = packet.value.flow {
-                further |= (cache.key(of: flow) == packet.value.key ? 0 : 1) &<< i.u64
-                prefetch(flow, transpositions)
-            }
+            let flow = packet.value.flow
+            further |= (FlowCache.key(of: flow) == packet.value.key ? 0 : 1) &<< i.u64
+            prefetch(flow, transpositions)
             i &+= 1
         }
-        if others != 0 { further |= lookUpOthers(others) }
+        if others != 0 { further = further & ~others | lookUpWide() }
         if further != 0 { lookFurther(further) }
     }
 
     @inline(never)
     @_optimize(speed)
-    private func lookUpOthers(_ packets: UInt64) -> UInt64 {
-        let (staged, wideCache, transpositions) = (staged, wideCache, transpositions)
+    private func lookUpWide() -> UInt64 {
+        let (staged, transpositions) = (staged, transpositions)
         var further: UInt64 = 0
-        var left = packets
+        var left = widePackets
         while left != 0 {
             let i = left.trailingZeroBitCount
-            left &= left &- 1
             let packet = staged.advanced(by: i)
-            if packet.value.form == .wide, let flow = packet.value.flow {
-                further |= (wideCache.key(of: flow) == packet.value.wideKey.value ? 0 : 1) &<< i.u64
-                prefetch(flow, transpositions)
-            } else {
-                packet.value.flow = nil
-            }
+            let flow = packet.value.flow
+            further |= (FlowCache.key(of: flow) == wideKey(of: packet).value ? 0 : 1) &<< i.u64
+            prefetch(flow, transpositions)
+            left &= left &- 1
         }
         return further
     }
 
     @inline(__always)
     private func prefetch(_ flow: Ref<FlowState>, _ transpositions: TranspositionTable) {
-        unsafe apus_prefetch(transpositions.place(at: flow.value.transposition).raw + 32)
+        unsafe apus_prefetch(transpositions.place(at: flow.value.transposition).raw)
     }
 
     @inline(never)
@@ -66,16 +64,18 @@ extension Worker {
         left = packets
         while left != 0 {
             let packet = staged.advanced(by: left.trailingZeroBitCount)
-            if let flow = packet.value.flow, !stands(flow, packet) {
-                packet.value.flow =
-                    packet.value.form == .narrow
-                    ? cache.flowElsewhere(packet.value.hash, packet.value.key)
-                    : wideCache.flowElsewhere(packet.value.hash, packet.value.wideKey.value)
-            }
-            if let flow = packet.value.flow { prefetch(flow, transpositions) } else { new |= left & (0 &- left) }
+            if !stands(packet.value.flow, packet) { packet.value.flow = flowElsewhere(packet) ?? noFlow }
+            prefetch(packet.value.flow, transpositions)
+            if packet.value.flow.value.isFree { new |= left & (0 &- left) }
             left &= left &- 1
         }
         if new & (new &- 1) != 0, tables.records.isLarge { prefetchRecords(new) }
+    }
+
+    private func flowElsewhere(_ packet: Ref<Staged>) -> Ref<FlowState>? {
+        packet.value.form == .narrow
+            ? cache.flowElsewhere(packet.value.hash, packet.value.key)
+            : wideCache.flowElsewhere(packet.value.hash, wideKey(of: packet).value)
     }
 
     /// First packets of flows: ask for the records of their addresses, all of them before any is needed. Only a guess: a
@@ -87,7 +87,7 @@ extension Worker {
             let i = left.trailingZeroBitCount
             left &= left &- 1
             let packet = staged.advanced(by: i)
-            let (key, ports) = (packet.value.recordKey, tables.ports)
+            let (key, ports) = (recordKey(of: packet), tables.ports)
             var vsid = key.vsid
             if packet.value.outerIdentity == 0, let recent = ingress(key.port) { vsid = ports[recent.value.ingress.port].vsid }
             recordHashes[2 &* i] = LookupRecord.hash(tables.key, vsid, key.source)
@@ -107,138 +107,134 @@ extension Worker {
     @inline(never)
     @_optimize(speed)
     mutating func apply(_ frames: Ref<Frame>, _ count: Int) {
-        let (staged, transpositions, portCounters, output) = (staged, transpositions, portCounters, output)
-        let (version, replacements, remaining) = (version.u32, replacements, remaining)
+        let (transpositions, replacements, remaining) = (transpositions, replacements, remaining)
         var neighborEpoch = neighborEpoch
-        // An entry or a result that was found in stage 2 may belong to another flow now.
-        var isDisturbed = false
-        var sent = Sent(at: outputCount)
-        var i = 0
-        while i < count {
-            let packet = staged.advanced(by: i)
-            if let flow = packet.value.flow, !isDisturbed || stillStands(flow, packet) {
-                let result = transpositions.place(at: flow.value.transposition)
-                if flow.value.stamp == version || isCurrent(flow.value, result) || confirm(flow, result, packet),
-                    result.value.outerIdentity == packet.value.outerIdentity,
-                    result.value.neighborEpoch == neighborEpoch
-                {
-                    var frame = frames[i]
-                    let place = output.advanced(by: sent.end)
-                    if sent.add(result, &frame, flow.value.flowID, place) {
-                        place.value = frame
-                        // Apart, or the compiler makes a vector of the two words, which takes longer.
-                        flow.value.countPacket()
-                        portCounters.add(frame.port, .transmitted, 1, bytes: frame.length.u64)
-                        flow.value.countBytes(frames[i].length)
-                        sent.bytes &+= frame.length.u64
-                        sent.end &+= 1
-                        i &+= 1
-                        continue
-                    }
-                }
+        // What flows of this version have as stamp; none has it while what was found in stage 2 may belong to another flow now.
+        var version = version & 0xFFFF_FFFF
+        var sent = Sent(at: output.advanced(by: outputCount))
+        var (frame, packet) = (frames, staged)
+        let end = frames.advanced(by: count).address
+        while frame.address < end {
+            let flow = packet.value.flow
+            let result = transpositions.place(at: flow.value.transposition)
+            if _fastPath(flow.value.stamp.u64 == version) || holds(flow, result, packet, isDisturbed: version == .max),
+                result.value.outerIdentity == packet.value.outerIdentity,
+                result.value.neighborEpoch == neighborEpoch,
+                sent.add(result, frame, flow)
+            {
+                // Apart, or the compiler makes a vector of the two words, which takes longer.
+                flow.value.countPacket()
+                PortCounters.addFrame(at: result.value.transmitted, bytes: sent.last)
+                flow.value.countBytes(frame.value.length)
+                sent.bytes &+= sent.last
+                sent.counts += result.value.counts
+            } else {
+                settle(sent)
+                self.remaining = remaining
+                applyCarefully(frame.value, packet)
+                if self.replacements != replacements { version = .max }
+                neighborEpoch = self.neighborEpoch
+                sent = Sent(at: output.advanced(by: outputCount))
             }
-            settle(&sent)
-            self.remaining = remaining &- i
-            applyCarefully(frames[i], at: i)
-            isDisturbed = self.replacements != replacements
-            neighborEpoch = self.neighborEpoch
-            sent = Sent(at: outputCount)
-            i &+= 1
+            (frame, packet) = (frame.advanced(by: 1), packet.advanced(by: 1))
         }
-        settle(&sent)
+        settle(sent)
         self.remaining = remaining &- count
     }
 
-    /// Is the flow of a packet still where it was in stage 2?
+    /// What was decided about the flow of a packet is still true, and the flow still where it was in stage 2.
     @inline(never)
     @_optimize(speed)
-    private func stillStands(_ flow: Ref<FlowState>, _ packet: Ref<Staged>) -> Bool { stands(flow, packet) }
+    private func holds(_ flow: Ref<FlowState>, _ result: Ref<Transposition>, _ packet: Ref<Staged>, isDisturbed: Bool) -> Bool {
+        if flow.value.isFree || isDisturbed && !stands(flow, packet) { return false }
+        return flow.value.stamp == version.u32 || isCurrent(flow.value, result) || confirm(flow, result, packet)
+    }
 
     /// Is this the flow of a packet?
     @inline(__always)
     private func stands(_ flow: Ref<FlowState>, _ packet: Ref<Staged>) -> Bool {
         packet.value.form == .narrow
-            ? cache.key(of: flow) == packet.value.key : wideCache.key(of: flow) == packet.value.wideKey.value
+            ? FlowCache.key(of: flow) == packet.value.key : FlowCache.key(of: flow) == wideKey(of: packet).value
     }
 
     /// Frames that were sent and not counted yet.
     private struct Sent {
-        /// Where they are in the output.
-        var begin: Int
-        var end: Int
+        /// Where the next one goes.
+        var place: Ref<Frame>
+        /// The length of the last one, and of all.
+        var last: UInt64 = 0
         var bytes: UInt64 = 0
-        /// How many were encapsulated, decapsulated, routed, switched: 16 bits each.
-        var counts: UInt64 = 0
+        var counts = Transposition.PacketCounts()
 
-        static var encapsulated: UInt64 { 1 }
-        static var decapsulated: UInt64 { 1 &<< 16 }
-        static var routed: UInt64 { 1 &<< 32 }
-        static var switched: UInt64 { 1 &<< 48 }
-
-        @_optimize(speed)
-        init(at index: Int) {
-            begin = index
-            end = index
-        }
-
-        /// False: the packet needs a closer look, and is as it was. The common frame stays in registers, any other is made in its
-        /// `place`: in memory of the stack it would be read before it is quite written.
         @inline(__always)
-        mutating func add(_ result: Ref<Transposition>, _ frame: inout Frame, _ flowID: UInt8, _ place: Ref<Frame>) -> Bool {
-            // The common ones first: a chain of comparisons, not a jump table.
+        init(at place: Ref<Frame>) { self.place = place }
+
+        /// False: the packet needs a closer look, and is as it was.
+        @inline(__always)
+        mutating func add(_ result: Ref<Transposition>, _ frame: Ref<Frame>, _ flow: Ref<FlowState>) -> Bool {
+            let bytes = frame.value.bytes
+            // The two that are most common first.
             let operation = result.value.operation
-            if _fastPath(operation == .encapsulate) {
-                if result.encapsulate(&frame, flowID, isRouted: false, isIPv6: false) != nil { return false }
-                counts &+= Self.encapsulated
-            } else if operation == .decapsulate {
-                if result.decapsulate(&frame, isIPv6: false) != nil { return false }
-                counts &+= Self.decapsulated
-            } else if operation == .deliver {
-                if result.deliver(&frame, isRouted: false) != nil { return false }
-                counts &+= Self.switched
-            } else if operation == .encapsulateRouted {
-                if result.encapsulate(&frame, flowID, isRouted: true, isIPv6: false) != nil { return false }
-                counts &+= Self.encapsulated &+ Self.routed
-            } else if operation == .encapsulateIPv6 {
-                if result.encapsulate(&frame, flowID, isRouted: false, isIPv6: true) != nil { return false }
-                counts &+= Self.encapsulated
-            } else if operation == .decapsulateIPv6 {
-                if result.decapsulate(&frame, isIPv6: true) != nil { return false }
-                counts &+= Self.decapsulated
-            } else {
-                place.value = frame
-                let count = Self.addOther(result, &place.value, flowID)
-                if count == 0 { return false }
-                counts &+= count
-                frame = place.value
+            if operation == .encapsulate { return encapsulate(result, frame, flow, isRouted: false, isIPv6: false) }
+            if operation == .decapsulate { return decapsulate(result, frame, isIPv6: false) }
+            if operation.encapsulates {
+                if !operation.isIPv6 { return encapsulate(result, frame, flow, isRouted: true, isIPv6: false) }
+                if !operation.isRouted { return encapsulate(result, frame, flow, isRouted: false, isIPv6: true) }
+                return encapsulate(result, frame, flow, isRouted: true, isIPv6: true)
             }
-            return true
+            if operation.decapsulates { return decapsulate(result, frame, isIPv6: true) }
+            if operation.delivers {
+                if operation.isRouted, !result.deliverRouted(bytes, isIPv6: operation.isIPv6) { return false }
+                return send(result, frame, bytes, frame.value.length)
+            }
+            place.value = frame.value
+            return result.change(&place.value, flow.value.flowID) && send(result, frame, place.value.bytes, place.value.length)
         }
 
-        @inline(never)
-        @_optimize(speed)
-        private static func addOther(_ result: Ref<Transposition>, _ frame: inout Frame, _ flowID: UInt8) -> UInt64 {
-            let isRouted = result.value.isRouted != 0
-            switch result.value.kind {
-            case .encapsulate:
-                return result.encapsulate(&frame, flowID) != nil ? 0 : isRouted ? encapsulated &+ routed : encapsulated
-            case .decapsulate: return result.decapsulate(&frame) != nil ? 0 : decapsulated
-            case .deliver: return result.deliver(&frame, isRouted: isRouted) != nil ? 0 : isRouted ? routed : switched
-            default: return 0
-            }
+        @inline(__always)
+        private mutating func encapsulate(
+            _ result: Ref<Transposition>, _ frame: Ref<Frame>, _ flow: Ref<FlowState>, isRouted: Bool, isIPv6: Bool
+        ) -> Bool {
+            let bytes = frame.value.bytes
+            let outcome = result.encapsulate(bytes, headroom: frame.value.headroom, isRouted: isRouted, isIPv6: isIPv6)
+            guard case .done(let length) = outcome else { return false }
+            bytes[-1] = flow.value.flowID
+            let header = result.value.headerLength
+            return send(result, frame, bytes.advanced(by: 0 &- header.int), length &+ header.u32)
+        }
+
+        @inline(__always)
+        private mutating func decapsulate(_ result: Ref<Transposition>, _ frame: Ref<Frame>, isIPv6: Bool) -> Bool {
+            let bytes = frame.value.bytes.advanced(by: result.value.headerLength.int)
+            guard case .done(let length) = result.decapsulate(bytes, isIPv6: isIPv6) else { return false }
+            return send(result, frame, bytes, length)
+        }
+
+        /// It is put together where it is given to the host: nothing is read that was just written.
+        @inline(__always)
+        private mutating func send(_ result: Ref<Transposition>, _ frame: Ref<Frame>, _ start: Bytes, _ length: UInt32) -> Bool {
+            place.value.address = start.address
+            place.value.buffer = frame.value.buffer
+            place.value.length = length
+            place.value.space = result.moved(frame.value.space)
+            place.value.way = result.value.way
+            place = place.advanced(by: 1)
+            last = length.u64
+            return true
         }
     }
 
     @inline(__always)
-    private mutating func settle(_ sent: inout Sent) {
-        let frames = (sent.end &- sent.begin).u64
-        outputCount = sent.end
+    private mutating func settle(_ sent: Sent) {
+        let end = sent.place.index(in: output)
+        let frames = (end &- outputCount).u64
+        outputCount = end
         counters.add(.flowHits, frames)
         counters.add(.transmitted, frames)
         counters.add(.transmittedBytes, sent.bytes)
-        counters.add(.encapsulated, sent.counts & 0xFFFF)
-        counters.add(.decapsulated, sent.counts &>> 16 & 0xFFFF)
-        counters.add(.routed, sent.counts &>> 32 & 0xFFFF)
-        counters.add(.switched, sent.counts &>> 48)
+        counters.add(.encapsulated, sent.counts.encapsulated)
+        counters.add(.decapsulated, sent.counts.decapsulated)
+        counters.add(.routed, sent.counts.routed)
+        counters.add(.switched, sent.counts.switched)
     }
 }

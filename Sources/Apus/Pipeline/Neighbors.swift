@@ -14,10 +14,7 @@ extension Worker {
         let neighborNumber = transpositions[number].neighbor
         if neighborNumber != none {
             guard let mac = keepAlive(neighborNumber, transpositions.place(of: number)) else { return false }
-            let header = unsafe withUnsafeMutablePointer(to: &transpositions[number].header) {
-                unsafe Bytes(UnsafeMutableRawPointer($0).assumingMemoryBound(to: UInt8.self))
-            }
-            header.store(mac, at: Transposition.headerRoom &- transpositions[number].headerLength.int)
+            transpositions.place(of: number).header.store(mac, at: Transposition.headerRoom &- transpositions[number].headerLength.int)
         }
         if transpositions[number].pathCell != none { limitToPath(transpositions.place(of: number)) }
         transpositions[number].neighborEpoch = neighborEpoch

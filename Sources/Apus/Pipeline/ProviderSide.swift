@@ -7,8 +7,9 @@ struct LinkHeader {
     var length = Ethernet.headerLength
     /// 0 when the frame ends inside the tag: `length` is more than it has then.
     var etherType: UInt16
-    /// VLAN << 48, bit 62 for a tag (which may have VLAN 0), and bit 63, so that it is never 0.
-    var identity: UInt64 = 1 &<< 63
+    /// The VLAN, a bit for a tag (which may have VLAN 0), and one more, so that it is never 0.
+    var identity = Self.untagged
+    static var untagged: UInt64 { 0x8000 }
 
     @inline(__always)
     init(_ frame: Frame) {
@@ -20,12 +21,12 @@ struct LinkHeader {
             etherType = 0
             return
         }
-        identity = (bytes.u16(14) & 0x0FFF).u64 &<< 48 | 3 &<< 62
+        identity = (bytes.u16(14) & 0x0FFF).u64 | 0xC000
         etherType = bytes.u16(16)
     }
 
     /// 0 if there is no tag.
-    var vlan: UInt16 { (identity &>> 48).u16 & 0x0FFF }
+    var vlan: UInt16 { identity.u16 & 0x0FFF }
 }
 
 /// Where the parts of a frame from the provider network are.
@@ -41,14 +42,14 @@ struct OuterPacket {
     var key: UInt32
     /// The VSID was taken from the lower 24 bits.
     var hasDraftKey = false
-    /// Outer destination MAC (memory order), ``LinkHeader/identity``, and ``vxlanBit``.
+    /// Outer destination MAC (memory order) in the upper 48 bits, ``LinkHeader/identity``, and ``vxlanBit``.
     var identity: UInt64
     var isIPv6: Bool
     var isVXLAN: Bool { identity & Self.vxlanBit != 0 }
 
-    private static var vxlanBit: UInt64 { 1 &<< 61 }
+    private static var vxlanBit: UInt64 { 0x2000 }
     /// A packet that is no tunnel's, but rewritten.
-    static var rewriteBit: UInt64 { 1 &<< 60 }
+    static var rewriteBit: UInt64 { 0x1000 }
 
     /// The common case - at most one tag, no IP options, nothing wrong - or nil. Says nothing about *what* is wrong:
     /// `processFromProvider` does, check by check.
@@ -133,7 +134,7 @@ struct OuterPacket {
         vsid = key &>> 8
         self.key = key
         self.isIPv6 = isIPv6
-        identity = bytes.raw64(0) & 0xFFFF_FFFF_FFFF | link.identity
+        identity = Self.identity(bytes, link.identity)
     }
 
     init(_ link: LinkHeader, inner: Int, length: Int, _ bytes: Bytes, _ vxlan: VXLANHeader, isIPv6: Bool) {
@@ -141,23 +142,25 @@ struct OuterPacket {
         identity |= Self.vxlanBit
     }
 
-    /// The length of the inner frame in NVGRE over IPv4, if there is no tag, and nothing else that is unusual: then that begins at byte 42.
+    /// The length of the inner frame in NVGRE over IPv4, if there is no tag, and nothing else that is unusual: then that begins at byte 42,
+    /// and may hold a plain IPv4 packet.
     @inline(__always)
-    static func plainInnerLength(_ frame: Frame) -> Int? {
-        let bytes = frame.bytes
+    static func plainInnerLength(_ frame: Ref<Frame>) -> Int? {
+        let least = 56 &+ IPv4Header.plainMinimum
+        guard frame.value.isValid(ofAtLeast: least) else { return nil }
+        let bytes = frame.value.bytes
         let ip = IPv4Header(bytes.advanced(by: Ethernet.headerLength))
-        guard frame.length >= 56, bytes.raw32(12) & UInt32(0xFFFF_FF00).bigEndian == UInt32(0x0800_4500).bigEndian,
+        guard bytes.raw32(12) & UInt32(0xFFFF_FF00).bigEndian == UInt32(0x0800_4500).bigEndian,
             bytes.raw32(20) & UInt32(0x3FFF_00FF).bigEndian == GREHeader.ipProtocol.u32.bigEndian
         else { return nil }
-        let total = bytes.u16(16).u32
-        guard total &- 42 <= frame.length &- 56, GREHeader(bytes.advanced(by: 34)).isPlain, hasGoodChecksum(frame, ip) else {
-            return nil
-        }
-        return total.int &- 28
+        let total = bytes.u16(16).u32 &- least &+ Ethernet.headerLength.u32
+        guard total <= frame.value.length &- least, GREHeader(bytes.advanced(by: 34)).isPlain, hasGoodChecksum(frame.value, ip)
+        else { return nil }
+        return (total &+ least).int &- 42
     }
 
     @inline(__always)
-    static func identity(ofUntagged bytes: Bytes) -> UInt64 { bytes.raw64(0) & 0xFFFF_FFFF_FFFF | 1 &<< 63 }
+    static func identity(_ bytes: Bytes, _ marks: UInt64) -> UInt64 { UInt64(littleEndian: bytes.raw64(0)) &<< 16 | marks }
 
     /// No options, not a fragment, this protocol.
     @inline(__always)
@@ -168,7 +171,7 @@ struct OuterPacket {
     @inline(__always)
     static func hasGoodChecksum(_ frame: Frame, _ ip: IPv4Header) -> Bool {
         let checked = frame.flags & (APUS_FRAME_IP_CHECKSUM_GOOD | APUS_FRAME_IP_CHECKSUM_BAD)
-        return checked == APUS_FRAME_IP_CHECKSUM_GOOD || (checked == 0 && ip.hasCorrectChecksumWithoutOptions)
+        return checked == 0 ? ip.hasCorrectChecksumWithoutOptions : checked == APUS_FRAME_IP_CHECKSUM_GOOD
     }
 }
 

@@ -95,15 +95,15 @@ extension Worker {
         let readable = frame.readable &- Ethernet.headerLength
         if ip.isIPv6 {
             if ip.isNeighborDiscovery(readable: readable) { return false }
-            packet.value.set(WideFlowKey(frame.bytes, readable: readable, port: frame.port, vsid: 0), wideCache, tables.key)
+            stage(WideFlowKey(frame.bytes, readable: readable, port: frame.port, vsid: 0), packet)
         } else {
             guard ip.v4.headerLength == IPv4Header.minimumLength, OuterPacket.hasGoodChecksum(frame, ip.v4) else {
                 return false
             }
             packet.value.set(
-                FlowKey(frame.bytes, readable: readable, port: frame.port, vsid: 0, outer: 0), cache, tables.key)
+                FlowKey(frame.bytes, readable: readable, port: frame.port, vsid: 0, outer: 0), cache, HashKey(tables.key))
         }
-        packet.value.outerIdentity = OuterPacket.rewriteBit | frame.bytes.raw64(0) & 0xFFFF_FFFF_FFFF | link.identity
+        packet.value.outerIdentity = OuterPacket.identity(frame.bytes, link.identity | OuterPacket.rewriteBit)
         return true
     }
 

@@ -54,6 +54,10 @@ struct Worker: ~Copyable {
     private let workspace: Ref<UInt8>
     /// The packets of a chunk, and one that is looked at by itself.
     let staged: Ref<Staged>
+    /// Where their keys are if those are wide ones: elsewhere, so that what is common is close together.
+    private let wideKeys: Ref<StagedWideKey>
+    /// The flow of a packet that is in no cache.
+    let noFlow: Ref<FlowState>
     /// Of the records of a chunk's new flows: source, destination.
     let recordHashes: Ref<UInt64>
     /// Buffers to give back.
@@ -99,6 +103,9 @@ struct Worker: ~Copyable {
     var outputCapacity = 0
     /// Input frames that may still need a place in the output.
     var remaining = 0
+    /// A bit for each packet of the chunk that has a wide key, or none.
+    var widePackets: UInt64 = 0
+    var keylessPackets: UInt64 = 0
     /// The frame being processed did not come with this burst: it may not take the place of one that did.
     var isExtra = false
     /// The next hop for which the frame being processed has waited until now.
@@ -127,49 +134,74 @@ struct Worker: ~Copyable {
     static var releaseBatch: Int { 256 }
 }
 
-/// What the stages of a burst hand on for each packet.
+/// What the stages of a burst hand on for each packet: one cache line.
 struct Staged {
     /// Which of the keys the packet has.
-    enum Form: UInt8 {
+    enum Form: UInt32 {
         /// None: the flow cache is not for it.
         case none
-        case narrow
         case wide
+        case narrow
     }
 
+    /// A packet that has none has its form here, in the place of a MAC address; the port is 0 then.
     var key: FlowKey
     var hash: UInt64
     /// Outer destination MAC and VLAN; see ``Transposition/outerIdentity``.
     var outerIdentity: UInt64
-    /// Its flow, if that is in the cache; until it was looked up, the flow in the first line of it.
-    var flow: Ref<FlowState>?
-    var form: Form
-    /// Where its key is if that is a wide one: elsewhere, so that what is common is close together.
-    var wideKey: Ref<WideFlowKey>
+    /// Its flow; a free one if it has none. Until it was looked up, what stands in the first line of it.
+    var flow: Ref<FlowState>
 
     @inline(__always)
-    mutating func set(_ key: FlowKey, _ cache: FlowCache<FlowKey>, _ hashKey: Ref<apus_hash_key>) {
+    var form: Form { key.link[3] != 0 ? .narrow : key.link[0] == Form.wide.rawValue ? .wide : .none }
+
+    @inline(__always)
+    mutating func set(_ key: FlowKey, _ cache: FlowCache<FlowKey>, _ hashKey: HashKey) {
         self.key = key
         hash = key.hash(hashKey)
-        form = .narrow
         flow = cache.fetch(hash)
     }
 
     @inline(__always)
-    mutating func set(_ key: WideFlowKey, _ cache: FlowCache<WideFlowKey>, _ hashKey: Ref<apus_hash_key>) {
-        wideKey.value = key
-        hash = key.hash(hashKey)
-        form = .wide
-        flow = cache.fetch(hash)
+    mutating func setForm(_ form: Form) { key.link = SIMD4(form.rawValue, 0, 0, 0) }
+}
+
+/// As large as two staged packets, so that it is easily found.
+struct StagedWideKey {
+    private var key: WideFlowKey
+    private var padding: (UInt64, UInt64, UInt64)
+}
+
+extension Ref where Value == StagedWideKey {
+    fileprivate var key: Ref<WideFlowKey> { unsafe Ref<WideFlowKey>(raw.assumingMemoryBound(to: WideFlowKey.self)) }
+}
+
+extension Worker {
+    @inline(__always)
+    func wideKey(of packet: Ref<Staged>) -> Ref<WideFlowKey> { wideKeys.advanced(by: packet.index(in: staged)).key }
+
+    @inline(__always)
+    func stage(_ key: WideFlowKey, _ packet: Ref<Staged>) {
+        wideKey(of: packet).value = key
+        packet.value.setForm(.wide)
+        packet.value.hash = key.hash(tables.key)
+        packet.value.flow = wideCache.fetch(packet.value.hash)
     }
 
-    var flowID: UInt8 { form == .wide ? wideKey.value.flowID : key.flowID }
+    /// Not for the flow cache, unless it turns out to be.
+    func stageNothing(_ packet: Ref<Staged>) {
+        packet.value.setForm(.none)
+        packet.value.flow = noFlow
+    }
+
+    func flowID(of packet: Ref<Staged>) -> UInt8 {
+        packet.value.form == .wide ? wideKey(of: packet).value.flowID : packet.value.key.flowID
+    }
+
     /// By what its records are found: from a tunnel the VSID, else the port says it.
-    var recordKey: (port: UInt32, vsid: UInt32, source: IPAddress, destination: IPAddress) {
-        form == .wide ? wideKey.value.recordKey : key.recordKey
+    func recordKey(of packet: Ref<Staged>) -> (port: UInt32, vsid: UInt32, source: IPAddress, destination: IPAddress) {
+        packet.value.form == .wide ? wideKey(of: packet).value.recordKey : packet.value.key.recordKey
     }
-    @inline(__always)
-    var addresses: (source: UInt32, destination: UInt32) { form == .wide ? wideKey.value.addresses : key.addresses }
 }
 
 extension Worker {
@@ -219,7 +251,8 @@ extension Worker {
         self.workspace = workspace
         var offset = 0
         staged = Self.cut(workspace, at: &offset, count: Self.chunk &+ 1)
-        let wideKeys: Ref<WideFlowKey> = Self.cut(workspace, at: &offset, count: Self.chunk &+ 1)
+        wideKeys = Self.cut(workspace, at: &offset, count: Self.chunk &+ 1)
+        noFlow = FlowCache.state(of: Self.cut(workspace, at: &offset, count: 1) as Ref<FlowEntry<WideFlowKey>>)
         recordHashes = Self.cut(workspace, at: &offset, count: 2 &* Self.chunk)
         releases = Self.cut(workspace, at: &offset, count: Self.releaseBatch)
         errorTimes = Self.cut(workspace, at: &offset, count: PortSlots.count)
@@ -231,11 +264,6 @@ extension Worker {
         scratch = Self.cut(workspace, at: &offset, count: 1)
         output = nowhere
         (recent.value.ingress.version, recent.value.subnet.version) = (.max, .max)
-        var i = 0
-        while i <= Self.chunk {
-            staged[i].wideKey = wideKeys.advanced(by: i)
-            i &+= 1
-        }
     }
 
     /// Release everything; packets that wait are dropped and counted, so read the counters after `dropHeld`.
@@ -254,9 +282,9 @@ extension Worker {
 
     /// Room for the arrays of fixed size, each on cache lines of its own.
     private static var workspaceSize: Int {
-        let perPacket = (MemoryLayout<Staged>.stride &+ MemoryLayout<WideFlowKey>.stride) &* (chunk &+ 1)
+        let perPacket = (MemoryLayout<Staged>.stride &+ MemoryLayout<StagedWideKey>.stride) &* (chunk &+ 1)
         let times = 8 &* (3 &* PortSlots.count &+ learnBuckets)
-        let rest = MemoryLayout<Recent>.stride &+ MemoryLayout<Transposition>.stride &+ 11 &* 64
+        let rest = MemoryLayout<Recent>.stride &+ MemoryLayout<Transposition>.stride &+ MemoryLayout<FlowEntry<WideFlowKey>>.stride &+ 12 &* 64
         return perPacket &+ times &+ 8 &* (2 &* chunk &+ releaseBatch) &+ 4 &* PortSlots.count &+ rest
     }
 

@@ -139,7 +139,6 @@ struct Store: ~Copyable {
     /// this grace period are free. Entries of a transaction that was undone wait for nothing but that. A failure when
     /// some worker still applies a policy older than the last one.
     @inline(never)
-    @_optimize(speed)
     private mutating func settle() -> Failure? {
         guard isUnsettled || limbo.count > 0 else { return nil }
         let (call, context) = unsafe wait

@@ -81,7 +81,7 @@ struct PortCounters: BitwiseCopyable {
     /// Frames that were received or transmitted, and their bytes, which are counted behind them.
     @inline(__always)
     func add(_ port: UInt32, _ field: Field, _ frames: UInt64, bytes: UInt64) {
-        let line = words.advanced(by: PortSlots.slot(of: port) &* Self.stride &+ field.rawValue)
+        let line = line(port, field)
         line[0].store(line[0].load(ordering: .relaxed) &+ frames, ordering: .relaxed)
         line[1].store(line[1].load(ordering: .relaxed) &+ bytes, ordering: .relaxed)
     }
@@ -90,6 +90,23 @@ struct PortCounters: BitwiseCopyable {
     func add(_ port: UInt32, _ field: Field, _ value: UInt64) {
         let index = PortSlots.slot(of: port) &* Self.stride &+ field.rawValue
         words[index].store(words[index].load(ordering: .relaxed) &+ value, ordering: .relaxed)
+    }
+
+    /// Where `add` adds.
+    @inline(__always)
+    func address(of port: UInt32, _ field: Field) -> UInt { line(port, field).address }
+
+    /// The same as `add` at such an address, of one frame.
+    @inline(__always)
+    static func addFrame(at address: UInt, bytes: UInt64) {
+        let line = unsafe Ref(UnsafeMutablePointer<Atomic<UInt64>>(bitPattern: address).unsafelyUnwrapped)
+        line[0].store(line[0].load(ordering: .relaxed) &+ 1, ordering: .relaxed)
+        line[1].store(line[1].load(ordering: .relaxed) &+ bytes, ordering: .relaxed)
+    }
+
+    @inline(__always)
+    private func line(_ port: UInt32, _ field: Field) -> Ref<Atomic<UInt64>> {
+        words.advanced(by: PortSlots.slot(of: port) &* Self.stride &+ field.rawValue)
     }
 
     func read(_ port: UInt32, _ field: Int) -> UInt64 {

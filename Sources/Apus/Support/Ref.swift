@@ -34,6 +34,10 @@ struct Ref<Value: ~Copyable>: BitwiseCopyable {
     @inline(__always)
     func advanced(by count: Int) -> Ref { unsafe Ref(pointer + count) }
 
+    /// The number of an element of an array, which begins at `first`.
+    @inline(__always)
+    func index(in first: Ref) -> Int { Int(bitPattern: (address &- first.address) / UInt(bitPattern: MemoryLayout<Value>.stride)) }
+
     @inline(__always)
     func initialize(to value: consuming Value) { unsafe pointer.initialize(to: value) }
 
