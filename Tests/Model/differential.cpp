@@ -944,7 +944,6 @@ bool Round::compare_explanation(Side &side, const model::Frame &frame)
 		       : moved.arp_replies + moved.echo_replies + moved.router_advertisements != 0          ? APUS_VERDICT_ANSWER
 		       : moved.fragmented != 0                                                              ? APUS_VERDICT_FRAGMENT
 		       : expected.leaves                                                                    ? APUS_VERDICT_LEAVE
-		       : moved.arp_replies + moved.echo_replies + moved.router_advertisements != 0          ? APUS_VERDICT_ANSWER
 		       : moved.encapsulated != 0                                                            ? APUS_VERDICT_ENCAPSULATE
 		       : moved.rewritten != 0                                                               ? APUS_VERDICT_REWRITE
 		       : moved.decapsulated != 0                                                            ? APUS_VERDICT_DECAPSULATE

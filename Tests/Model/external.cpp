@@ -676,6 +676,36 @@ const std::vector<CounterCase> counter_cases = {
 		sent = t.send(e, with_tag(into_vm1(1), 100));
 		t.moved(burst(1, into_vm1().size() + 4, 1, sent[0].bytes.size()) + told, 1, flow_counters);
 	}, nullptr, APUS_DROP_TTL_EXPIRED},
+	{"fragmented", "an answer that is too big for the tunnel, which is explained as an answer", [](Trial &t) {
+		add_gateway(t);
+		model::Peer narrow;
+		narrow.mtu = 600;
+		const auto peer = objects::peer(remote_pa, narrow);
+		MUST(apus_provider_peer_add(t.dataplane, &peer));
+		build::Ip4 header;
+		header.source = remote2_ip;
+		header.destination = outside_ip;
+		header.protocol = 1;
+		header.fragment = 0;
+		Bytes asks = tunnelled(build::ipv4({gateway_mac, remote2_mac, 0, model::type_ipv4}, header, build::icmp(8, 0, 7, 1, 700)), subnet2);
+		struct apus_frame frame = {};
+		frame.data = asks.data();
+		frame.length = static_cast<std::uint32_t>(asks.size());
+		frame.contiguous = static_cast<std::uint16_t>(asks.size());
+		frame.port = t.uplink;
+		struct apus_explanation explanation;
+		APUS_INIT(&explanation);
+		MUST(apus_explain(t.dataplane, &frame, t.now, &explanation, nullptr, 0));
+		t.check(explanation.verdict == APUS_VERDICT_ANSWER && explanation.frames == 2 && explanation.port == t.uplink, "explained");
+		t.mark();
+		const auto sent = t.send(t.uplink, asks);
+		t.check(sent.size() == 2 && sent[0].port == t.uplink && sent[1].port == t.uplink, "two fragments");
+		std::size_t bytes = 0;
+		for (const Sent &one : sent)
+			bytes += one.bytes.size();
+		t.moved(burst(1, asks.size(), 2, bytes) + Moves{{&Stats::consumed, 2}, {&Stats::generated, 3}, {&Stats::echo_replies, 1},
+								 {&Stats::fragmented, 1}, {&Stats::encapsulated, 2}, {&Stats::routed, 2}}, 0, flow_counters);
+	}},
 	{"fragmented", "too big for outside, and may be fragmented", [](Trial &t) {
 		const auto e = add_gateway(t, {100, 0, 1000});
 		resolve(t, e, t.vm1, out_of_vm1(), 100);

@@ -82,10 +82,11 @@ private func conclude(_ worker: borrowing Worker, _ output: Ref<Frame>, _ count:
             APUS_VERDICT_COPY
         } else if has(.held) {
             APUS_VERDICT_WAIT
+        } else if has(.arpReplies) || has(.echoReplies) || has(.routerAdvertisements) {
+            // Also if the answer leaves as fragments.
+            APUS_VERDICT_ANSWER
         } else if has(.fragmented) {
             APUS_VERDICT_FRAGMENT
-        } else if has(.arpReplies) || has(.echoReplies) || has(.routerAdvertisements) {
-            APUS_VERDICT_ANSWER
         } else if has(.routed), worker.scratch.value.kind == .leave {
             APUS_VERDICT_LEAVE
         } else if has(.rewritten) {
