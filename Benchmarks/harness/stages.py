@@ -8,7 +8,7 @@ HEADERS = ("Apply.swift", "Bytes.swift", "Checksum.swift", "ECN.swift", "Frame.s
 # most of the last two stages are one.
 RULES = (
     ("call", r"apus_worker_process|bench_measured|process|static Registry\..*", None),
-    ("look-up", r".*FlowCache\..*|Worker\.(findFlow|lookFurther|flowElsewhere|lookUpWide|holds)\(.*", None),
+    ("look-up", r".*FlowCache\..*|Worker\.(findFlow|lookFurther|fetchNeighbors|flowElsewhere|lookUpWide|holds)\(.*", None),
     ("look-up", r"Worker\.chunk\(.*", ("FlowCache.swift", "FlowKey.swift", "Hit.swift")),
     ("parse, key, hash", r"Worker\.(chunk|account|parse\w*|stage\w*|outerPacket)\(.*", None),
     ("apply: headers", r"Ref<A>\..*", None),

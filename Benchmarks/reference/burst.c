@@ -4,6 +4,7 @@
 #include "worker.h"
 
 #define AHEAD 4u
+#define LOOK_UPS 32u /* packets that are looked up before their other entries are asked for */
 #define REFRESH_NS 1000000000u
 
 ALWAYS void fetch(const struct apus_frame *f)
@@ -199,6 +200,8 @@ static __attribute__((noinline)) uint64_t look_up_wide(struct reference_worker *
 		further |= (uint64_t)!is_wide_flow(line, &w->wide_keys[i]) << i;
 		__builtin_prefetch(action_of(w, &line->flow));
 	}
+	if (further != 0)
+		reference_fetch_wide_neighbors(w, further);
 	return further;
 }
 
@@ -211,14 +214,23 @@ ALWAYS void look_up(struct reference_worker *w, uint32_t n)
 	const uint64_t others = w->wide_packets | w->keyless_packets, all = ~0ull >> (CHUNK - n);
 	uint64_t further = 0;
 
-	for (uint32_t i = 0; i < n && others != all; i++) {
-		const struct staged *p = &w->staged[i];
+	for (uint32_t first = 0, end; first < n && others != all; first = end) {
+		uint64_t these = 0;
 
-		further |= (uint64_t)!is_flow(p->line, p) << i;
-		__builtin_prefetch(action_of(w, &p->line->flow));
+		end = n - first < LOOK_UPS ? n : first + LOOK_UPS;
+		for (uint32_t i = first; i < end; i++) {
+			const struct staged *p = &w->staged[i];
+
+			these |= (uint64_t)!is_flow(p->line, p) << i;
+			__builtin_prefetch(action_of(w, &p->line->flow));
+		}
+		these &= ~others;
+		if (these != 0)
+			reference_fetch_neighbors(w, these);
+		further |= these;
 	}
-	if (others != 0)
-		further = (further & ~others) | look_up_wide(w);
+	if (w->wide_packets != 0)
+		further |= look_up_wide(w);
 	if (further != 0)
 		reference_look_further(w, further);
 }

@@ -210,13 +210,25 @@ ALWAYS void set_displaced(struct line *line, uint8_t displaced)
 	line->flow.packets = (line->flow.packets & PACKETS) | (uint64_t)displaced << 56;
 }
 
-/* The neighbour of its first entry in which a flow is most likely to stand if not there; without a branch. */
-ALWAYS struct line *neighbor_of(struct line *home, bool is_wide)
+/* Four entries begin at a multiple of their size. */
+ALWAYS struct line *neighbor_at(struct line *home, uintptr_t number, bool is_wide)
 {
-	const uintptr_t number = ((unsigned int)__builtin_ctz(displaced_of(home) | 8u) + 1) & 3;
-
-	/* Four entries begin at a multiple of their size. */
 	return (struct line *)((uintptr_t)home ^ number * entry_size(is_wide));
+}
+
+/*
+ * The neighbour of its first entry in which a flow is most likely to stand if not there, and have it fetched, and the one in which it
+ * stands if there are two; without a branch.
+ */
+ALWAYS struct line *fetch_neighbor(struct line *home, bool is_wide)
+{
+	const unsigned int displaced = displaced_of(home) & 7u;
+	struct line *first = neighbor_at(home, ((unsigned int)__builtin_ctz(displaced | 8u) + 1) & 3, is_wide);
+	struct line *last = neighbor_at(home, 31u - (unsigned int)__builtin_clz(displaced << 1 | 1u), is_wide);
+
+	__builtin_prefetch(is_wide ? first - 1 : first);
+	__builtin_prefetch(is_wide ? last - 1 : last);
+	return first;
 }
 
 /* docs/pipeline.md 2.3 */

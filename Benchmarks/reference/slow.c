@@ -221,14 +221,17 @@ static struct line *find(struct reference_worker *w, uint32_t i)
 	return is_at(w, i, c->is_wide, home) ? home : find_elsewhere(w, c, i);
 }
 
-ALWAYS void look_further(struct reference_worker *w, uint64_t packets, bool is_wide)
+ALWAYS void fetch_neighbors(struct reference_worker *w, uint64_t packets, bool is_wide)
 {
 	for (uint64_t left = packets; left != 0; left &= left - 1) {
 		struct staged *p = &w->staged[__builtin_ctzll(left)];
 
-		p->line = neighbor_of(p->line, is_wide);
-		__builtin_prefetch(is_wide ? p->line - 1 : p->line);
+		p->line = fetch_neighbor(p->line, is_wide);
 	}
+}
+
+ALWAYS void look_further(struct reference_worker *w, uint64_t packets, bool is_wide)
+{
 	for (uint64_t left = packets; left != 0; left &= left - 1) {
 		const uint32_t i = (uint32_t)__builtin_ctzll(left);
 		struct staged *p = &w->staged[i];
@@ -238,6 +241,9 @@ ALWAYS void look_further(struct reference_worker *w, uint64_t packets, bool is_w
 		__builtin_prefetch(action_of(w, &p->line->flow));
 	}
 }
+
+void reference_fetch_neighbors(struct reference_worker *w, uint64_t packets) { fetch_neighbors(w, packets, false); }
+void reference_fetch_wide_neighbors(struct reference_worker *w, uint64_t packets) { fetch_neighbors(w, packets, true); }
 
 void reference_look_further(struct reference_worker *w, uint64_t packets)
 {

@@ -85,7 +85,10 @@ ALWAYS uint32_t slot_of(uint32_t port) { return port & (APUS_PORTS_MAX - 1); }
 
 /* A packet of the chunk, step by step. */
 void reference_carefully(struct reference_worker *w, const struct apus_frame *frame, uint32_t i);
-/* Where those of these packets are that are not in their first entries. */
+/* Ask for the other entries of packets that are not in their first ones. */
+void reference_fetch_neighbors(struct reference_worker *w, uint64_t packets);
+void reference_fetch_wide_neighbors(struct reference_worker *w, uint64_t packets);
+/* Where those are. */
 void reference_look_further(struct reference_worker *w, uint64_t packets);
 /* Is what was decided about this flow still true? Then it is as if it had been decided in this version. */
 bool reference_renew(const struct reference_worker *w, struct flow *e);

@@ -40,9 +40,8 @@ struct Heads {
     @inline(__always)
     static func isReady(_ mbuf: Mbuf) -> Bool {
         let stripped = apus_rx_vlan_stripped() | apus_rx_qinq_stripped()
-        return mbuf.segments == 1 && mbuf.references == 1 && mbuf.isDirect && mbuf.flags & stripped == 0
-            && mbuf.offset >= Int(APUS_HEADROOM) && mbuf.packetLength == mbuf.length
-            && mbuf.offset &+ mbuf.length <= mbuf.bufferLength
+        return mbuf.isAlone && mbuf.isDirect && mbuf.flags & stripped == 0 && mbuf.offset >= Int(APUS_HEADROOM)
+            && mbuf.packetLength == mbuf.length && mbuf.offset &+ mbuf.length <= mbuf.bufferLength
     }
 
     /// The same for every other mbuf.

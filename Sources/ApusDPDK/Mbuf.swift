@@ -27,6 +27,8 @@ struct Mbuf: BitwiseCopyable {
     @inline(__always) var data: UnsafeMutablePointer<UInt8> { unsafe apus_mbuf_data(pointer) }
     @inline(__always) var flags: UInt64 { unsafe apus_mbuf_flags(pointer) }
     @inline(__always) var references: UInt16 { unsafe apus_mbuf_references(pointer) }
+    /// One segment, one holder.
+    @inline(__always) var isAlone: Bool { unsafe apus_mbuf_is_alone(pointer) != 0 }
     @inline(__always) var isDirect: Bool { unsafe apus_mbuf_is_direct(pointer) != 0 }
     @inline(__always) var bufferLength: Int { unsafe apus_mbuf_buffer_length(pointer).int }
 

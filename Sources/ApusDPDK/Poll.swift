@@ -67,18 +67,12 @@ extension Worker {
         _ mbufs: Ref<OpaquePointer?>, _ count: Int, _ port: UInt32, _ first: Int,
         _ counters: borrowing DeviceCounters
     ) -> Int {
+        let input = unsafe input
         var frames = first
         var i = 0
         while i < count {
-            guard let mbuf = unsafe Mbuf(mbufs[i]) else {
-                i = i &+ 1
-                continue
-            }
-            if Heads.isReady(mbuf) {
-                unsafe input[frames] = unsafe Self.frame(mbuf, port)
-                frames = frames &+ 1
-            } else if let mbuf = prepare(mbuf, counters) {
-                unsafe input[frames] = unsafe Self.frame(mbuf, port)
+            if let mbuf = unsafe Mbuf(mbufs[i]), let head = Heads.isReady(mbuf) ? mbuf : prepare(mbuf, counters) {
+                unsafe input[frames] = unsafe Self.frame(head, port)
                 frames = frames &+ 1
             }
             i = i &+ 1
@@ -104,11 +98,13 @@ extension Worker {
 
     @inline(__always)
     private static func frame(_ mbuf: Mbuf, _ port: UInt32) -> apus_frame {
-        // Neither flag stands for NONE (the sum in the packet is no sum) and UNKNOWN: the library computes it.
+        // Of both flags (the sum in the packet is no sum) and of none the library is told nothing: it computes the sum.
         let verdict = mbuf.flags & apus_rx_ip_checksum_mask()
-        let flags =
-            verdict == apus_rx_ip_checksum_good()
-            ? APUS_FRAME_IP_CHECKSUM_GOOD : verdict == apus_rx_ip_checksum_bad() ? APUS_FRAME_IP_CHECKSUM_BAD : 0
+        var flags: UInt32 = 0
+        if !_fastPath(verdict == 0) {
+            if verdict == apus_rx_ip_checksum_good() { flags = APUS_FRAME_IP_CHECKSUM_GOOD }
+            if verdict == apus_rx_ip_checksum_bad() { flags = APUS_FRAME_IP_CHECKSUM_BAD }
+        }
         return unsafe apus_frame(
             data: mbuf.data, buffer: UnsafeMutableRawPointer(mbuf.pointer), length: mbuf.packetLength.u32,
             contiguous: mbuf.length.u16, headroom: mbuf.offset.u16, port: port, flags: flags)
@@ -138,29 +134,27 @@ extension Worker {
             return first &+ 1
         }
         let lane = lanes.advanced(by: found)
+        let output = unsafe output
         let waiting = unsafe lane.value.waiting
         let limit = lane.value.frameLimit
         let sendsChains = lane.value.sendsChains
         var at = lane.value.count
+        // As many as the lane has room for.
+        let end = min(made, first &+ Lane.capacity &- at)
         var i = first
         repeat {
             let frame = unsafe output[i]
             i = i &+ 1
             let mbuf = unsafe Mbuf(OpaquePointer(frame.buffer.unsafelyUnwrapped))
-            let segments = mbuf.segments
-            unsafe Self.finish(mbuf, frame)
-            if unsafe frame.length.int > limit || (segments > 1 && !sendsChains) {
+            let isChain = unsafe !Self.finish(mbuf, frame)
+            if unsafe frame.length.int > limit || (isChain && !sendsChains) {
                 guard reconsider(mbuf, lane) else { continue }
             }
             unsafe waiting[at] = unsafe mbuf.pointer
             at = at &+ 1
-            if at == Lane.capacity {
-                lane.value.count = at
-                flush(lane)
-                at = 0
-            }
-        } while unsafe i < made && output[i].port == port
+        } while unsafe i < end && output[i].port == port
         lane.value.count = at
+        if at == Lane.capacity { flush(lane) }
         return i
     }
 
@@ -177,17 +171,18 @@ extension Worker {
         }
     }
 
-    /// Make the mbuf say what the frame says.
-    @inline(__always)
-    static func finish(_ mbuf: Mbuf, _ frame: apus_frame) {
+    /// Make the mbuf say what the frame says. True: it is alone, as nearly every one is.
+    @inline(__always) @discardableResult
+    static func finish(_ mbuf: Mbuf, _ frame: apus_frame) -> Bool {
         let shift = unsafe mbuf.data - frame.data.unsafelyUnwrapped
         let length = unsafe frame.length.int
-        if mbuf.segments == 1 {
+        if _fastPath(mbuf.segments == 1) {
             unsafe apus_mbuf_describe(mbuf.pointer, (mbuf.offset &- shift).u16, length.u16)
-        } else {
-            unsafe apus_mbuf_forget(mbuf.pointer)
-            mbuf.reshape(shift: shift, newLength: length)
+            return true
         }
+        unsafe apus_mbuf_forget(mbuf.pointer)
+        mbuf.reshape(shift: shift, newLength: length)
+        return mbuf.segments == 1
     }
 
     // MARK: - Out

@@ -72,6 +72,15 @@ APUS_DPDK_INLINE void apus_mbuf_describe(struct rte_mbuf *m, uint16_t offset, ui
 	m->vlan_tci_outer = 0;
 }
 
+/* One segment that nobody else holds. Both counts are in one word, and read at once. */
+APUS_DPDK_INLINE int apus_mbuf_is_alone(const struct rte_mbuf *m)
+{
+	uint64_t word;
+
+	memcpy(&word, (const uint8_t *)m + offsetof(struct rte_mbuf, rearm_data), sizeof(word));
+	return (word & 0x0000FFFFFFFF0000ull) == 0x0000000100010000ull;
+}
+
 APUS_DPDK_INLINE uint16_t apus_mbuf_vlan(const struct rte_mbuf *m) { return m->vlan_tci; }
 APUS_DPDK_INLINE uint16_t apus_mbuf_outer_vlan(const struct rte_mbuf *m) { return m->vlan_tci_outer; }
 APUS_DPDK_INLINE int apus_mbuf_is_direct(const struct rte_mbuf *m) { return RTE_MBUF_DIRECT(m); }

@@ -82,9 +82,14 @@ struct FlowCache<Key: FlowIdentity> {
     @inline(__always)
     func fetch(_ hash: UInt64) -> Ref<FlowState> {
         let entry = entries.advanced(by: hash.int & mask)
+        Self.fetch(entry)
+        return Self.state(of: entry)
+    }
+
+    @inline(__always)
+    private static func fetch(_ entry: Ref<FlowEntry<Key>>) {
         unsafe apus_prefetch(entry.raw)
         if MemoryLayout<FlowEntry<Key>>.stride > 64 { unsafe apus_prefetch(entry.raw + 64) }
-        return Self.state(of: entry)
     }
 
     @inline(__always)
@@ -116,18 +121,15 @@ struct FlowCache<Key: FlowIdentity> {
         return Self.key(of: home) == key ? home : flowElsewhere(hash, key)
     }
 
-    /// The neighbour of its first line in which a flow is most likely to stand if not there; without a branch.
-    @inline(__always)
-    private func neighbor(_ hash: UInt64) -> Ref<FlowEntry<Key>> {
-        let home = hash.int & mask
-        return entries.advanced(by: home ^ ((state(home).value.displaced | 8).trailingZeroBitCount &+ 1) & 3)
-    }
-
-    /// That line, which is on its way then.
+    /// The neighbour of its first line in which a flow is most likely to stand if not there; it is on its way then, and so is
+    /// the one in which it stands if there are two. Without a branch.
     @inline(__always)
     func fetchNeighbor(_ hash: UInt64) -> Ref<FlowState> {
-        let neighbor = neighbor(hash)
-        unsafe apus_prefetch(neighbor.raw)
+        let home = hash.int & mask
+        let displaced = (state(home).value.displaced & 7).u32
+        let neighbor = entries.advanced(by: home ^ ((displaced | 8).trailingZeroBitCount &+ 1) & 3)
+        Self.fetch(neighbor)
+        Self.fetch(entries.advanced(by: home ^ (32 &- displaced.leadingZeroBitCount)))
         return Self.state(of: neighbor)
     }
 

@@ -7,8 +7,8 @@ import CApusIntrinsics
 
 extension Worker {
     /// Most flows stand in the very first line of theirs; which do not nobody can predict, so there is no branch for it. The
-    /// others' further lines are asked for, and looked at last. Nor is there one for what kind of packet it is: what has no narrow
-    /// key is looked up in vain.
+    /// others' further lines are asked for, some packets at a time, and looked at last. Nor is there a branch for what kind of packet it
+    /// is: what has no narrow key is looked up in vain.
     @inline(__always)
     mutating func lookUp(_ count: Int) {
         let (staged, transpositions, others) = (staged, transpositions, widePackets | keylessPackets)
@@ -17,15 +17,25 @@ extension Worker {
         var further: UInt64 = 0
         var i = 0
         while i < count, others != all {
-            let packet = staged.advanced(by: i)
-            let flow = packet.value.flow
-            further |= (FlowCache.key(of: flow) == packet.value.key ? 0 : 1) &<< i.u64
-            prefetch(flow, transpositions)
-            i &+= 1
+            let end = min(i &+ Self.lookUps, count)
+            var these: UInt64 = 0
+            repeat {
+                let packet = staged.advanced(by: i)
+                let flow = packet.value.flow
+                these |= (FlowCache.key(of: flow) == packet.value.key ? 0 : 1) &<< i.u64
+                prefetch(flow, transpositions)
+                i &+= 1
+            } while i < end
+            these &= ~others
+            if these != 0 { fetchNeighbors(these) }
+            further |= these
         }
-        if others != 0 { further = further & ~others | lookUpWide() }
+        if widePackets != 0 { further |= lookUpWide() }
         if further != 0 { lookFurther(further) }
     }
+
+    /// Packets that are looked up before their further lines are asked for.
+    private static var lookUps: Int { 32 }
 
     @inline(never)
     @_optimize(speed)
@@ -41,6 +51,12 @@ extension Worker {
             prefetch(flow, transpositions)
             left &= left &- 1
         }
+        left = further
+        while left != 0 {
+            let packet = staged.advanced(by: left.trailingZeroBitCount)
+            packet.value.flow = wideCache.fetchNeighbor(packet.value.hash)
+            left &= left &- 1
+        }
         return further
     }
 
@@ -51,17 +67,21 @@ extension Worker {
 
     @inline(never)
     @_optimize(speed)
-    private func lookFurther(_ packets: UInt64) {
+    private func fetchNeighbors(_ packets: UInt64) {
+        let (staged, cache) = (staged, cache)
         var left = packets
         while left != 0 {
             let packet = staged.advanced(by: left.trailingZeroBitCount)
-            packet.value.flow =
-                packet.value.form == .narrow
-                ? cache.fetchNeighbor(packet.value.hash) : wideCache.fetchNeighbor(packet.value.hash)
+            packet.value.flow = cache.fetchNeighbor(packet.value.hash)
             left &= left &- 1
         }
+    }
+
+    @inline(never)
+    @_optimize(speed)
+    private func lookFurther(_ packets: UInt64) {
         var new: UInt64 = 0
-        left = packets
+        var left = packets
         while left != 0 {
             let packet = staged.advanced(by: left.trailingZeroBitCount)
             if !stands(packet.value.flow, packet) { packet.value.flow = flowElsewhere(packet) ?? noFlow }

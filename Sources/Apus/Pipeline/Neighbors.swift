@@ -113,6 +113,7 @@ extension Worker {
     }
 
     /// Is what packets wait for still the next hop that it was? Behind external ports they come and go.
+    @inline(never)
     private func isThere(_ waiting: Ref<HeldQueue.Waiting>) -> Bool {
         let number = waiting.value.neighbor
         return number != none && tables.neighbors.exists(number, at: version)
@@ -168,6 +169,7 @@ extension Worker {
     }
 
     /// Decide the packets that wait for a next hop anew: it is known now, or has failed, which is then their reason.
+    @inline(never)
     private mutating func releaseHeld(_ index: Int) { decideAnew(held.end(index)) }
 
     // MARK: - Waiting for a next hop that no entry is about yet

@@ -171,7 +171,8 @@ struct OuterPacket {
     @inline(__always)
     static func hasGoodChecksum(_ frame: Frame, _ ip: IPv4Header) -> Bool {
         let checked = frame.flags & (APUS_FRAME_IP_CHECKSUM_GOOD | APUS_FRAME_IP_CHECKSUM_BAD)
-        return checked == 0 ? ip.hasCorrectChecksumWithoutOptions : checked == APUS_FRAME_IP_CHECKSUM_GOOD
+        if _fastPath(checked == 0) { return ip.hasCorrectChecksumWithoutOptions }
+        return checked == APUS_FRAME_IP_CHECKSUM_GOOD
     }
 }
 
