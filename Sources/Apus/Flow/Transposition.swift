@@ -128,8 +128,9 @@ struct Transposition {
 
     // The result. What `prepare` sets follows from the rest.
 
-    /// The destination MAC of a routed packet, in memory order, in the lower 48 bits.
-    var destinationMAC: UInt64
+    private var macFirst: UInt32
+    private var macLast: UInt16
+    private var scopeNumber: UInt16
     /// Where the egress port's transmitted frames are counted, behind them their bytes.
     private(set) var transmitted: UInt
     /// What is counted of each packet.
@@ -152,8 +153,6 @@ struct Transposition {
 
     /// The next hop as number of its ``Neighbor``, or `none` when its MAC needs no attention (static).
     var neighbor: UInt32
-    /// The tenant; see ``Scopes``.
-    var scope: UInt32
     var kind: Kind
     /// For `drop`; of others see `dependsOnTwoRecords`.
     var reason: UInt8
@@ -167,7 +166,7 @@ struct Transposition {
     // No holes: what is all words is filled word by word.
     private var padding1: UInt8
     private var padding2: UInt16
-    private var padding3: InlineArray<3, UInt32>
+    private var padding3: InlineArray<4, UInt32>
     var header: InlineArray<80, UInt8>
 
     /// Its hash in the table of transpositions; of one that nobody uses the next such.
@@ -177,6 +176,18 @@ struct Transposition {
     var overhead: UInt16
     private var padding4: UInt64
 
+    /// The destination MAC of a routed packet, in memory order, in the lower 48 bits.
+    @inline(__always)
+    var destinationMAC: UInt64 {
+        get { macFirst.u64 | macLast.u64 &<< 32 }
+        set { (macFirst, macLast) = (newValue.u32, (newValue &>> 32).u16) }
+    }
+    /// The tenant; see ``Scopes``.
+    @inline(__always)
+    var scope: UInt32 {
+        get { scopeNumber.u32 }
+        set { scopeNumber = newValue.u16 }
+    }
     var egress: UInt32 {
         get { way.port }
         set { way.port = newValue }
@@ -192,7 +203,8 @@ struct Transposition {
     init(_ kind: Kind, scope: UInt32) {
         neighborEpoch = 0
         references = 0
-        destinationMAC = 0
+        (macFirst, macLast) = (0, 0)
+        scopeNumber = scope.u16
         transmitted = 0
         counts = PacketCounts()
         gained = Frame.Space(contiguous: 0, headroom: 0)
@@ -204,7 +216,6 @@ struct Transposition {
         operation = .other
         outerIdentity = 0
         neighbor = none
-        self.scope = scope
         self.kind = kind
         reason = 0
         isRouted = 0

@@ -137,7 +137,8 @@ extension Worker {
         while frame.address < end {
             let flow = packet.value.flow
             let result = transpositions.place(at: flow.value.transposition)
-            if _fastPath(flow.value.stamp.u64 == version) || holds(flow, result, packet, isDisturbed: version == .max),
+            if _fastPath(flow.value.stamp.u64 == version) || version != .max && isCurrent(flow.value, result)
+                || holds(flow, result, packet, isDisturbed: version == .max),
                 result.value.outerIdentity == packet.value.outerIdentity,
                 result.value.neighborEpoch == neighborEpoch,
                 sent.add(result, frame, flow)

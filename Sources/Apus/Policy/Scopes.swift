@@ -19,6 +19,7 @@ struct Scopes: BitwiseCopyable {
     private let words: Ref<Atomic<UInt32>>
     private let addresses: Ref<Atomic<UInt32>>
     private static var half: UInt32 { 32768 }
+    /// A scope has 16 bits.
     private static var count: Int { 65536 }
     /// Few, so that they stay in the nearest caches: two addresses that share a word only cost each other some work.
     private static var addressBits: UInt32 { 13 }
