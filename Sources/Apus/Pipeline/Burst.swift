@@ -146,8 +146,7 @@ extension Worker {
 
     /// Records of the tenant have changed. Perhaps no others than such as did not decide about this flow: then it is as if it
     /// had been decided in this version.
-    @inline(never)
-    @_optimize(speed)
+    @inline(__always)
     func confirm(_ flow: Ref<FlowState>, _ transposition: Ref<Transposition>, _ packet: Ref<Staged>) -> Bool {
         guard transposition.value.dependsOnTwoRecords, flow.value.stamp >= floor else { return false }
         let (source, destination) = packet.value.form == .wide ? wideKey(of: packet).value.addresses : packet.value.key.addresses
