@@ -72,7 +72,7 @@ import Testing
                     #expect(operation.encapsulates == (kind == .encapsulate))
                     #expect(operation.decapsulates == (kind == .decapsulate))
                     #expect(operation.delivers == (kind == .deliver))
-                    #expect(operation.isRouted == isRouted)
+                    #expect(operation.isRouted == (isRouted && kind != .decapsulate))
                     #expect(operation.isIPv6 == isIPv6)
                 }
             }

@@ -224,6 +224,41 @@ Bytes sized(bool v6, std::size_t total)
 // ---- drop reasons ----------------------------------------------------------------------------------------------------
 
 const std::vector<DropCase> ipv6_drop_cases = {
+	{APUS_DROP_NEW_FLOW_LIMIT, "not what was known when it was looked at, though it finds no place when it is decided anew", [](Trial &t) {
+		constexpr unsigned others = 32;
+		constexpr Ip next_pa = ip(192, 168, 0, 44);
+		t.add_neighbor(next_pa, 0x445566778811);
+		for (unsigned i = 0; i < others; i++) {
+			t.add_record(subnet2, ip(10, 0, 2, 100 + i), 0x600060010000 + i, remote_pa);
+			t.add_record(subnet2, ip6(net2, 100 + i), 0x600060020000 + i, remote_pa6);
+		}
+		// Two flows that have one transposition, and others that take all that are left of 64.
+		const Bytes first = vm1_to_remote1(), second = with16(first, ip_at + 20, 1001);
+		const auto send_all = [&] {
+			t.check(t.send(t.vm1, first).size() == 1 && t.send(t.vm1, second).size() == 1, "two flows");
+			for (unsigned i = 0; i < others; i++) {
+				t.send(t.vm1, udp(router_mac, vm1_mac, vm1_ip, ip(10, 0, 2, 100 + i)));
+				t.send(t.vm1, udp6(router_mac, vm1_mac, vm1_ip6, ip6(net2, 100 + i)));
+			}
+		};
+		send_all();
+		auto limited = objects::port({true, false, subnet1, vm1_mac, 1500});
+		limited.new_flow_rate = 1;
+		MUST(apus_port_set(t.dataplane, t.vm1, &limited));
+		send_all();
+		const Bytes placeless = udp6(router_mac, vm1_mac, vm1_ip6, ip6(net2, 100 + others - 1));
+		for (unsigned i = 0; i < 1100; i++)
+			t.send(t.vm1, placeless);
+		t.drops("nothing is left to begin flows with", t.vm1, placeless);
+		t.check(t.send(t.vm1, first).size() == 1 && t.send(t.vm1, second).size() == 1, "both are known");
+		const auto moved = objects::record({subnet1, remote1_ip}, {remote1_mac, APUS_RULE_ENCAP, APUS_RECORD_STATIC, next_pa});
+		MUST(apus_lookup_record_set(t.dataplane, &moved));
+		t.check(t.process({t.frame(t.vm1, first), t.frame(t.vm1, first), t.frame(t.vm1, first)}).size() == 3, "three of a burst");
+		t.drops("it has no place now", t.vm1, first);
+	}, [](Trial &t) {
+		t.worker_opts.flow_capacity = t.worker_opts.ipv6_flow_capacity = 64;
+		t.opts.flags = APUS_DATAPLANE_NO_ICMP_ERRORS;
+	}},
 	{APUS_DROP_NO_HEADROOM, "outer IPv6", [](Trial &t) {
 		Frame frame = t.frame(t.vm1, vm1_to_remote1_ip6());
 		for (const std::uint32_t headroom : {0u, 42u, 61u}) {

@@ -54,7 +54,7 @@ struct Transposition {
                 return
             }
             let kind: UInt8 = !isTunnel ? 4 : transposition.kind == .encapsulate ? 8 : 16
-            bits = kind | (transposition.isRouted != 0 ? 2 : 0) | (transposition.variant.has(Variant.ipv6) ? 1 : 0)
+            bits = kind | (transposition.isRouted != 0 && kind != 16 ? 2 : 0) | (transposition.variant.has(Variant.ipv6) ? 1 : 0)
         }
     }
 

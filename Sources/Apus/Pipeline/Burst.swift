@@ -83,8 +83,9 @@ extension Worker {
         if held.waitingCount != 0 { releaseResolved() }
         isExtra = false
         if packet.value.form == .none { return processSlowly(frame) }
-        // Who begins too many flows costs no second look.
-        if hasFlowLimits, packet.value.flow.value.isFree, !mayBeginFlow(from: frame.port) { return refuseFlow(frame) }
+        // Who begins too many flows costs no second look. What was known when all were looked up begins none, whatever became of it.
+        let wasKnown = packet.value.flow.address != noFlow.address
+        if hasFlowLimits, !wasKnown, !mayBeginFlow(from: frame.port) { return refuseFlow(frame) }
         processStaged(frame, packet)
     }
 
