@@ -125,11 +125,10 @@ extension Worker {
     }
 
     @inline(never)
+    @_optimize(speed)
     private func mayBeginFlow(from port: UInt32) -> Bool {
-        guard let number = findPort(port) else { return true }
-        let rate = tables.ports[number].newFlowRate.u64
-        if rate == 0 { return true }
-        let interval = 1_000_000_000 / rate
+        let interval = flowInterval(of: port)
+        if interval == 0 { return true }
         let slot = PortSlots.slot(of: port)
         // This rate never gets that far ahead: it was another one, or another port.
         if max(flowTimes[slot], now) &- now > Self.newFlowBurst &* interval { flowTimes[slot] = now }

@@ -30,8 +30,17 @@ struct Recent {
         var number: UInt32
     }
 
+    struct FlowLimit {
+        var version: UInt64
+        /// Of the port that new flows are from.
+        var id: UInt32
+        /// Between two of them, nanoseconds; 0 = there is no limit.
+        var interval: UInt64
+    }
+
     var ingress: Ingress
     var subnet: Subnet
+    var flowLimit: FlowLimit
     var hosts: InlineArray<256, Host>
 
     @inline(__always)
@@ -71,6 +80,16 @@ extension Worker {
         let found = tables.subnets.find(VirtualSubnet.hash(tables.key, vsid), at: version) { tables.subnets[$0].vsid == vsid }
         if let found { recent.value.subnet = Recent.Subnet(version: version, vsid: vsid, number: found) }
         return found
+    }
+
+    /// Nanoseconds between two new flows from a port, 0 = no limit.
+    @_optimize(speed)
+    func flowInterval(of id: UInt32) -> UInt64 {
+        if recent.value.flowLimit.id == id, recent.value.flowLimit.version == version { return recent.value.flowLimit.interval }
+        let rate = findPort(id).map { tables.ports[$0].newFlowRate.u64 } ?? 0
+        let interval = rate == 0 ? 0 : 1_000_000_000 / rate
+        recent.value.flowLimit = Recent.FlowLimit(version: version, id: id, interval: interval)
+        return interval
     }
 
     /// Is this the MAC of a gateway of the virtual subnet, which is that of `ingress`?

@@ -263,7 +263,7 @@ extension Worker {
         recent = Self.cut(workspace, at: &offset, count: 1)
         scratch = Self.cut(workspace, at: &offset, count: 1)
         output = nowhere
-        (recent.value.ingress.version, recent.value.subnet.version) = (.max, .max)
+        (recent.value.ingress.version, recent.value.subnet.version, recent.value.flowLimit.version) = (.max, .max, .max)
     }
 
     /// Release everything; packets that wait are dropped and counted, so read the counters after `dropHeld`.
