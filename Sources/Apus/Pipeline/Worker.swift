@@ -144,7 +144,7 @@ struct Staged {
         case narrow
     }
 
-    /// A packet that has none has its form here, in the place of a MAC address; the port is 0 then.
+    /// If it has another, or none, its form is here, in the place of a MAC address, and the port is 0.
     var key: FlowKey
     var hash: UInt64
     /// Outer destination MAC and VLAN; see ``Transposition/outerIdentity``.
