@@ -420,14 +420,7 @@ void explain_does_not_probe(Trial &t)
 	set(t, our_pa, 0, detect);
 	Bytes packet = arp(stranger_pa_mac, our_pa, remote_pa);
 	packet.resize(256);
-	struct apus_frame frame = {};
-	frame.data = packet.data();
-	frame.length = static_cast<std::uint32_t>(packet.size());
-	frame.contiguous = static_cast<std::uint16_t>(packet.size());
-	frame.port = t.uplink;
-	struct apus_explanation explanation;
-	APUS_INIT(&explanation);
-	MUST(apus_explain(t.dataplane, &frame, t.now, &explanation, nullptr, 0));
+	const auto explanation = hosts::explain(t, t.uplink, packet);
 	t.check(explanation.verdict == APUS_VERDICT_CONSUME && state(t, our_pa) == tentative && poll(t).empty(), "only asked");
 	t.check(t.process({}).size() == 1, "the first probe is still to come");
 }

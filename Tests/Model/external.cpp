@@ -687,15 +687,8 @@ const std::vector<CounterCase> counter_cases = {
 		header.destination = outside_ip;
 		header.protocol = 1;
 		header.fragment = 0;
-		Bytes asks = tunnelled(build::ipv4({gateway_mac, remote2_mac, 0, model::type_ipv4}, header, build::icmp(8, 0, 7, 1, 700)), subnet2);
-		struct apus_frame frame = {};
-		frame.data = asks.data();
-		frame.length = static_cast<std::uint32_t>(asks.size());
-		frame.contiguous = static_cast<std::uint16_t>(asks.size());
-		frame.port = t.uplink;
-		struct apus_explanation explanation;
-		APUS_INIT(&explanation);
-		MUST(apus_explain(t.dataplane, &frame, t.now, &explanation, nullptr, 0));
+		const Bytes asks = tunnelled(build::ipv4({gateway_mac, remote2_mac, 0, model::type_ipv4}, header, build::icmp(8, 0, 7, 1, 700)), subnet2);
+		const auto explanation = hosts::explain(t, t.uplink, asks);
 		t.check(explanation.verdict == APUS_VERDICT_ANSWER && explanation.frames == 2 && explanation.port == t.uplink, "explained");
 		t.mark();
 		const auto sent = t.send(t.uplink, asks);

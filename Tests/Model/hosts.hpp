@@ -50,6 +50,19 @@ inline std::vector<Event> poll(const Trial &t)
 	events.resize(static_cast<std::size_t>(std::max(count, 0)));
 	return events;
 }
+/// What would happen to a frame from a port.
+inline struct apus_explanation explain(const Trial &t, std::uint32_t port, Bytes bytes)
+{
+	struct apus_frame frame = {};
+	frame.data = bytes.data();
+	frame.length = static_cast<std::uint32_t>(bytes.size());
+	frame.contiguous = static_cast<std::uint16_t>(bytes.size());
+	frame.port = port;
+	struct apus_explanation explanation;
+	APUS_INIT(&explanation);
+	MUST(apus_explain(t.dataplane, &frame, t.now, &explanation, nullptr, 0));
+	return explanation;
+}
 /// Time passes, then there is an empty burst.
 inline std::vector<Sent> after(Trial &t, std::uint64_t nanoseconds)
 {

@@ -237,8 +237,8 @@ struct Transposition {
         operation = Operation(self)
         counts = PacketCounts(self)
         transmitted = portCounters.address(of: egress, .transmitted)
-        let none = Frame.Space(contiguous: 0, headroom: 0)
-        (gained, lost) = (none, none)
+        let nothing = Frame.Space(contiguous: 0, headroom: 0)
+        (gained, lost) = (nothing, nothing)
         let length = headerLength.u16
         let (contiguous, headroom) = (Frame.Space(contiguous: length, headroom: 0), Frame.Space(contiguous: 0, headroom: length))
         if kind == .encapsulate { (gained, lost) = (contiguous, headroom) }

@@ -57,7 +57,7 @@ struct TranspositionTable {
     /// The same as a pointer.
     func place(of number: Int) -> Ref<Transposition> { entries.advanced(by: number) }
 
-    /// The same by offset: what the hit path passes on instead of 128 bytes.
+    /// The same by offset: what the hit path passes on instead of 192 bytes.
     @inline(__always)
     func place(at offset: UInt32) -> Ref<Transposition> {
         unsafe Ref((nobodys.raw + offset.int).assumingMemoryBound(to: Transposition.self))

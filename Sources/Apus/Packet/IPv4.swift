@@ -40,12 +40,20 @@ struct IPv4Header: BitwiseCopyable {
     /// `frame` is an Ethernet frame; this looks at its EtherType too. `available` is the length of what follows that, at least `plainMinimum`.
     @inline(__always)
     static func isPlain(_ frame: Bytes, available: Int) -> Bool {
-        // EtherType, version and header length; flags but for DF, offset and protocol.
-        let kind = frame.raw32(20) & UInt32(0x3FFF_00FF).bigEndian
-        return frame.raw32(12) & UInt32(0xFFFF_FF00).bigEndian == UInt32(0x0800_4500).bigEndian
-            && (kind == UInt32(17).bigEndian || kind == UInt32(6).bigEndian)
-            && frame.u16(16).u32 &- plainMinimum <= available.u32 &- plainMinimum
+        let header = IPv4Header(frame.advanced(by: Ethernet.headerLength))
+        return isWithoutOptions(frame) && (header.isWhole(17) || header.isWhole(6))
+            && header.ip.u16(2).u32 &- plainMinimum <= available.u32 &- plainMinimum
     }
+
+    /// EtherType, version and header length of an Ethernet frame without a tag.
+    @inline(__always)
+    static func isWithoutOptions(_ frame: Bytes) -> Bool {
+        frame.raw32(12) & UInt32(0xFFFF_FF00).bigEndian == UInt32(0x0800_4500).bigEndian
+    }
+
+    /// This protocol, and not part of a fragmented packet: flags but for DF, and offset, are in the word that holds the protocol.
+    @inline(__always)
+    func isWhole(_ proto: UInt8) -> Bool { ip.raw32(6) & UInt32(0x3FFF_00FF).bigEndian == proto.u32.bigEndian }
 
     @inline(__always)
     var hasCorrectChecksum: Bool { Checksum.fold(Checksum.sum(ip, headerLength)) == 0xFFFF }

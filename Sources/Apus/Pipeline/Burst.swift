@@ -149,7 +149,7 @@ extension Worker {
     @inline(__always)
     func confirm(_ flow: Ref<FlowState>, _ transposition: Ref<Transposition>, _ packet: Ref<Staged>) -> Bool {
         guard transposition.value.dependsOnTwoRecords, flow.value.stamp >= floor else { return false }
-        let (source, destination) = packet.value.form == .wide ? wideKey(of: packet).value.addresses : packet.value.key.addresses
+        let (source, destination) = addresses(of: packet)
         guard tables.scopes.confirms(flow.value.stamp, transposition.value.scope, source, destination) else { return false }
         flow.value.stamp = version.u32
         return true

@@ -142,6 +142,4 @@ extension Worker {
         scratch.value.variant.set(Variant.hidesECN, peer.ecnMode.u32 == APUS_ECN_COMPATIBILITY.rawValue)
         scratch.value.variant.set(Variant.copiesDF, peer.dfMode.u32 == APUS_DF_COPY.rawValue && !isIPv6)
     }
-
-    /// The header of `scratch` as bytes. It is the first field.
 }

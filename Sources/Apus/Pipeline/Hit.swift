@@ -163,12 +163,17 @@ extension Worker {
         self.remaining = remaining &- count
     }
 
-    /// What was decided about the flow of a packet is still true, and the flow still where it was in stage 2.
+    /// What was decided about the flow of a packet is still true, and the flow still where it was in stage 2. Of one that is not
+    /// disturbed the quick questions have been asked.
     @inline(never)
     @_optimize(speed)
     private func holds(_ flow: Ref<FlowState>, _ result: Ref<Transposition>, _ packet: Ref<Staged>, isDisturbed: Bool) -> Bool {
-        if flow.value.isFree || isDisturbed && !stands(flow, packet) { return false }
-        return flow.value.stamp == version.u32 || isCurrent(flow.value, result) || confirm(flow, result, packet)
+        if flow.value.isFree { return false }
+        if isDisturbed {
+            guard stands(flow, packet) else { return false }
+            if flow.value.stamp == version.u32 || isCurrent(flow.value, result) { return true }
+        }
+        return confirm(flow, result, packet)
     }
 
     /// Is this the flow of a packet?

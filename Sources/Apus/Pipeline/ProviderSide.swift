@@ -146,17 +146,17 @@ struct OuterPacket {
     /// and may hold a plain IPv4 packet.
     @inline(__always)
     static func plainInnerLength(_ frame: Ref<Frame>) -> Int? {
-        let least = 56 &+ IPv4Header.plainMinimum
+        let leastTotal = NVGRE.overheadIPv4 &+ IPv4Header.plainMinimum
+        let least = Ethernet.headerLength.u32 &+ leastTotal
         guard frame.value.isValid(ofAtLeast: least) else { return nil }
         let bytes = frame.value.bytes
         let ip = IPv4Header(bytes.advanced(by: Ethernet.headerLength))
-        guard bytes.raw32(12) & UInt32(0xFFFF_FF00).bigEndian == UInt32(0x0800_4500).bigEndian,
-            bytes.raw32(20) & UInt32(0x3FFF_00FF).bigEndian == GREHeader.ipProtocol.u32.bigEndian
+        guard IPv4Header.isWithoutOptions(bytes), ip.isWhole(GREHeader.ipProtocol) else { return nil }
+        let total = bytes.u16(16).u32
+        guard total &- leastTotal <= frame.value.length &- least, GREHeader(bytes.advanced(by: 34)).isPlain,
+            hasGoodChecksum(frame.value, ip)
         else { return nil }
-        let total = bytes.u16(16).u32 &- least &+ Ethernet.headerLength.u32
-        guard total <= frame.value.length &- least, GREHeader(bytes.advanced(by: 34)).isPlain, hasGoodChecksum(frame.value, ip)
-        else { return nil }
-        return (total &+ least).int &- 42
+        return total.int &- 28
     }
 
     @inline(__always)
@@ -165,7 +165,7 @@ struct OuterPacket {
     /// No options, not a fragment, this protocol.
     @inline(__always)
     private static func isPlain(_ ip: IPv4Header, _ proto: UInt8) -> Bool {
-        ip.ip[0] == 0x45 && ip.ip.raw32(6) & UInt32(0x3FFF_00FF).bigEndian == proto.u32.bigEndian
+        ip.ip[0] == 0x45 && ip.isWhole(proto)
     }
 
     @inline(__always)

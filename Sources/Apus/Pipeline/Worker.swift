@@ -202,6 +202,11 @@ extension Worker {
     func recordKey(of packet: Ref<Staged>) -> (port: UInt32, vsid: UInt32, source: IPAddress, destination: IPAddress) {
         packet.value.form == .wide ? wideKey(of: packet).value.recordKey : packet.value.key.recordKey
     }
+
+    @inline(__always)
+    func addresses(of packet: Ref<Staged>) -> (source: UInt32, destination: UInt32) {
+        packet.value.form == .wide ? wideKey(of: packet).value.addresses : packet.value.key.addresses
+    }
 }
 
 extension Worker {

@@ -81,31 +81,35 @@ struct PortCounters: BitwiseCopyable {
     /// Frames that were received or transmitted, and their bytes, which are counted behind them.
     @inline(__always)
     func add(_ port: UInt32, _ field: Field, _ frames: UInt64, bytes: UInt64) {
-        let line = line(port, field)
-        line[0].store(line[0].load(ordering: .relaxed) &+ frames, ordering: .relaxed)
-        line[1].store(line[1].load(ordering: .relaxed) &+ bytes, ordering: .relaxed)
+        Self.add(word(port, field), frames, bytes: bytes)
     }
 
     @inline(__always)
-    func add(_ port: UInt32, _ field: Field, _ value: UInt64) {
-        let index = PortSlots.slot(of: port) &* Self.stride &+ field.rawValue
-        words[index].store(words[index].load(ordering: .relaxed) &+ value, ordering: .relaxed)
-    }
+    func add(_ port: UInt32, _ field: Field, _ value: UInt64) { Self.add(value, to: word(port, field)) }
 
     /// Where `add` adds.
     @inline(__always)
-    func address(of port: UInt32, _ field: Field) -> UInt { line(port, field).address }
+    func address(of port: UInt32, _ field: Field) -> UInt { word(port, field).address }
 
     /// The same as `add` at such an address, of one frame.
     @inline(__always)
     static func addFrame(at address: UInt, bytes: UInt64) {
-        let line = unsafe Ref(UnsafeMutablePointer<Atomic<UInt64>>(bitPattern: address).unsafelyUnwrapped)
-        line[0].store(line[0].load(ordering: .relaxed) &+ 1, ordering: .relaxed)
-        line[1].store(line[1].load(ordering: .relaxed) &+ bytes, ordering: .relaxed)
+        add(unsafe Ref(UnsafeMutablePointer(bitPattern: address).unsafelyUnwrapped), 1, bytes: bytes)
     }
 
     @inline(__always)
-    private func line(_ port: UInt32, _ field: Field) -> Ref<Atomic<UInt64>> {
+    private static func add(_ word: Ref<Atomic<UInt64>>, _ frames: UInt64, bytes: UInt64) {
+        add(frames, to: word)
+        add(bytes, to: word.advanced(by: 1))
+    }
+
+    @inline(__always)
+    private static func add(_ value: UInt64, to word: Ref<Atomic<UInt64>>) {
+        word.value.store(word.value.load(ordering: .relaxed) &+ value, ordering: .relaxed)
+    }
+
+    @inline(__always)
+    private func word(_ port: UInt32, _ field: Field) -> Ref<Atomic<UInt64>> {
         words.advanced(by: PortSlots.slot(of: port) &* Self.stride &+ field.rawValue)
     }
 
