@@ -63,10 +63,13 @@ def arguments():
     add("control/start-1M", "start", "--records", SIZES["1M"], "--networks", 8)
     add("control/changes-own", "changes", "--tenant", "own")
     add("control/changes-other", "changes", "--tenant", "other")
-    # At 45 million packets per second a change every 448 packets is 100,000 changes per second.
+    # At 64 million packets per second a change every 640 packets is 100,000 changes per second.
     for tenant in ("own", "other"):
-        add(f"control/changes-{tenant}-every-448", "changes", "--tenant", tenant, "--every", 448)
-        add(f"control/changes-{tenant}-64k-every-448", "changes", "--tenant", tenant, "--every", 448, "--flows", 65536)
+        add(f"control/changes-{tenant}-every-640", "changes", "--tenant", tenant, "--every", 640)
+        # A record that changes is that of 64 flows, or of one.
+        for records in ("1k", "64k"):
+            name = f"control/changes-{tenant}-64k-records-{records}-every-640"
+            add(name, "changes", "--tenant", tenant, "--every", 640, "--flows", 65536, "--records", SIZES[records])
     add("control/handover", "handover")
     add("control/flood", "flood")
     add("control/scale", "scale")

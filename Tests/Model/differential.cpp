@@ -121,6 +121,7 @@ private:
 	bool replace_worker(std::size_t i);
 	void poll();
 	void change_machine(unsigned verb);
+	void change_record(unsigned verb, const model::RecordKey &key);
 	void change_subnet(unsigned verb);
 	void first_machine(const model::MachineKey &key, const model::Record &record);
 	void first_policy();
@@ -137,6 +138,8 @@ private:
 	std::vector<std::uint32_t> ports(bool vm) const;
 	std::optional<traffic::Asked> question(const model::Output &output) const;
 	bool burst(std::uint64_t frames, std::size_t worker);
+	bool burst(std::vector<model::Frame> frames, std::size_t worker);
+	bool restless_bursts(std::size_t worker);
 	bool compare_neighbours();
 	bool compare_addresses();
 	bool compare_explanation(Side &side, const model::Frame &frame);
@@ -432,6 +435,24 @@ void Round::first_machine(const model::MachineKey &key, const model::Record &rec
 		const auto object = objects::machine(key, record);
 		return apus_lookup_record_add(dp, &object);
 	});
+}
+
+void Round::change_record(unsigned verb, const model::RecordKey &key)
+{
+	model::Policy &policy = model_.change();
+	model::Record record = world_.record(random_, key);
+	const auto present = policy.records.find(key);
+	if (verb == 2 && present != policy.records.end() && random_.chance(80)) {
+		record.mac = present->second.mac;
+		record.type = present->second.type;
+	}
+	const auto object = objects::record(key, record);
+	if (verb < 2)
+		control(policy.add_record(key, record), "record add", [&](auto *dp) { return apus_lookup_record_add(dp, &object); });
+	else if (verb == 2)
+		control(policy.set_record(key, record), "record set", [&](auto *dp) { return apus_lookup_record_set(dp, &object); });
+	else
+		control(policy.remove_record(key), "record remove", [&](auto *dp) { return apus_lookup_record_remove(dp, &object); });
 }
 
 void Round::change_machine(unsigned verb)
@@ -754,20 +775,7 @@ void Round::change_policy()
 	} else if (dice < 13) {
 		change_subnet(verb);
 	} else if (dice < 35) {
-		const model::RecordKey key = world_.record_key(random_);
-		model::Record record = world_.record(random_, key);
-		const auto present = policy.records.find(key);
-		if (verb == 2 && present != policy.records.end() && random_.chance(80)) {
-			record.mac = present->second.mac;
-			record.type = present->second.type;
-		}
-		const auto object = objects::record(key, record);
-		if (verb < 2)
-			control(policy.add_record(key, record), "record add", [&](auto *dp) { return apus_lookup_record_add(dp, &object); });
-		else if (verb == 2)
-			control(policy.set_record(key, record), "record set", [&](auto *dp) { return apus_lookup_record_set(dp, &object); });
-		else
-			control(policy.remove_record(key), "record remove", [&](auto *dp) { return apus_lookup_record_remove(dp, &object); });
+		change_record(verb, world_.record_key(random_));
 	} else if (dice < 55) {
 		const model::CustomerRouteKey key = world_.customer_route(random_);
 		// Whether a route that binds nothing ties its subnet to a domain is not tested: such a pair is not made.
@@ -891,7 +899,11 @@ bool Round::burst(std::uint64_t count, std::size_t worker)
 			frames[i] = frames[random_.below(i)];
 			frames[i].id = id;
 		}
+	return burst(std::move(frames), worker);
+}
 
+bool Round::burst(std::vector<model::Frame> frames, std::size_t worker)
+{
 	// A path MTU that is learned is obeyed from the next burst on, at the latest: here nothing follows the message.
 	const auto teaches = std::find_if(frames.begin(), frames.end(), [&](const model::Frame &frame) {
 		const auto port = model_.published().ports.find(frame.port);
@@ -921,6 +933,27 @@ bool Round::burst(std::uint64_t count, std::size_t worker)
 			for (const model::Frame &frame : frames)
 				context += describe(frame);
 		return problem(what + context);
+	}
+	return true;
+}
+
+/// The same flows in burst after burst, while one record after the other changes: workers no longer ask each flow for its version then.
+bool Round::restless_bursts(std::size_t worker)
+{
+	std::vector<model::Frame> flows(random_.between(8, 40));
+	for (model::Frame &frame : flows)
+		frame = traffic_.frame();
+	for (int i = 0; i < 25; i++) {
+		const auto &records = model_.published().records;
+		if (!records.empty() && random_.chance(70))
+			change_record(2, std::next(records.begin(), static_cast<std::ptrdiff_t>(random_.below(records.size())))->first);
+		std::vector<model::Frame> frames(random_.between(1, 64));
+		for (model::Frame &frame : frames) {
+			frame = random_.pick(flows);
+			frame.id = next_id_++;
+		}
+		if (broken_ || !burst(std::move(frames), worker))
+			return false;
 	}
 	return true;
 }
@@ -1085,6 +1118,8 @@ std::uint64_t Round::run(std::uint64_t packets)
 		if (!burst(count, random_.chance(70) ? 0 : random_.below(model_workers_.size())))
 			break;
 		done += count;
+		if (!model_.in_transaction() && random_.one_in(50) && !restless_bursts(0))
+			break;
 		if (random_.one_in(10) && !compare_neighbours())
 			break;
 		if (random_.one_in(10) && !compare_addresses())

@@ -69,7 +69,13 @@ extension Worker {
     private mutating func chunk(_ frames: Ref<Frame>, _ count: Int) {
         parse(frames, count)
         lookUp(count)
+        if restlessChunks != 0 {
+            restlessChunks &-= 1
+            renew(count)
+        }
         apply(frames, count)
+        if confirmations &* 8 > count { restlessChunks = 256 }
+        confirmations = 0
     }
 
     // MARK: - One packet, step by step

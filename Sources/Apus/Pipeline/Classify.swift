@@ -78,7 +78,6 @@ extension Worker {
     private mutating func remember<Key: FlowIdentity>(
         _ key: Key, _ packet: Ref<Staged>, in cache: FlowCache<Key>, _ flowID: UInt8, length: UInt32
     ) {
-        replacements &+= 1
         scratch.value.neighborEpoch = neighborEpoch
         scratch.value.prepare(portCounters)
         let scope = scratch.value.scope
@@ -94,9 +93,11 @@ extension Worker {
             switch placement {
             case .free(let free): index = free
             case .stale(let stale):
+                replacements &+= 1
                 forget(stale, in: cache)
                 index = stale
             case .evict(let victim):
+                replacements &+= 1
                 counters.add(.flowEvictions)
                 forget(victim, in: cache)
                 index = victim
@@ -106,6 +107,8 @@ extension Worker {
             }
         }
         guard let number = transpositions.intern(scratch) else {
+            // What it was to have is free, for any flow.
+            replacements &+= 1
             counters.add(.flowSuppressed)
             return
         }

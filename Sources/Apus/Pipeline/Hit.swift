@@ -124,6 +124,26 @@ extension Worker {
         }
     }
 
+    /// When records change every few bursts nobody can predict which flows are of the burst's version; that no record of theirs changed
+    /// is almost certain, and then they are of it from here on.
+    @inline(never)
+    @_optimize(speed)
+    func renew(_ count: Int) {
+        let (staged, transpositions, scopes, version) = (staged, transpositions, tables.scopes, version.u32)
+        let settled = max(floor, scopes.lastOtherChange)
+        var i = 0
+        while i < count {
+            let packet = staged.advanced(by: i)
+            let flow = packet.value.flow
+            let stamp = flow.value.stamp
+            let (source, destination) = addresses(of: packet)
+            let changed = scopes.lastChangeNear(source, destination)
+            let result = transpositions.place(at: flow.value.transposition)
+            if stamp >= changed, stamp >= settled, result.value.dependsOnTwoRecords { flow.value.stamp = version }
+            i &+= 1
+        }
+    }
+
     @inline(never)
     @_optimize(speed)
     mutating func apply(_ frames: Ref<Frame>, _ count: Int) {
@@ -167,12 +187,13 @@ extension Worker {
     /// disturbed the quick questions have been asked.
     @inline(never)
     @_optimize(speed)
-    private func holds(_ flow: Ref<FlowState>, _ result: Ref<Transposition>, _ packet: Ref<Staged>, isDisturbed: Bool) -> Bool {
+    private mutating func holds(_ flow: Ref<FlowState>, _ result: Ref<Transposition>, _ packet: Ref<Staged>, isDisturbed: Bool) -> Bool {
         if flow.value.isFree { return false }
         if isDisturbed {
             guard stands(flow, packet) else { return false }
             if flow.value.stamp == version.u32 || isCurrent(flow.value, result) { return true }
         }
+        confirmations &+= 1
         return confirm(flow, result, packet)
     }
 

@@ -112,7 +112,11 @@ struct Worker: ~Copyable {
     var waitedFor: UInt32 = none
     /// Who sent the frame being processed, if that came from an external port; zero: not known any more.
     var outsideSender = MACAddress(0)
-    /// Grows whenever a flow entry or a transposition is given to another flow.
+    /// Flows of the chunk for which it was asked whether changes of records concerned them.
+    var confirmations = 0
+    /// Chunks whose flows are all asked, at once.
+    var restlessChunks = 0
+    /// Grows whenever a flow entry is given to another flow, or may be.
     var replacements: UInt32 = 0
 
     // Neighbours.
