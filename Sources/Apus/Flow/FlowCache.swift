@@ -133,6 +133,18 @@ struct FlowCache<Key: FlowIdentity> {
         return Self.state(of: neighbor)
     }
 
+    /// If a flow that stands in neither may stand elsewhere, those lines are on their way, too.
+    @inline(__always)
+    func fetchFarLines(_ hash: UInt64) {
+        if state(hash.int & mask).value.displaced < 8 { return }
+        // The other half of the hash points to one of four that are side by side.
+        let first = entries.advanced(by: (hash &>> 32).int & mask & ~3)
+        Self.fetch(first)
+        Self.fetch(first.advanced(by: 1))
+        Self.fetch(first.advanced(by: 2))
+        Self.fetch(first.advanced(by: 3))
+    }
+
     /// The same as `flow`, in any line but the first.
     @inline(never)
     func flowElsewhere(_ hash: UInt64, _ key: Key) -> Ref<FlowState>? {

@@ -80,11 +80,23 @@ extension Worker {
     @inline(never)
     @_optimize(speed)
     private func lookFurther(_ packets: UInt64) {
-        var new: UInt64 = 0
+        var far: UInt64 = 0
         var left = packets
         while left != 0 {
             let packet = staged.advanced(by: left.trailingZeroBitCount)
-            if !stands(packet.value.flow, packet) { packet.value.flow = flowElsewhere(packet) ?? noFlow }
+            if stands(packet.value.flow, packet) {
+                prefetch(packet.value.flow, transpositions)
+            } else {
+                far |= left & (0 &- left)
+                if packet.value.form == .narrow { cache.fetchFarLines(packet.value.hash) }
+            }
+            left &= left &- 1
+        }
+        var new: UInt64 = 0
+        left = far
+        while left != 0 {
+            let packet = staged.advanced(by: left.trailingZeroBitCount)
+            packet.value.flow = flowElsewhere(packet) ?? noFlow
             prefetch(packet.value.flow, transpositions)
             if packet.value.flow.value.isFree { new |= left & (0 &- left) }
             left &= left &- 1
