@@ -10,6 +10,10 @@ import Synchronization
 /// a failure undoes them. Outside a transaction the change is then published by itself.
 @safe
 struct Store: ~Copyable {
+    /// As in a ``Worker``: what contains an atomic is passed on by its address. Without it each call of a function that does not
+    /// change the store copies all of it, some 950 bytes.
+    private let anchor = Atomic<UInt8>(0)
+
     let memory: Ref<Memory>
     let tables: Tables
     let grace: Grace
