@@ -49,6 +49,7 @@ struct Store: ~Copyable {
         limbo.destroy(memory)
         grace.destroy(memory)
         tables.destroy(memory)
+        memory.value.releaseRetired()
     }
 
     /// The version that changes of now will get: what the writer itself sees.
@@ -181,7 +182,7 @@ struct Store: ~Copyable {
             retired.shrink(memory)
             limbo.shrink(memory)
         }
-        tables.reclaim(memory)
+        memory.value.releaseRetired()
         return nil
     }
 

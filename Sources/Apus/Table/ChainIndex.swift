@@ -37,8 +37,6 @@ struct ChainIndex: BitwiseCopyable {
         heads.destroy(memory)
     }
 
-    func reclaim(_ memory: Ref<Memory>) { heads.reclaim(memory) }
-
     /// The first entry of the key, in order, that `matches`; `hasKey` compares the key of one entry. Any thread.
     @inline(__always)
     func find(_ hash: UInt64, _ hasKey: (UInt32) -> Bool, _ matches: (UInt32) -> Bool) -> UInt32? {

@@ -227,11 +227,4 @@ struct VersionedTable<Value: Versionable>: BitwiseCopyable {
         nodes[number].value.birth.store(state.value.firstFree.u64, ordering: .relaxed)
         state.value.firstFree = number &+ 1
     }
-
-    /// Give back replaced index arrays, after a grace period.
-    func reclaim(_ memory: Ref<Memory>) {
-        primary.reclaim(memory)
-        if Value.hasSecondaryIndex { secondary.reclaim(memory) }
-        chains?.reclaim(memory)
-    }
 }
