@@ -26,7 +26,7 @@ extension Store {
     }
 
     /// Add a record; its `texts` are replaced by a copy of `texts`, if given.
-    mutating func addRecord(_ record: LookupRecord, texts: RecordTexts?) -> Failure? {
+    mutating func addRecord(_ record: LookupRecord, texts: Ref<RecordTexts>?) -> Failure? {
         change(Self.recordName) { store in
             if store.record(record.vsid, record.ca, record.mac) != nil {
                 return Failure(
@@ -41,20 +41,19 @@ extension Store {
 
     /// Within a change: add a record that does not exist.
     @_optimize(speed)
-    mutating func put(_ record: LookupRecord, _ texts: RecordTexts?) -> Failure? {
-        guard retainSubnet(record.vsid) != nil, retainRemote(of: record), insertRecord(record, texts) else {
+    mutating func put(_ record: LookupRecord, _ texts: Ref<RecordTexts>?) -> Failure? {
+        guard let subnet = retainSubnet(record.vsid), retainRemote(of: record), insertRecord(record, texts) else {
             return .memory(Self.recordName)
         }
-        invalidate(record)
+        invalidate(record, in: tables.subnets[subnet].scope)
         return addRewrite(of: record)
     }
 
-    /// What was decided by this record has to be decided again.
-    private mutating func invalidate(_ record: LookupRecord) {
+    /// What was decided by this record, whose virtual subnet has this scope, has to be decided again.
+    private mutating func invalidate(_ record: LookupRecord, in scope: UInt32) {
         let gateway = tables.gateways.find(Gateway.hash(tables.key, vsid: record.vsid, record.ca), at: next) {
             tables.gateways[$0].vsid == record.vsid && tables.gateways[$0].address == record.ca
         }
-        let scope = scope(record.vsid)
         // A gateway's MAC decides about packets to other addresses; what has no address is found by others.
         if record.isSpecial || gateway != nil { return invalidate(scope: scope) }
         log(.touched, .recordAddresses, Scopes.of(address: record.ca.foldedAsInPackets))
@@ -62,17 +61,17 @@ extension Store {
     }
 
     /// Within a change: another record of the same virtual subnet takes this one's place.
-    mutating func replaceRecord(_ number: UInt32, with record: LookupRecord, _ texts: RecordTexts?) -> Failure? {
+    mutating func replaceRecord(_ number: UInt32, with record: LookupRecord, _ texts: Ref<RecordTexts>?) -> Failure? {
         let old = tables.records[number]
         guard retainRemote(of: record), insertRecord(record, texts) else { return .memory(Self.recordName) }
         removeRewrite(of: old)
         kill(number, .records, tables.records)
         releaseRemote(of: old)
-        invalidate(record)
+        invalidate(record, in: scope(record.vsid))
         return addRewrite(of: record)
     }
 
-    mutating func setRecord(_ record: LookupRecord, texts: RecordTexts?) -> Failure? {
+    mutating func setRecord(_ record: LookupRecord, texts: Ref<RecordTexts>?) -> Failure? {
         change(Self.recordName) { store in
             guard let number = store.record(record.vsid, record.ca, record.mac) else {
                 return Self.recordMissing(record.ca)
@@ -96,7 +95,7 @@ extension Store {
         change(Self.recordName) { store in
             guard let number = store.record(vsid, ca, mac) else { return Self.recordMissing(ca) }
             let old = store.tables.records[number]
-            store.invalidate(old)
+            store.invalidate(old, in: store.scope(vsid))
             store.removeRewrite(of: old)
             store.kill(number, .records, store.tables.records)
             store.releaseRemote(of: old)
@@ -112,11 +111,11 @@ extension Store {
                 ? "has no record with this MAC in this virtual subnet" : "has no record in this virtual subnet")
     }
 
-    private mutating func insertRecord(_ record: LookupRecord, _ texts: RecordTexts?) -> Bool {
+    private mutating func insertRecord(_ record: LookupRecord, _ texts: Ref<RecordTexts>?) -> Bool {
         var copy = record
         if let texts {
             guard let number = takeTexts() else { return false }
-            tables.texts[number].value = texts
+            tables.texts[number].value = texts.value
             copy.texts = number &+ 1
         }
         if insert(copy, .records, tables.records) != nil { return true }
