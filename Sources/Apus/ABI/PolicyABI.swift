@@ -23,12 +23,13 @@ private func readKey(_ record: apus_lookup_record, _ settings: Settings) -> (Fai
 
 /// Check a record and hand it on, with its texts if it has any.
 private func withRecord(
-    _ pointer: UnsafePointer<apus_lookup_record>?, _ settings: Settings,
+    _ pointer: UnsafePointer<apus_lookup_record>?, _ dataplane: Ref<Dataplane>,
     _ body: (LookupRecord, Ref<RecordTexts>?) -> Failure?
 ) -> Failure? {
     var copy = apus_lookup_record()
     if let failure = unsafe readStruct(pointer, into: &copy, minimum: recordMinimum, recordObject) { return failure }
-    let (keyFailure, vsid, ca, mac) = readKey(copy, settings)
+    let (keyFailure, vsid, ca, mac) = readKey(copy, dataplane.value.settings)
+    dataplane.value.store.prefetch(vsid, ca, mac)
     let (addressFailure, pa) = readUnicast(copy.provider_address, recordObject, "provider_address")
     let rule = copy.rule == 0 ? APUS_RULE_ENCAP.rawValue : copy.rule.u32
     let type = copy.type == 0 ? APUS_RECORD_STATIC.rawValue : copy.type.u32
@@ -125,14 +126,14 @@ private func fill(_ record: LookupRecord, _ tables: Tables, _ out: UnsafeMutable
 @c @implementation
 public func apus_lookup_record_add(_ dataplane: OpaquePointer?, _ record: UnsafePointer<apus_lookup_record>?) -> Int32 {
     unsafe control(dataplane) { dataplane in
-        unsafe withRecord(record, dataplane.value.settings) { dataplane.value.store.addRecord($0, texts: $1) }
+        unsafe withRecord(record, dataplane) { dataplane.value.store.addRecord($0, texts: $1) }
     }
 }
 
 @c @implementation
 public func apus_lookup_record_set(_ dataplane: OpaquePointer?, _ record: UnsafePointer<apus_lookup_record>?) -> Int32 {
     unsafe control(dataplane) { dataplane in
-        unsafe withRecord(record, dataplane.value.settings) { dataplane.value.store.setRecord($0, texts: $1) }
+        unsafe withRecord(record, dataplane) { dataplane.value.store.setRecord($0, texts: $1) }
     }
 }
 

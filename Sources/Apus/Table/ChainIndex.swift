@@ -50,6 +50,10 @@ struct ChainIndex: BitwiseCopyable {
         }
     }
 
+    /// Ask for what `insert` will look at and write first. Writer only.
+    @inline(__always)
+    func prefetchForInsertion(_ hash: UInt64) { heads.prefetchForInsertion(hash) }
+
     /// Make room for one more entry, which will be `number`. Writer only. Returns false when there is no memory.
     func reserve(_ memory: Ref<Memory>, _ number: UInt32) -> Bool {
         while links.count <= number.int {

@@ -84,6 +84,15 @@ struct IndexTable: BitwiseCopyable {
         unsafe apus_prefetch(Self.slots(header).advanced(by: (hash & header.value.mask).int).raw)
     }
 
+    /// Ask for where `find` will begin, and for what `insert` will write. Writer only.
+    @inline(__always)
+    func prefetchForInsertion(_ hash: UInt64) {
+        guard let header = Ref<Header>(address: state.value.array.load(ordering: .relaxed)) else { return }
+        let position = (hash & header.value.mask).int
+        unsafe apus_prefetch(Self.slots(header).advanced(by: position).raw)
+        unsafe apus_prefetch(Self.lows(header).advanced(by: position).raw)
+    }
+
     /// Make room for one more entry. Writer only. Returns false when there is no memory.
     @inline(never)
     @_optimize(speed)
