@@ -35,24 +35,22 @@ extension Store {
 
     /// Add a record; its `texts` are replaced by a copy of `texts`, if given.
     mutating func addRecord(_ record: LookupRecord, texts: Ref<RecordTexts>?) -> Failure? {
-        change(Self.recordName) { store in
-            if store.record(record.vsid, record.ca, record.mac) != nil {
-                return Failure(
-                    APUS_ERR_DUPLICATE, Self.recordName, "customer_address", .address(record.ca),
-                    record.isSpecial
-                        ? "has a record with this MAC in this virtual subnet already"
-                        : "has a record in this virtual subnet already")
-            }
-            return store.put(record, texts)
-        }
+        change(Self.recordName) { store in store.put(record, texts) }
     }
 
-    /// Within a change: add a record that does not exist.
+    /// Within a change: add a record.
     @_optimize(speed)
     mutating func put(_ record: LookupRecord, _ texts: Ref<RecordTexts>?) -> Failure? {
-        guard let subnet = retainSubnet(record.vsid), retainRemote(of: record), insertRecord(record, texts) else {
-            return .memory(Self.recordName)
+        guard let subnet = retainSubnet(record.vsid), retainRemote(of: record) else { return .memory(Self.recordName) }
+        // Not before: where it would be may still be on its way from memory.
+        if self.record(record.vsid, record.ca, record.mac) != nil {
+            return Failure(
+                APUS_ERR_DUPLICATE, Self.recordName, "customer_address", .address(record.ca),
+                record.isSpecial
+                    ? "has a record with this MAC in this virtual subnet already"
+                    : "has a record in this virtual subnet already")
         }
+        guard insertRecord(record, texts) else { return .memory(Self.recordName) }
         invalidate(record, in: tables.subnets[subnet].scope)
         return addRewrite(of: record)
     }
