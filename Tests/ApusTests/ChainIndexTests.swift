@@ -46,7 +46,7 @@ import Testing
             }
             chains[key] = expected
             #expect(chain(index, key) == expected)
-            if step & 0xFF == 0 { index.reclaim(memory.ref) }
+            if step & 0xFF == 0 { memory.ref.value.releaseRetired() }
         }
         for key in 0..<30 { #expect(chain(index, key) == chains[key] ?? []) }
         index.destroy(memory.ref)

@@ -26,7 +26,7 @@ import Testing
         // Through many rebuilds: 64 slots grow beyond 16,384.
         for value in 0..<10_000 {
             #expect(insert(table, memory, value))
-            if value & 0xFF == 0 { table.reclaim(memory.ref) }
+            if value & 0xFF == 0 { memory.ref.value.releaseRetired() }
         }
         #expect(table.count == 10_000)
         #expect((0..<10_000).allSatisfy { find(table, $0) })
@@ -49,7 +49,7 @@ import Testing
                 #expect(insert(table, memory, value))
                 present.insert(value)
             }
-            table.reclaim(memory.ref)
+            memory.ref.value.releaseRetired()
         }
         #expect(table.count == present.count)
         for value in 0..<500 { #expect(find(table, value) == present.contains(value)) }
@@ -89,7 +89,7 @@ import Testing
         for value in 20..<100_000 {
             table.remove(spread(value - 20), UInt32(value - 20))
             #expect(insert(table, memory, value))
-            table.reclaim(memory.ref)
+            memory.ref.value.releaseRetired()
         }
         #expect(memory.ref.value.held == held)
         #expect((99_980..<100_000).allSatisfy { find(table, $0) })
@@ -135,14 +135,14 @@ import Testing
         }
     }
 
-    /// A replaced array stays readable until it is reclaimed.
+    /// A replaced array stays readable until what is retired is released.
     @Test func retiredArraysAreHeld() throws {
         let memory = TestMemory()
         let table = try #require(IndexTable(memory.ref, capacity: 0))
         let before = memory.allocator.liveBlocks
         for value in 0..<1000 { #expect(insert(table, memory, value)) }
         #expect(memory.allocator.liveBlocks > before)
-        table.reclaim(memory.ref)
+        memory.ref.value.releaseRetired()
         #expect(memory.allocator.liveBlocks == before)
         table.destroy(memory.ref)
         #expect(memory.isClean)

@@ -152,7 +152,7 @@ private struct Item: Versionable {
                     table.recycle(life.number)
                 }
                 lives.removeAll { $0.death < version }
-                table.reclaim(memory.ref)
+                memory.ref.value.releaseRetired()
             }
             if random.below(20) == 0 {
                 for id in 0..<60 as Range<UInt32> {

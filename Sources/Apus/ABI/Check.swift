@@ -45,7 +45,7 @@ func nullFailure(_ object: Words, _ field: Words) -> Failure {
     Failure(APUS_ERR_NULL, object, field, .none, "is NULL")
 }
 
-/// A struct that begins with `size`: copy what the caller has of it over defaults of zero.
+/// A struct that begins with `size`: copy what the caller has of it over `copy`, which is all zero.
 ///
 /// A caller built against an older header passes less, at least `minimum`; one built against a newer header more, of
 /// which the part that is unknown here must be zero.
@@ -65,7 +65,6 @@ private func readBytes(
     guard let raw = unsafe pointer else { return nullFailure(object, "pointer") }
     let size = unsafe apus_load64(raw).int
     if let failure = checkSize(size, minimum, object) { return failure }
-    unsafe apus_zero(copy, known)
     unsafe apus_copy(copy, raw, min(size, known))
     var offset = known
     while offset < size {

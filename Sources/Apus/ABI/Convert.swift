@@ -93,5 +93,3 @@ func readText<let size: Int>(_ source: UnsafeRawPointer, _ text: inout InlineArr
     }
     return false
 }
-
-func isEmpty<let size: Int>(_ text: InlineArray<size, UInt8>) -> Bool { unsafe text[unchecked: 0] == 0 }

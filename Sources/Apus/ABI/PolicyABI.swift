@@ -21,27 +21,30 @@ private func readKey(_ record: apus_lookup_record, _ settings: Settings) -> (Fai
     return (checkVSID(vsid, settings, recordObject) ?? failure, vsid, ca, mac)
 }
 
-private func readRecord(
-    _ pointer: UnsafePointer<apus_lookup_record>?, _ settings: Settings
-) -> (Failure?, LookupRecord, RecordTexts?) {
+/// Check a record and hand it on, with its texts if it has any.
+private func withRecord(
+    _ pointer: UnsafePointer<apus_lookup_record>?, _ dataplane: Ref<Dataplane>,
+    _ body: (LookupRecord, Ref<RecordTexts>?) -> Failure?
+) -> Failure? {
     var copy = apus_lookup_record()
-    var texts: RecordTexts?
-    var record = LookupRecord(
-        vsid: 0, ca: IPAddress(v4: 0), mac: MACAddress(0), pa: IPAddress(v4: 0), rule: 0, type: 0, texts: 0)
-    if let failure = unsafe readStruct(pointer, into: &copy, minimum: recordMinimum, recordObject) {
-        return (failure, record, nil)
-    }
-    let (keyFailure, vsid, ca, mac) = readKey(copy, settings)
+    if let failure = unsafe readStruct(pointer, into: &copy, minimum: recordMinimum, recordObject) { return failure }
+    let (keyFailure, vsid, ca, mac) = readKey(copy, dataplane.value.settings)
+    dataplane.value.store.prefetch(vsid, ca, mac)
     let (addressFailure, pa) = readUnicast(copy.provider_address, recordObject, "provider_address")
     let rule = copy.rule == 0 ? APUS_RULE_ENCAP.rawValue : copy.rule.u32
     let type = copy.type == 0 ? APUS_RECORD_STATIC.rawValue : copy.type.u32
     let failure =
         keyFailure ?? checkMAC(mac, recordObject) ?? checkRule(rule) ?? checkType(type, ca) ?? addressFailure
         ?? checkFlags(copy.flags, LookupRecord.unusable | LookupRecord.unsynchronized | APUS_RECORD_USE_VM_MAC, recordObject)
-        ?? readTexts(copy, &texts)
-    record = LookupRecord(
+    if let failure { return failure }
+    let record = LookupRecord(
         vsid: vsid, ca: ca, mac: mac, pa: pa, rule: rule.u8, type: type.u8, texts: 0, flags: copy.flags)
-    return (failure ?? checkRewrite(record), record, texts)
+    if let failure = checkRewrite(record) { return failure }
+    if copy.customer_id.0 | copy.context.0 | copy.vm_name.0 == 0 { return body(record, nil) }
+    var texts = RecordTexts(
+        customerID: .init(repeating: 0), context: .init(repeating: 0), vmName: .init(repeating: 0), nextFree: 0)
+    if let failure = readTexts(copy, &texts) { return failure }
+    return unsafe withUnsafeMutablePointer(to: &texts) { body(record, unsafe Ref($0)) }
 }
 
 private func checkRule(_ rule: UInt32) -> Failure? {
@@ -82,19 +85,16 @@ private func checkType(_ type: UInt32, _ ca: IPAddress) -> Failure? {
         isSpecial ? "must be 0.0.0.0 or :: for this type" : "is not a unicast address")
 }
 
-private func readTexts(_ record: apus_lookup_record, _ texts: inout RecordTexts?) -> Failure? {
-    var read = RecordTexts(
-        customerID: .init(repeating: 0), context: .init(repeating: 0), vmName: .init(repeating: 0), nextFree: 0)
+private func readTexts(_ record: apus_lookup_record, _ texts: inout RecordTexts) -> Failure? {
     func failure(_ field: Words) -> Failure {
         Failure(APUS_ERR_RANGE, recordObject, field, .none, "is not NUL-terminated within 64 bytes")
     }
-    let hasID = unsafe withUnsafePointer(to: record.customer_id) { unsafe readText($0, &read.customerID) }
+    let hasID = unsafe withUnsafePointer(to: record.customer_id) { unsafe readText($0, &texts.customerID) }
     if !hasID { return failure("customer_id") }
-    let hasContext = unsafe withUnsafePointer(to: record.context) { unsafe readText($0, &read.context) }
+    let hasContext = unsafe withUnsafePointer(to: record.context) { unsafe readText($0, &texts.context) }
     if !hasContext { return failure("context") }
-    let hasName = unsafe withUnsafePointer(to: record.vm_name) { unsafe readText($0, &read.vmName) }
+    let hasName = unsafe withUnsafePointer(to: record.vm_name) { unsafe readText($0, &texts.vmName) }
     if !hasName { return failure("vm_name") }
-    texts = isEmpty(read.customerID) && isEmpty(read.context) && isEmpty(read.vmName) ? nil : read
     return nil
 }
 
@@ -126,16 +126,14 @@ private func fill(_ record: LookupRecord, _ tables: Tables, _ out: UnsafeMutable
 @c @implementation
 public func apus_lookup_record_add(_ dataplane: OpaquePointer?, _ record: UnsafePointer<apus_lookup_record>?) -> Int32 {
     unsafe control(dataplane) { dataplane in
-        let (failure, value, texts) = unsafe readRecord(record, dataplane.value.settings)
-        return failure ?? dataplane.value.store.addRecord(value, texts: texts)
+        unsafe withRecord(record, dataplane) { dataplane.value.store.addRecord($0, texts: $1) }
     }
 }
 
 @c @implementation
 public func apus_lookup_record_set(_ dataplane: OpaquePointer?, _ record: UnsafePointer<apus_lookup_record>?) -> Int32 {
     unsafe control(dataplane) { dataplane in
-        let (failure, value, texts) = unsafe readRecord(record, dataplane.value.settings)
-        return failure ?? dataplane.value.store.setRecord(value, texts: texts)
+        unsafe withRecord(record, dataplane) { dataplane.value.store.setRecord($0, texts: $1) }
     }
 }
 

@@ -75,7 +75,5 @@ struct Domains: BitwiseCopyable {
         state.value.firstFree = number &+ 1
     }
 
-    func reclaim(_ memory: Ref<Memory>) { index.reclaim(memory) }
-
     private func hash(_ id: GUID) -> UInt64 { unsafe apus_hash_words(id.high, id.low, 15, 0, key.pointer) }
 }

@@ -29,6 +29,9 @@ struct JournalEntry {
     var kind: Kind
     var table: Table
     var number: UInt32
+
+    /// An entry was added or killed.
+    var isOfEntry: Bool { kind.rawValue <= Kind.killed.rawValue }
 }
 
 /// A growable list of journal entries: what a transaction did, and what waits to be recycled.
@@ -43,9 +46,13 @@ struct Journal {
     static var stepsPerChange: Int { 64 }
 
     /// Make room for `additional` entries. Returns false when there is no memory; nothing changed then.
-    @inline(never)
+    @inline(__always)
     mutating func reserve(_ memory: Ref<Memory>, _ additional: Int) -> Bool {
-        if count &+ additional <= capacity { return true }
+        count &+ additional <= capacity || grow(memory, additional)
+    }
+
+    @inline(never)
+    private mutating func grow(_ memory: Ref<Memory>, _ additional: Int) -> Bool {
         let larger = max(256, (count &+ additional).roundedUpToPowerOfTwo)
         guard let grown = memory.value.allocate(JournalEntry.self, count: larger) else { return false }
         if let old = entries {

@@ -25,36 +25,41 @@ extension Store {
             { tables.records[$0].isIn(vsid, mac, special: special) }, matches)
     }
 
-    /// Add a record; its `texts` are replaced by a copy of `texts`, if given.
-    mutating func addRecord(_ record: LookupRecord, texts: RecordTexts?) -> Failure? {
-        change(Self.recordName) { store in
-            if store.record(record.vsid, record.ca, record.mac) != nil {
-                return Failure(
-                    APUS_ERR_DUPLICATE, Self.recordName, "customer_address", .address(record.ca),
-                    record.isSpecial
-                        ? "has a record with this MAC in this virtual subnet already"
-                        : "has a record in this virtual subnet already")
-            }
-            return store.put(record, texts)
-        }
+    /// Ask for what adding a record will look at, which is in four places far from each other, before the rest of the record is checked.
+    @_optimize(speed)
+    func prefetch(_ vsid: UInt32, _ ca: IPAddress, _ mac: MACAddress) {
+        tables.records.prefetchForInsertion(
+            LookupRecord.hash(tables.key, vsid, ca),
+            chain: LookupRecord.hash(tables.key, vsid, mac, special: ca.isUnspecified))
     }
 
-    /// Within a change: add a record that does not exist.
+    /// Add a record; its `texts` are replaced by a copy of `texts`, if given.
+    mutating func addRecord(_ record: LookupRecord, texts: Ref<RecordTexts>?) -> Failure? {
+        change(Self.recordName) { store in store.put(record, texts) }
+    }
+
+    /// Within a change: add a record.
     @_optimize(speed)
-    mutating func put(_ record: LookupRecord, _ texts: RecordTexts?) -> Failure? {
-        guard retainSubnet(record.vsid) != nil, retainRemote(of: record), insertRecord(record, texts) else {
-            return .memory(Self.recordName)
+    mutating func put(_ record: LookupRecord, _ texts: Ref<RecordTexts>?) -> Failure? {
+        guard let subnet = retainSubnet(record.vsid), retainRemote(of: record) else { return .memory(Self.recordName) }
+        // Not before: where it would be may still be on its way from memory.
+        if self.record(record.vsid, record.ca, record.mac) != nil {
+            return Failure(
+                APUS_ERR_DUPLICATE, Self.recordName, "customer_address", .address(record.ca),
+                record.isSpecial
+                    ? "has a record with this MAC in this virtual subnet already"
+                    : "has a record in this virtual subnet already")
         }
-        invalidate(record)
+        guard insertRecord(record, texts) else { return .memory(Self.recordName) }
+        invalidate(record, in: tables.subnets[subnet].scope)
         return addRewrite(of: record)
     }
 
-    /// What was decided by this record has to be decided again.
-    private mutating func invalidate(_ record: LookupRecord) {
+    /// What was decided by this record, whose virtual subnet has this scope, has to be decided again.
+    private mutating func invalidate(_ record: LookupRecord, in scope: UInt32) {
         let gateway = tables.gateways.find(Gateway.hash(tables.key, vsid: record.vsid, record.ca), at: next) {
             tables.gateways[$0].vsid == record.vsid && tables.gateways[$0].address == record.ca
         }
-        let scope = scope(record.vsid)
         // A gateway's MAC decides about packets to other addresses; what has no address is found by others.
         if record.isSpecial || gateway != nil { return invalidate(scope: scope) }
         log(.touched, .recordAddresses, Scopes.of(address: record.ca.foldedAsInPackets))
@@ -62,17 +67,17 @@ extension Store {
     }
 
     /// Within a change: another record of the same virtual subnet takes this one's place.
-    mutating func replaceRecord(_ number: UInt32, with record: LookupRecord, _ texts: RecordTexts?) -> Failure? {
+    mutating func replaceRecord(_ number: UInt32, with record: LookupRecord, _ texts: Ref<RecordTexts>?) -> Failure? {
         let old = tables.records[number]
         guard retainRemote(of: record), insertRecord(record, texts) else { return .memory(Self.recordName) }
         removeRewrite(of: old)
         kill(number, .records, tables.records)
         releaseRemote(of: old)
-        invalidate(record)
+        invalidate(record, in: scope(record.vsid))
         return addRewrite(of: record)
     }
 
-    mutating func setRecord(_ record: LookupRecord, texts: RecordTexts?) -> Failure? {
+    mutating func setRecord(_ record: LookupRecord, texts: Ref<RecordTexts>?) -> Failure? {
         change(Self.recordName) { store in
             guard let number = store.record(record.vsid, record.ca, record.mac) else {
                 return Self.recordMissing(record.ca)
@@ -96,7 +101,7 @@ extension Store {
         change(Self.recordName) { store in
             guard let number = store.record(vsid, ca, mac) else { return Self.recordMissing(ca) }
             let old = store.tables.records[number]
-            store.invalidate(old)
+            store.invalidate(old, in: store.scope(vsid))
             store.removeRewrite(of: old)
             store.kill(number, .records, store.tables.records)
             store.releaseRemote(of: old)
@@ -112,11 +117,11 @@ extension Store {
                 ? "has no record with this MAC in this virtual subnet" : "has no record in this virtual subnet")
     }
 
-    private mutating func insertRecord(_ record: LookupRecord, _ texts: RecordTexts?) -> Bool {
+    private mutating func insertRecord(_ record: LookupRecord, _ texts: Ref<RecordTexts>?) -> Bool {
         var copy = record
         if let texts {
             guard let number = takeTexts() else { return false }
-            tables.texts[number].value = texts
+            tables.texts[number].value = texts.value
             copy.texts = number &+ 1
         }
         if insert(copy, .records, tables.records) != nil { return true }

@@ -10,10 +10,16 @@ import Synchronization
 /// a failure undoes them. Outside a transaction the change is then published by itself.
 @safe
 struct Store: ~Copyable {
+    /// As in a ``Worker``: what contains an atomic is passed on by its address. Without it each call of a function that does not
+    /// change the store copies all of it, some 950 bytes.
+    private let anchor = Atomic<UInt8>(0)
+
     let memory: Ref<Memory>
     let tables: Tables
     let grace: Grace
     private var journal = Journal()
+    /// Steps in the journal after which an entry has to wait for workers, whether they are published or undone: it was added or killed.
+    private var waitingSteps = 0
     /// Dead entries that are still in the indexes: a worker may stand in a burst of a version in which they live.
     private var retired = Journal()
     /// Entries that are out of the indexes: a worker may still hold their numbers.
@@ -45,6 +51,7 @@ struct Store: ~Copyable {
         limbo.destroy(memory)
         grace.destroy(memory)
         tables.destroy(memory)
+        memory.value.releaseRetired()
     }
 
     /// The version that changes of now will get: what the writer itself sees.
@@ -87,7 +94,7 @@ struct Store: ~Copyable {
         // Numbers of earlier changes become free here, if workers have let go of them; if not, later.
         _ = settle()
         // Whatever this writes down may be retired, and end in limbo together with what waits there already.
-        let steps = journal.count &+ 2 &* own
+        let steps = waitingSteps &+ 2 &* own
         return journal.reserve(memory, own) && retired.reserve(memory, steps)
             && limbo.reserve(memory, retired.count &+ steps)
     }
@@ -122,6 +129,7 @@ struct Store: ~Copyable {
             i &+= 1
         }
         journal.truncate(to: 0)
+        waitingSteps = 0
         tables.shared.value.version.store(version, ordering: .releasing)
         if hasNewAddresses { announceAddresses() }
         isUnsettled = true
@@ -177,7 +185,7 @@ struct Store: ~Copyable {
             retired.shrink(memory)
             limbo.shrink(memory)
         }
-        tables.reclaim(memory)
+        memory.value.releaseRetired()
         return nil
     }
 
@@ -186,6 +194,7 @@ struct Store: ~Copyable {
         while i > mark {
             i &-= 1
             let entry = journal[i]
+            if entry.isOfEntry { waitingSteps &-= 1 }
             switch entry.kind {
             case .inserted: unlink(entry)
             case .killed: revive(entry)
@@ -203,7 +212,9 @@ struct Store: ~Copyable {
 
     @inline(never)
     mutating func log(_ kind: JournalEntry.Kind, _ table: JournalEntry.Table, _ number: UInt32) {
-        journal.append(JournalEntry(kind: kind, table: table, number: number))
+        let entry = JournalEntry(kind: kind, table: table, number: number)
+        if entry.isOfEntry { waitingSteps &+= 1 }
+        journal.append(entry)
     }
 
     /// What was decided within this scope has to be decided again.

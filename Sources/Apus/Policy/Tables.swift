@@ -145,22 +145,4 @@ extension Tables {
         scopes.destroy(memory)
         memory.value.release(shared, count: 1)
     }
-
-    /// Give back index arrays that were replaced, after a grace period.
-    func reclaim(_ memory: Ref<Memory>) {
-        ports.reclaim(memory)
-        members.reclaim(memory)
-        records.reclaim(memory)
-        routes.reclaim(memory)
-        gateways.reclaim(memory)
-        subnets.reclaim(memory)
-        remotes.reclaim(memory)
-        addresses.reclaim(memory)
-        providerRoutes.reclaim(memory)
-        neighbors.reclaim(memory)
-        peers.reclaim(memory)
-        rewrites.reclaim(memory)
-        subnetOptions.reclaim(memory)
-        domains.reclaim(memory)
-    }
 }

@@ -11,6 +11,8 @@ struct Memory {
     private let allocator: apus_allocator
     /// Bytes held now. One control thread at a time changes it.
     private(set) var held: UInt64 = 0
+    /// Address of the last block that was retired, 0 = none.
+    private var retired: UInt = 0
 
     init(_ allocator: apus_allocator) {
         unsafe self.allocator = allocator
@@ -35,6 +37,23 @@ struct Memory {
 
     mutating func release<Value: ~Copyable>(_ ref: Ref<Value>, count: Int) {
         unsafe rawRelease(ref.raw, MemoryLayout<Value>.stride &* count)
+    }
+
+    /// Release words later that readers may still be in; the first two of them are kept free for this: the block that was retired
+    /// before, and the size.
+    mutating func retire(_ words: Ref<UInt>, count: Int) {
+        words[0] = retired
+        words[1] = UInt(bitPattern: count)
+        retired = words.address
+    }
+
+    /// After a grace period: nobody is in what was retired before it.
+    @inline(never)
+    mutating func releaseRetired() {
+        while let words = Ref<UInt>(address: retired) {
+            retired = words[0]
+            release(words, count: words[1].int)
+        }
     }
 
     @inline(never)

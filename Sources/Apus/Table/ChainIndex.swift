@@ -37,8 +37,6 @@ struct ChainIndex: BitwiseCopyable {
         heads.destroy(memory)
     }
 
-    func reclaim(_ memory: Ref<Memory>) { heads.reclaim(memory) }
-
     /// The first entry of the key, in order, that `matches`; `hasKey` compares the key of one entry. Any thread.
     @inline(__always)
     func find(_ hash: UInt64, _ hasKey: (UInt32) -> Bool, _ matches: (UInt32) -> Bool) -> UInt32? {
@@ -51,6 +49,10 @@ struct ChainIndex: BitwiseCopyable {
             number = link &- 1
         }
     }
+
+    /// Ask for what `insert` will look at and write first. Writer only.
+    @inline(__always)
+    func prefetchForInsertion(_ hash: UInt64) { heads.prefetchForInsertion(hash) }
 
     /// Make room for one more entry, which will be `number`. Writer only. Returns false when there is no memory.
     func reserve(_ memory: Ref<Memory>, _ number: UInt32) -> Bool {

@@ -20,14 +20,13 @@ struct IndexTable: BitwiseCopyable {
         let array = Atomic<UInt>(0)
         /// Entries.
         var count = 0
-        /// Arrays that readers may still be in.
-        var retired: UInt = 0
     }
 
     /// What precedes the slots of an array.
     private struct Header {
+        /// Of ``Memory``, when the array is retired.
+        let reserved: (UInt, UInt) = (0, 0)
         let mask: UInt64
-        var nextRetired: UInt
     }
 
     private let state: Ref<State>
@@ -45,8 +44,9 @@ struct IndexTable: BitwiseCopyable {
     }
 
     func destroy(_ memory: Ref<Memory>) {
-        reclaim(memory)
-        Self.release(state.value.array.load(ordering: .relaxed), memory)
+        if let header = Ref<Header>(address: state.value.array.load(ordering: .relaxed)) {
+            memory.value.release(Self.words(header), count: Self.words(header.value.mask.int &+ 1))
+        }
         memory.value.release(state, count: 1)
     }
 
@@ -82,6 +82,15 @@ struct IndexTable: BitwiseCopyable {
     func prefetch(_ hash: UInt64) {
         guard let header = Ref<Header>(address: state.value.array.load(ordering: .acquiring)) else { return }
         unsafe apus_prefetch(Self.slots(header).advanced(by: (hash & header.value.mask).int).raw)
+    }
+
+    /// Ask for where `find` will begin, and for what `insert` will write. Writer only.
+    @inline(__always)
+    func prefetchForInsertion(_ hash: UInt64) {
+        guard let header = Ref<Header>(address: state.value.array.load(ordering: .relaxed)) else { return }
+        let position = (hash & header.value.mask).int
+        unsafe apus_prefetch(Self.slots(header).advanced(by: position).raw)
+        unsafe apus_prefetch(Self.lows(header).advanced(by: position).raw)
     }
 
     /// Make room for one more entry. Writer only. Returns false when there is no memory.
@@ -133,24 +142,14 @@ struct IndexTable: BitwiseCopyable {
         }
     }
 
-    /// Give back the arrays that were replaced. Writer only, after a grace period.
-    func reclaim(_ memory: Ref<Memory>) {
-        while let header = Ref<Header>(address: state.value.retired) {
-            let address = state.value.retired
-            state.value.retired = header.value.nextRetired
-            Self.release(address, memory)
-        }
-    }
-
     // The full hash of an entry is not stored: its low half is needed to place it again, so the array keeps it beside
     // the slots, for the writer only.
     private func rebuild(_ memory: Ref<Memory>, slots count: Int) -> Bool {
         let words = Self.words(count)
-        guard let block = memory.value.allocateZeroed(UInt64.self, count: words, alignment: 64) else { return false }
+        guard let block = memory.value.allocateZeroed(UInt.self, count: words, alignment: 64) else { return false }
         guard let header = Ref<Header>(address: block.address) else { return false }
-        header.initialize(to: Header(mask: (count &- 1).u64, nextRetired: 0))
-        let oldAddress = state.value.array.load(ordering: .relaxed)
-        if let old = Ref<Header>(address: oldAddress) {
+        header.initialize(to: Header(mask: (count &- 1).u64))
+        if let old = Ref<Header>(address: state.value.array.load(ordering: .relaxed)) {
             let slots = Self.slots(old)
             let lows = Self.lows(old)
             var position = 0
@@ -161,8 +160,7 @@ struct IndexTable: BitwiseCopyable {
                 }
                 position &+= 1
             }
-            old.value.nextRetired = state.value.retired
-            state.value.retired = oldAddress
+            memory.value.retire(Self.words(old), count: Self.words(old.value.mask.int &+ 1))
         }
         state.value.used = state.value.count
         state.value.array.store(block.address, ordering: .releasing)
@@ -188,6 +186,10 @@ struct IndexTable: BitwiseCopyable {
     // Layout of an array, in 64-bit words: 8 of header (one cache line), `count` slots, `count` halves of low hashes.
     private static func words(_ count: Int) -> Int { 8 &+ count &+ count / 2 }
 
+    private static func words(_ header: Ref<Header>) -> Ref<UInt> {
+        unsafe Ref(header.raw.assumingMemoryBound(to: UInt.self))
+    }
+
     @inline(__always)
     private static func slots(_ header: Ref<Header>) -> Ref<Atomic<UInt64>> {
         unsafe Ref((header.raw + 64).assumingMemoryBound(to: Atomic<UInt64>.self))
@@ -195,10 +197,5 @@ struct IndexTable: BitwiseCopyable {
 
     private static func lows(_ header: Ref<Header>) -> Ref<UInt32> {
         unsafe Ref((header.raw + (64 &+ 8 &* (header.value.mask.int &+ 1))).assumingMemoryBound(to: UInt32.self))
-    }
-
-    private static func release(_ address: UInt, _ memory: Ref<Memory>) {
-        guard let header = Ref<Header>(address: address), let words = Ref<UInt64>(address: address) else { return }
-        memory.value.release(words, count: Self.words(header.value.mask.int &+ 1))
     }
 }

@@ -178,6 +178,13 @@ struct VersionedTable<Value: Versionable>: BitwiseCopyable {
 
     // MARK: - Writer
 
+    /// Ask for the places in the indexes of an entry that may be added.
+    @inline(__always)
+    func prefetchForInsertion(_ primaryHash: UInt64, chain chainHash: UInt64) {
+        primary.prefetchForInsertion(primaryHash)
+        chains?.prefetchForInsertion(chainHash)
+    }
+
     /// Add an entry that exists from `version` on. nil: no memory; nothing changed.
     func insert(_ memory: Ref<Memory>, _ value: Value, from version: UInt64) -> UInt32? {
         guard primary.reserve(memory), !Value.hasSecondaryIndex || secondary.reserve(memory) else { return nil }
@@ -226,12 +233,5 @@ struct VersionedTable<Value: Versionable>: BitwiseCopyable {
     func recycle(_ number: UInt32) {
         nodes[number].value.birth.store(state.value.firstFree.u64, ordering: .relaxed)
         state.value.firstFree = number &+ 1
-    }
-
-    /// Give back replaced index arrays, after a grace period.
-    func reclaim(_ memory: Ref<Memory>) {
-        primary.reclaim(memory)
-        if Value.hasSecondaryIndex { secondary.reclaim(memory) }
-        chains?.reclaim(memory)
     }
 }
