@@ -80,7 +80,7 @@ extension Worker {
     ) {
         replacements &+= 1
         scratch.value.neighborEpoch = neighborEpoch
-        scratch.value.prepare(portCounters)
+        if !scratch.value.isPrepared { scratch.value.prepare(portCounters) }
         let scope = scratch.value.scope
         let index: Int
         if !packet.value.flow.value.isFree {
