@@ -108,13 +108,14 @@ struct VersionedTable<Value: Versionable>: BitwiseCopyable {
 
     @inline(__always)
     subscript(number: UInt32) -> Value {
-        unsafeAddress { unsafe UnsafePointer(pointer(number)) }
-        nonmutating unsafeMutableAddress { unsafe pointer(number) }
+        unsafeAddress { unsafe UnsafePointer(place(of: number).pointer) }
+        nonmutating unsafeMutableAddress { unsafe place(of: number).pointer }
     }
 
+    /// The same, for what is too large to be passed by value.
     @inline(__always)
-    private func pointer(_ number: UInt32) -> UnsafeMutablePointer<Value> {
-        unsafe (nodes[number].raw + 16).assumingMemoryBound(to: Value.self)
+    func place(of number: UInt32) -> Ref<Value> {
+        unsafe Ref((nodes[number].raw + 16).assumingMemoryBound(to: Value.self))
     }
 
     @inline(__always)
