@@ -15,6 +15,15 @@ extension Worker {
         return number
     }
 
+    /// The same, where one is expected: a number that was found in this burst, or `none`.
+    @inline(__always)
+    func record(_ vsid: UInt32, _ ca: IPAddress, expected number: UInt32) -> UInt32? {
+        let isIt =
+            number != none && trace == nil && tables.records[number].ca == ca && tables.records[number].vsid == vsid
+            && tables.records.exists(number, at: version) && !ca.isUnspecified
+        return isIt ? number : record(vsid, ca)
+    }
+
     /// The id of the vm port with this MAC in this virtual subnet.
     @inline(never)
     @_optimize(speed)

@@ -96,7 +96,7 @@ extension Worker {
     /// Step 6.
     @_optimize(speed)
     func checkSource(_ ca: IPAddress, _ mac: MACAddress, _ port: Ref<Port>) -> Sender {
-        let source = record(port.value.vsid, ca)
+        let source = record(port.value.vsid, ca, expected: expected.source)
         if let source, isLocal(tables.records[source].pa), port.value.isTrusted || tables.records[source].mac == mac {
             return Sender(hasRecord: true, pa: tables.records[source].pa)
         }
@@ -126,7 +126,7 @@ extension Worker {
         if !sender.isKnown { return dropFlow(.sourceRecordMissing, scope) }
         if let external = externalPort(port.value.vsid, mac) { return decideLeaving(packet, through: external, scope) }
         let destination = packet.destination
-        let own = record(port.value.vsid, destination)
+        let own = record(port.value.vsid, destination, expected: expected.destination)
         guard let number = own ?? forwardingRecord(port.value.vsid, mac, for: destination) else {
             return dropFlow(.destinationRecordMissing, scope)
         }

@@ -58,8 +58,9 @@ struct Worker: ~Copyable {
     private let wideKeys: Ref<StagedWideKey>
     /// The flow of a packet that is in no cache.
     let noFlow: Ref<FlowState>
-    /// Of the records of a chunk's new flows: source, destination.
-    let recordHashes: Ref<UInt64>
+    let newcomers: Newcomers
+    /// Of the records of a chunk's new flows: source, destination. First the hashes, then the numbers of what has them.
+    let probableRecords: Ref<UInt64>
     /// Buffers to give back.
     let releases: Ref<UInt>
     /// By port slot: when the next ICMP error is due there, if they are sent at no more than their rate.
@@ -108,6 +109,9 @@ struct Worker: ~Copyable {
     var keylessPackets: UInt64 = 0
     /// The frame being processed did not come with this burst: it may not take the place of one that did.
     var isExtra = false
+    /// Packets of the chunk that have probable records, and those of the packet that is decided.
+    var prefetchedPackets: UInt64 = 0
+    var expected = (source: none, destination: none)
     /// The next hop for which the frame being processed has waited until now.
     var waitedFor: UInt32 = none
     /// Who sent the frame being processed, if that came from an external port; zero: not known any more.
@@ -258,7 +262,8 @@ extension Worker {
         staged = Self.cut(workspace, at: &offset, count: Self.chunk &+ 1)
         wideKeys = Self.cut(workspace, at: &offset, count: Self.chunk &+ 1)
         noFlow = FlowCache.state(of: Self.cut(workspace, at: &offset, count: 1) as Ref<FlowEntry<WideFlowKey>>)
-        recordHashes = Self.cut(workspace, at: &offset, count: 2 &* Self.chunk)
+        newcomers = Newcomers(Self.cut(workspace, at: &offset, count: 1))
+        probableRecords = Self.cut(workspace, at: &offset, count: 2 &* Self.chunk)
         releases = Self.cut(workspace, at: &offset, count: Self.releaseBatch)
         errorTimes = Self.cut(workspace, at: &offset, count: PortSlots.count)
         copyTimes = Self.cut(workspace, at: &offset, count: PortSlots.count)
@@ -289,7 +294,7 @@ extension Worker {
     private static var workspaceSize: Int {
         let perPacket = (MemoryLayout<Staged>.stride &+ MemoryLayout<StagedWideKey>.stride) &* (chunk &+ 1)
         let times = 8 &* (3 &* PortSlots.count &+ learnBuckets)
-        let rest = MemoryLayout<Recent>.stride &+ MemoryLayout<Transposition>.stride &+ MemoryLayout<FlowEntry<WideFlowKey>>.stride &+ 12 &* 64
+        let rest = MemoryLayout<Recent>.stride &+ MemoryLayout<Transposition>.stride &+ MemoryLayout<FlowEntry<WideFlowKey>>.stride &+ 14 &* 64
         return perPacket &+ times &+ 8 &* (2 &* chunk &+ releaseBatch) &+ 4 &* PortSlots.count &+ rest
     }
 

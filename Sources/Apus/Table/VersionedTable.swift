@@ -141,12 +141,15 @@ struct VersionedTable<Value: Versionable>: BitwiseCopyable {
     /// What `find` looks at is far away.
     var isLarge: Bool { primary.isLarge }
 
-    /// Ask for what `find` will look at first: its place in the index, and when that is there the entry.
+    /// Ask for what `find` will look at first: its place in the index, and when that is there the entry. That one's number is what
+    /// `find` will return if it has the key, and exists; `none` if there is none.
     @inline(__always)
     func prefetchIndex(_ hash: UInt64) { primary.prefetch(hash) }
     @inline(__always)
-    func prefetchEntry(_ hash: UInt64) {
-        if let number = primary.find(hash, { _ in true }) { unsafe apus_prefetch(nodes[number].raw) }
+    func prefetchEntry(_ hash: UInt64) -> UInt32 {
+        guard let number = primary.find(hash, { _ in true }) else { return none }
+        unsafe apus_prefetch(nodes[number].raw)
+        return number
     }
 
     /// All entries of this version with this primary hash; `body` looks whether they have the key.
