@@ -75,6 +75,10 @@ struct Worker: ~Copyable {
     /// The ports that a frame is being copied to.
     let members: Ref<UInt32>
     let recent: Ref<Recent>
+    /// By outer source.
+    let arrivals: Ref<Recent.Arrival>
+    /// By prefix.
+    let origins: Ref<Recent.Origin>
     /// Where a decision is put together before it is interned.
     let scratch: Ref<Transposition>
 
@@ -271,6 +275,8 @@ extension Worker {
         learnTimes = Self.cut(workspace, at: &offset, count: Self.learnBuckets)
         members = Self.cut(workspace, at: &offset, count: PortSlots.count)
         recent = Self.cut(workspace, at: &offset, count: 1)
+        arrivals = Self.cut(workspace, at: &offset, count: 1 &<< Recent.arrivalBits.int)
+        origins = Self.cut(workspace, at: &offset, count: 1 &<< Recent.originBits.int)
         scratch = Self.cut(workspace, at: &offset, count: 1)
         output = nowhere
         (recent.value.ingress.version, recent.value.subnet.version, recent.value.flowLimit.version) = (.max, .max, .max)
@@ -294,8 +300,10 @@ extension Worker {
     private static var workspaceSize: Int {
         let perPacket = (MemoryLayout<Staged>.stride &+ MemoryLayout<StagedWideKey>.stride) &* (chunk &+ 1)
         let times = 8 &* (3 &* PortSlots.count &+ learnBuckets)
-        let rest = MemoryLayout<Recent>.stride &+ MemoryLayout<Transposition>.stride &+ MemoryLayout<FlowEntry<WideFlowKey>>.stride &+ 14 &* 64
-        return perPacket &+ times &+ 8 &* (2 &* chunk &+ releaseBatch) &+ 4 &* PortSlots.count &+ rest
+        let rest = MemoryLayout<Recent>.stride &+ MemoryLayout<Transposition>.stride &+ MemoryLayout<FlowEntry<WideFlowKey>>.stride &+ 16 &* 64
+        let arrivals = MemoryLayout<Recent.Arrival>.stride &<< Recent.arrivalBits.int
+        let origins = MemoryLayout<Recent.Origin>.stride &<< Recent.originBits.int
+        return perPacket &+ arrivals &+ origins &+ times &+ 8 &* (2 &* chunk &+ releaseBatch) &+ 4 &* PortSlots.count &+ rest
     }
 
     private static func cut<Value>(_ block: Ref<UInt8>, at offset: inout Int, count: Int) -> Ref<Value> {
