@@ -108,6 +108,25 @@ typedef long long apus_vector __attribute__((vector_size(16)));
 
 APUS_INLINE apus_vector apus_load128(const void *at) { apus_vector v; memcpy(&v, at, sizeof(v)); return v; }
 
+/*
+ * 1 when `size` bytes are equal: the first `words` of them, a multiple of 8, word by word, because they may just have been written so,
+ * and a wider load would wait for that; the others, a multiple of 16, as vectors
+ */
+APUS_INLINE int apus_is_equal(const void *a, const void *b, size_t words, size_t size)
+{
+	const char *p = (const char *)a, *q = (const char *)b;
+	uint64_t first = 0;
+	apus_vector rest = {0, 0};
+
+	for (size_t i = 0; i < words; i += 8)
+		first |= apus_load64(p + i) ^ apus_load64(q + i);
+	if (first != 0)
+		return 0;
+	for (size_t i = words; i < size; i += 16)
+		rest |= apus_load128(p + i) ^ apus_load128(q + i);
+	return (rest[0] | rest[1]) == 0;
+}
+
 /* The word of a flow's key that is not in the packet as it is: the protocol is its second byte, around it there is the VSID. */
 
 /* 16 bytes, of the first four only the second */

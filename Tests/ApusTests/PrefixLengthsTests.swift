@@ -73,6 +73,32 @@ import Testing
         #expect(address.isIn(IPAddress(v4: 0), 96))
     }
 
+    /// Addresses that agree in their deciding bits have the same prefixes of every length there is, and the same family.
+    @Test func decidingBits() {
+        var random = SeededGenerator(8)
+        for _ in 0..<2000 {
+            var lengths = PrefixLengths()
+            for _ in 0..<random.below(4) { lengths.add(UInt8(random.below(129))) }
+            let low = UInt64(random.below(1 << 32))
+            for address in [IPAddress(v4: UInt32(low)), IPAddress(high: 0, low: low), IPAddress(high: low << 31, low: low << 40)] {
+                let bits = lengths.deciding(for: address)
+                for length in all(lengths, for: address) { #expect(length <= bits) }
+                // What differs as little as it can.
+                if bits < 128 {
+                    let other = bits >= 64
+                        ? IPAddress(high: address.high, low: address.low ^ 1 << UInt64(127 - bits))
+                        : IPAddress(high: address.high ^ 1 << UInt64(63 - bits), low: address.low)
+                    #expect(other.masked(bits) == address.masked(bits))
+                    for length in all(lengths, for: address) {
+                        #expect(other.masked(UInt8(length)) == address.masked(UInt8(length)))
+                    }
+                }
+            }
+            let v4 = IPAddress(v4: 0), v6 = IPAddress(high: 0, low: 2)
+            #expect(v4.masked(lengths.deciding(for: v4)) != v6.masked(lengths.deciding(for: v6)))
+        }
+    }
+
     /// The mask of every length, bit by bit.
     @Test func masks() {
         let ones = IPAddress(high: .max, low: .max)

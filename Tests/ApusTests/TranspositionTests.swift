@@ -61,7 +61,7 @@ import Testing
         typealias Variant = Transposition.Variant
         typealias Operation = Transposition.Operation
         func operation(_ kind: Transposition.Kind, isRouted: Bool = false, _ bit: UInt8 = 0, _ other: UInt8 = 0) -> Operation {
-            Operation(transposition(kind, isRouted: isRouted, bit, other))
+            Operation(kind, transposition(kind, bit, other).variant, isRouted: isRouted)
         }
         #expect(operation(.encapsulate) == .encapsulate)
         #expect(operation(.decapsulate) == .decapsulate)
@@ -104,6 +104,13 @@ import Testing
                 #expect(result.counts.decapsulated == (kind == .decapsulate ? 1 : 0))
                 #expect(result.counts.routed == (kind != .decapsulate && isRouted ? 1 : 0))
                 #expect(result.counts.switched == (kind == .deliver && !isRouted ? 1 : 0))
+                #expect(!transposition(kind, isRouted: isRouted).isPrepared)
+                if kind != .decapsulate {
+                    var other = result
+                    #expect(other.isPrepared)
+                    other.isRouted = isRouted ? 0 : 1
+                    #expect(!other.isPrepared)
+                }
                 // The same as of a frame that is moved by itself.
                 for (contiguous, headroom) in [(64, 100), (0xFFFF, 48), (0xFFF0, 42), (192, 0xFFFF), (60, 0xFFE0)] as [(UInt16, UInt16)] {
                     var frame = Frame(

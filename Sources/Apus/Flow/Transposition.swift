@@ -47,14 +47,15 @@ struct Transposition {
 
         private init(bits: UInt8) { self.bits = bits }
 
-        init(_ transposition: Transposition) {
-            let isTunnel = transposition.kind == .encapsulate || transposition.kind == .decapsulate
-            guard isTunnel ? transposition.variant.isCommonTunnel : transposition.kind == .deliver else {
+        @inline(__always)
+        init(_ kind: Kind, _ variant: Variant, isRouted: Bool) {
+            let isTunnel = kind == .encapsulate || kind == .decapsulate
+            guard isTunnel ? variant.isCommonTunnel : kind == .deliver else {
                 self = .other
                 return
             }
-            let kind: UInt8 = !isTunnel ? 4 : transposition.kind == .encapsulate ? 8 : 16
-            bits = kind | (transposition.isRouted != 0 && kind != 16 ? 2 : 0) | (transposition.variant.has(Variant.ipv6) ? 1 : 0)
+            let bit: UInt8 = !isTunnel ? 4 : kind == .encapsulate ? 8 : 16
+            bits = bit | (isRouted && bit != 16 ? 2 : 0) | (variant.has(Variant.ipv6) ? 1 : 0)
         }
     }
 
@@ -66,14 +67,12 @@ struct Transposition {
         init() {}
 
         /// Of one packet.
-        init(_ transposition: Transposition) {
-            let isRouted: UInt64 = transposition.isRouted != 0 ? 1 &<< 32 : 0
-            switch transposition.kind {
-            case .encapsulate: words = 1 | isRouted
-            case .decapsulate: words = 1 &<< 16
-            case .deliver: words = isRouted != 0 ? isRouted : 1 &<< 48
-            default: break
-            }
+        @inline(__always)
+        init(_ kind: Kind, isRouted: Bool) {
+            let routed: UInt64 = isRouted ? 1 &<< 32 : 0
+            if kind == .encapsulate { words = 1 | routed }
+            if kind == .decapsulate { words = 1 &<< 16 }
+            if kind == .deliver { words = isRouted ? routed : 1 &<< 48 }
         }
 
         @inline(__always) static func += (sum: inout PacketCounts, more: PacketCounts) { sum.words &+= more.words }
@@ -232,10 +231,15 @@ struct Transposition {
         padding4 = 0
     }
 
+    /// Nothing that `prepare` looks at has changed since. In one from the ``TunnelCache`` only `isRouted` may have.
+    @inline(__always)
+    var isPrepared: Bool { transmitted != 0 && (counts.routed != 0) == (isRouted != 0) }
+
     /// Everything but the header is decided: put together what the hit path would have to for each packet.
+    @_optimize(speed)
     mutating func prepare(_ portCounters: PortCounters) {
-        operation = Operation(self)
-        counts = PacketCounts(self)
+        operation = Operation(kind, variant, isRouted: isRouted != 0)
+        counts = PacketCounts(kind, isRouted: isRouted != 0)
         transmitted = portCounters.address(of: egress, .transmitted)
         let nothing = Frame.Space(contiguous: 0, headroom: 0)
         (gained, lost) = (nothing, nothing)
@@ -276,6 +280,16 @@ struct Transposition {
 }
 
 extension Ref where Value == Transposition {
+    /// Differs, in its upper bits, where results usually do. No hash: others can choose what is equal here.
+    @inline(__always)
+    var mixed: UInt64 {
+        // Of NVGRE the outer addresses, or the end of the second, and the VSID.
+        let end = header.advanced(by: Value.headerRoom)
+        let outer = end.raw64(-16) ^ end.raw64(-8) &<< 24 ^ value.headerSum.u64 &<< 32
+        let inner = value.destinationMAC ^ value.outerIdentity ^ value.egress.u64 &<< 20 ^ value.scope.u64 &<< 40
+        return (outer ^ inner) &* 0x9E37_79B9_7F4A_7C15
+    }
+
     /// The room for the outer header.
     @inline(__always)
     var header: Bytes { unsafe Bytes((raw + Value.headerOffset).assumingMemoryBound(to: UInt8.self)) }

@@ -12,6 +12,9 @@ struct TranspositionTable {
     private let nobodys: Ref<Transposition>
     /// Open addressing by hash: number + 1, 0 = empty, `removed`.
     private let index: Ref<UInt32>
+    /// Numbers that were found lately, by what of their results differs most: new flows often need what others needed just before.
+    private let recent: Ref<UInt32>
+    private static var recentCount: Int { 1024 }
     private let capacity: Int
     private let indexMask: Int
     private var firstFree: UInt32 = 0
@@ -29,11 +32,17 @@ struct TranspositionTable {
             memory.value.release(nobodys, count: capacity &+ 1)
             return nil
         }
+        guard let recent = memory.value.allocateZeroed(UInt32.self, count: Self.recentCount) else {
+            memory.value.release(nobodys, count: capacity &+ 1)
+            memory.value.release(index, count: capacity &* 2)
+            return nil
+        }
         nobodys.value = Transposition(drop: .frameInvalid, scope: 0)
         nobodys.value.outerIdentity = .max
         self.nobodys = nobodys
         entries = nobodys.advanced(by: 1)
         self.index = index
+        self.recent = recent
         self.capacity = capacity
         self.key = key
         indexMask = capacity &* 2 &- 1
@@ -42,6 +51,7 @@ struct TranspositionTable {
     func destroy(_ memory: Ref<Memory>) {
         memory.value.release(nobodys, count: capacity &+ 1)
         memory.value.release(index, count: indexMask &+ 1)
+        memory.value.release(recent, count: Self.recentCount)
     }
 
     @inline(__always)
@@ -66,6 +76,20 @@ struct TranspositionTable {
     /// The number of a transposition equal to `candidate`, with one more reference; nil when the table is full.
     @_optimize(speed)
     mutating func intern(_ candidate: Ref<Transposition>) -> Int? {
+        let place = (candidate.mixed &>> 54).int
+        let known = recent[place].int
+        if entries[known].references != 0, isEqual(entries.advanced(by: known), candidate) {
+            entries[known].references &+= 1
+            return known
+        }
+        guard let number = find(candidate) else { return nil }
+        recent[place] = number.u32
+        return number
+    }
+
+    @inline(never)
+    @_optimize(speed)
+    private mutating func find(_ candidate: Ref<Transposition>) -> Int? {
         let hash = unsafe apus_hash_bytes(
             candidate.raw + Transposition.resultOffset, Transposition.resultSize / 16, key.pointer
         ).u32
@@ -137,14 +161,7 @@ struct TranspositionTable {
 
     @_optimize(speed)
     private func isEqual(_ a: Ref<Transposition>, _ b: Ref<Transposition>) -> Bool {
-        let (a, b) = unsafe (UnsafeRawPointer(a.raw), UnsafeRawPointer(b.raw))
-        var difference: UInt64 = 0
-        let end = Transposition.resultOffset &+ Transposition.resultSize
-        var offset = Transposition.resultOffset
-        while offset < end {
-            difference |= unsafe apus_load64(a + offset) ^ apus_load64(b + offset)
-            offset &+= 8
-        }
-        return difference == 0
+        let (first, size) = (Transposition.resultOffset, Transposition.resultSize)
+        return unsafe apus_is_equal(a.raw + first, b.raw + first, 64 &- first, size) != 0
     }
 }

@@ -23,9 +23,9 @@ extension Worker {
 
     /// A packet for a group MAC, decided: 2.6. nil: the virtual subnet does not carry them.
     func decideGroup(
-        _ packet: IPPacket, _ mac: MACAddress, from port: Port, _ scope: UInt32
+        _ packet: IPPacket, _ mac: MACAddress, from port: Ref<Port>, _ scope: UInt32
     ) -> Decision? {
-        guard let options = subnetOptions(port.vsid), options.carriesBroadcast else { return nil }
+        guard let options = subnetOptions(port.value.vsid), options.carriesBroadcast else { return nil }
         let source = packet.source
         if !source.isUnspecified {
             if !packet.hasUnicastSource { return dropFlow(.ipMalformed, scope) }

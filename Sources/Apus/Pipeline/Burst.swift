@@ -68,6 +68,7 @@ extension Worker {
     @_optimize(speed)
     private mutating func chunk(_ frames: Ref<Frame>, _ count: Int) {
         parse(frames, count)
+        prefetchedPackets = 0
         lookUp(count)
         if restlessChunks != 0 {
             restlessChunks &-= 1
@@ -92,7 +93,10 @@ extension Worker {
         // Who begins too many flows costs no second look. What was known when all were looked up begins none, whatever became of it.
         let wasKnown = packet.value.flow.address != noFlow.address
         if hasFlowLimits, !wasKnown, !mayBeginFlow(from: frame.port) { return refuseFlow(frame) }
-        processStaged(frame, packet)
+        // Nor can it be there now, but if it began since.
+        if wasKnown || newcomers.mayContain(packet.value.hash) { return processStaged(frame, packet) }
+        counters.add(.flowMisses)
+        classify(frame, packet)
     }
 
     /// The same for a packet that had to be made ready first, and is staged by itself.

@@ -27,6 +27,11 @@ extension Worker {
     @_optimize(speed)
     mutating func classify(_ frame: Frame, _ packet: Ref<Staged>) {
         let decision: Decision
+        let i = packet.index(in: staged)
+        if i < Self.chunk, prefetchedPackets & 1 &<< i.u64 != 0 {
+            expected = (probableRecords[2 &* i].u32, probableRecords[2 &* i &+ 1].u32)
+        }
+        defer { expected = (none, none) }
         if packet.value.outerIdentity == 0 {
             decision = decideVM(frame)
         } else if let outer = outerPacket(frame), !isForRewriting(frame), !isFromOutside(frame) {
@@ -79,7 +84,7 @@ extension Worker {
         _ key: Key, _ packet: Ref<Staged>, in cache: FlowCache<Key>, _ flowID: UInt8, length: UInt32
     ) {
         scratch.value.neighborEpoch = neighborEpoch
-        scratch.value.prepare(portCounters)
+        if !scratch.value.isPrepared { scratch.value.prepare(portCounters) }
         let scope = scratch.value.scope
         let index: Int
         if !packet.value.flow.value.isFree {
@@ -117,6 +122,7 @@ extension Worker {
         (transpositions[number].mtu, transpositions[number].overhead) = (scratch.value.mtu, scratch.value.overhead)
         let result = flowID.u32 &<< 24 | TranspositionTable.offset(of: number)
         cache.put(key, packet.value.hash, at: index, FlowState(stamp: version.u32, result: result, bytes: length))
+        newcomers.add(packet.value.hash)
         cache.gained(scope)
         counters.add(.flowInserts)
         counters.add(.flowEntries)

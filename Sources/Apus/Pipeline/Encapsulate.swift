@@ -58,7 +58,10 @@ extension Worker {
         guard let way = found else { return failEncapsulation(reason) }
         writeTemplate(way, pa, vsid)
         if way.mac == nil { return .unresolved(way.neighbor) }
-        if mayRemember { tunnels.remember(scratch, key) }
+        if mayRemember {
+            scratch.value.prepare(portCounters)
+            tunnels.remember(scratch, key)
+        }
         return .flow
     }
 

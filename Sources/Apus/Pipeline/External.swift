@@ -132,7 +132,8 @@ extension Worker {
         processStaged(frame)
     }
 
-    func decideOutside(_ packet: IPPacket, from port: Port, domain: UInt32) -> Decision {
+    func decideOutside(_ packet: IPPacket, from place: Ref<Port>, domain: UInt32) -> Decision {
+        let port = place.value
         if !packet.hasUnicastDestination { return dropPacket(.notUnicast) }
         if !packet.hasUnicastSource { return dropPacket(.ipMalformed) }
         if !port.side(isIPv6: packet.isIPv6).isPresent { return dropPacket(.externalRouteMissing) }
@@ -159,7 +160,7 @@ extension Worker {
             }
         }
         let decision = decideRouted(
-            packet, from: port, domain: domain, Sender(pa: sender.map { tables.records[$0].pa } ?? .unspecified))
+            packet, from: place, domain: domain, Sender(pa: sender.map { tables.records[$0].pa } ?? .unspecified))
         scratch.value.dependsOnTwoRecords = false
         return decision
     }

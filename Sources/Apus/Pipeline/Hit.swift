@@ -79,7 +79,8 @@ extension Worker {
 
     @inline(never)
     @_optimize(speed)
-    private func lookFurther(_ packets: UInt64) {
+    private mutating func lookFurther(_ packets: UInt64) {
+        newcomers.clear()
         var far: UInt64 = 0
         var left = packets
         while left != 0 {
@@ -113,7 +114,8 @@ extension Worker {
     /// First packets of flows: ask for the records of their addresses, all of them before any is needed. Only a guess: a
     /// routed packet's destination is in another virtual subnet.
     @inline(never)
-    private func prefetchRecords(_ packets: UInt64) {
+    @_optimize(speed)
+    private mutating func prefetchRecords(_ packets: UInt64) {
         var left = packets
         while left != 0 {
             let i = left.trailingZeroBitCount
@@ -122,18 +124,19 @@ extension Worker {
             let (key, ports) = (recordKey(of: packet), tables.ports)
             var vsid = key.vsid
             if packet.value.outerIdentity == 0, let recent = ingress(key.port) { vsid = ports[recent.value.ingress.port].vsid }
-            recordHashes[2 &* i] = LookupRecord.hash(tables.key, vsid, key.source)
-            recordHashes[2 &* i &+ 1] = LookupRecord.hash(tables.key, vsid, key.destination)
-            tables.records.prefetchIndex(recordHashes[2 &* i])
-            tables.records.prefetchIndex(recordHashes[2 &* i &+ 1])
+            probableRecords[2 &* i] = LookupRecord.hash(tables.key, vsid, key.source)
+            probableRecords[2 &* i &+ 1] = LookupRecord.hash(tables.key, vsid, key.destination)
+            tables.records.prefetchIndex(probableRecords[2 &* i])
+            tables.records.prefetchIndex(probableRecords[2 &* i &+ 1])
         }
         left = packets
         while left != 0 {
             let i = left.trailingZeroBitCount
             left &= left &- 1
-            tables.records.prefetchEntry(recordHashes[2 &* i])
-            tables.records.prefetchEntry(recordHashes[2 &* i &+ 1])
+            probableRecords[2 &* i] = tables.records.prefetchEntry(probableRecords[2 &* i]).u64
+            probableRecords[2 &* i &+ 1] = tables.records.prefetchEntry(probableRecords[2 &* i &+ 1]).u64
         }
+        prefetchedPackets = packets
     }
 
     /// When records change every few bursts nobody can predict which flows are of the burst's version; that no record of theirs changed

@@ -15,6 +15,15 @@ extension Worker {
         return number
     }
 
+    /// The same, where one is expected: a number that was found in this burst, or `none`.
+    @inline(__always)
+    func record(_ vsid: UInt32, _ ca: IPAddress, expected number: UInt32) -> UInt32? {
+        let isIt =
+            number != none && trace == nil && tables.records[number].ca == ca && tables.records[number].vsid == vsid
+            && tables.records.exists(number, at: version) && !ca.isUnspecified
+        return isIt ? number : record(vsid, ca)
+    }
+
     /// The id of the vm port with this MAC in this virtual subnet.
     @inline(never)
     @_optimize(speed)
@@ -123,38 +132,52 @@ extension Worker {
     @_optimize(speed)
     func customerRoute(_ address: IPAddress, domain: UInt32, onLinkOnly: Bool) -> UInt32? {
         var best: UInt32?
-        tables.domains[domain].value.lengths.searchLongestFirst(for: address) { length in
-            let prefix = address.masked(length)
-            tables.routes.visit(CustomerRoute.hash(tables.key, domain, prefix, length), at: version) {
-                let route = tables.routes[$0]
-                if route.domain == domain, route.prefix == prefix, route.length == length,
-                    route.isOnLink || !onLinkOnly
-                {
-                    if best.map({ route.isBetter(than: tables.routes[$0]) }) ?? true { best = $0 }
-                }
-            }
+        tables.domains[domain].value.lengths.searchLongestFirst(for: address) {
+            best = customerRoute(to: address.masked($0), $0, domain: domain, onLinkOnly: onLinkOnly)
             return best != nil
         }
         if let trace { note(trace, customerRoute: best, to: address) }
         return best
     }
 
+    /// The best one to a prefix. By itself, because the search for a length has several places that ask.
+    @inline(never)
+    @_optimize(speed)
+    private func customerRoute(to prefix: IPAddress, _ length: UInt8, domain: UInt32, onLinkOnly: Bool) -> UInt32? {
+        var best: UInt32?
+        tables.routes.visit(CustomerRoute.hash(tables.key, domain, prefix, length), at: version) {
+            let route = tables.routes.place(of: $0)
+            if route.value.domain == domain, route.value.prefix == prefix, route.value.length == length,
+                route.value.isOnLink || !onLinkOnly, best.map({ route.value.isBetter(than: tables.routes[$0]) }) ?? true
+            {
+                best = $0
+            }
+        }
+        return best
+    }
+
     /// The provider route to an address.
     func providerRoute(_ address: IPAddress) -> UInt32? {
         var best: UInt32?
-        tables.shared.value.providerLengths.searchLongestFirst(for: address) { length in
-            let prefix = address.masked(length)
-            tables.providerRoutes.visit(ProviderRoute.hash(tables.key, prefix, length), at: version) {
-                let route = tables.providerRoutes[$0]
-                if route.prefix == prefix, route.length == length,
-                    best.map({ route.isBetter(than: tables.providerRoutes[$0]) }) ?? true
-                {
-                    best = $0
-                }
-            }
+        tables.shared.value.providerLengths.searchLongestFirst(for: address) {
+            best = providerRoute(to: address.masked($0), $0)
             return best != nil
         }
         if let trace { note(trace, providerRoute: best, to: address) }
+        return best
+    }
+
+    @inline(never)
+    private func providerRoute(to prefix: IPAddress, _ length: UInt8) -> UInt32? {
+        var best: UInt32?
+        tables.providerRoutes.visit(ProviderRoute.hash(tables.key, prefix, length), at: version) {
+            let route = tables.providerRoutes[$0]
+            if route.prefix == prefix, route.length == length,
+                best.map({ route.isBetter(than: tables.providerRoutes[$0]) }) ?? true
+            {
+                best = $0
+            }
+        }
         return best
     }
 

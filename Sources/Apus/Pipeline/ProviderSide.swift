@@ -398,14 +398,15 @@ extension Worker {
 
     /// Steps 4 and 8 to 14 for a packet in which everything before has been checked. The result goes to `scratch`.
     func decideProvider(_ frame: Frame, _ outer: OuterPacket) -> Decision {
-        guard findPort(frame.port) != nil else { return dropPacket(.portUnknown) }
         let link = LinkHeader(frame)
         let ip = frame.bytes.advanced(by: link.length)
         let header = outer.isIPv6 ? OuterHeader(IPv6Header(ip), link) : OuterHeader(IPv4Header(ip), link)
-        // What the key does not contain: not remembered.
-        if let reason = outerRefusal(frame, header) { return dropPacket(reason) }
+        let arrival = arrivals.advanced(by: Recent.place(of: header.source, Recent.arrivalBits))
+        if outer.hasDraftKey || !isKnown(arrival, frame, outer, header), let reason = look(arrival, frame, outer, header) {
+            return dropPacket(reason)
+        }
         let packet = IPPacket(in: frame.bytes.advanced(by: outer.innerOffset))
-        let decision = decideInner(frame, outer, header, packet)
+        let decision = decideInner(frame, outer, arrival, packet)
         scratch.value.outerIdentity = outer.identity
         typealias Variant = Transposition.Variant
         scratch.value.variant.set(Variant.ipv6, packet.isIPv6)
@@ -414,16 +415,38 @@ extension Worker {
         return decision
     }
 
+    @inline(__always)
+    private func isKnown(_ arrival: Ref<Recent.Arrival>, _ frame: Frame, _ outer: OuterPacket, _ header: OuterHeader) -> Bool {
+        arrival.value.version == version && arrival.value.neighborEpoch == neighborEpoch
+            && arrival.value.pa == header.source && arrival.value.ourPA == header.destination
+            && arrival.value.identity == outer.identity && arrival.value.vsid == outer.vsid
+            && arrival.value.port == frame.port && arrival.value.isIPv6 == outer.isIPv6 && trace == nil
+    }
+
+    /// Steps 4, 8 and 9. The key of a flow does not contain what they look at: that something is wrong is not remembered.
+    @inline(never)
+    private func look(
+        _ arrival: Ref<Recent.Arrival>, _ frame: Frame, _ outer: OuterPacket, _ header: OuterHeader
+    ) -> DropReason? {
+        guard findPort(frame.port) != nil else { return .portUnknown }
+        if let reason = outerRefusal(frame, header) ?? tunnelRefusal(header, outer) { return reason }
+        let peer = peer(header.source)
+        arrival.value = Recent.Arrival(
+            version: version, identity: outer.identity, pa: header.source, ourPA: header.destination, port: frame.port,
+            vsid: outer.vsid, neighborEpoch: neighborEpoch, domain: subnet(outer.vsid).map { tables.subnets[$0].domain } ?? none,
+            isIPv6: outer.isIPv6, isUniform: peer.map { $0.dscpMode.u32 == APUS_DSCP_UNIFORM.rawValue } ?? false)
+        return nil
+    }
+
     /// What is dropped here is not remembered: whoever can send to this host would choose whose flows make room.
     private func decideInner(
-        _ frame: Frame, _ outer: OuterPacket, _ header: OuterHeader, _ packet: IPPacket
+        _ frame: Frame, _ outer: OuterPacket, _ arrival: Ref<Recent.Arrival>, _ packet: IPPacket
     ) -> Decision {
-        let number = subnet(outer.vsid)
-        let domain = number.map { tables.subnets[$0].domain } ?? none
+        let domain = arrival.value.domain
         let scope = Scopes.of(vsid: outer.vsid, domain: domain)
-        let (pa, ourPA) = (header.source, header.destination)
-        if let reason = tunnelRefusal(header, outer) { return dropPacket(reason) }
-        if isControlMessage(frame, outer, from: pa) { return .control }
+        let (pa, ourPA, source) = (arrival.value.pa, arrival.value.ourPA, packet.source)
+        // Only hosts send those, as themselves.
+        if source == pa, isControlMessage(frame, outer, from: pa) { return .control }
 
         let bytes = frame.bytes.advanced(by: outer.innerOffset)
         let destinationMAC = bytes.mac(Ethernet.destination)
@@ -435,9 +458,8 @@ extension Worker {
         if destinationMAC.isGroup || !packet.hasUnicastDestination { return dropPacket(.innerNotUnicast) }
         if !packet.hasUnicastSource { return dropPacket(.innerIPMalformed) }
 
-        let source = packet.source
         let sourceVSID = sourceSubnet(of: source, arrivedIn: outer.vsid, domain: domain)
-        let known = record(sourceVSID, source)
+        let known = record(sourceVSID, source, expected: expected.source)
         let sourceMAC = bytes.mac(Ethernet.source)
         let isRouter =
             settings.usesExternalRouter
@@ -446,18 +468,19 @@ extension Worker {
             known != nil
                 || !isForwarder(sourceMAC, at: pa, for: source, sourceVSID, arrivedIn: outer.vsid, domain: domain)
         {
-            if !hosts(pa, vsid: sourceVSID) { return dropPacket(.vsidPAMismatch) }
+            // A record of the sender's says so already.
+            let isThere = trace == nil && known.map { tables.records[$0].pa == pa } ?? false
+            if !isThere, !hosts(pa, vsid: sourceVSID) { return dropPacket(.vsidPAMismatch) }
             if settings.validatesSource {
                 guard let known else { return dropPacket(.innerSourceMissing) }
                 if tables.records[known].pa != pa { return dropPacket(.innerSourceCAPA) }
                 if tables.records[known].mac != sourceMAC { return dropPacket(.innerSourceCAMAC) }
             }
         }
-        let own = record(outer.vsid, packet.destination)
+        let own = record(outer.vsid, packet.destination, expected: expected.destination)
         if let reason = innerRefusal(own, packet.destination, destinationMAC, ourPA, outer.vsid) {
             return dropPacket(reason)
         }
-        let isUniform = peer(pa).map { $0.dscpMode.u32 == APUS_DSCP_UNIFORM.rawValue } ?? false
         let decision: Decision
         if let egress = vmPort(outer.vsid, destinationMAC) {
             scratch.value = Transposition(.decapsulate, scope: scope)
@@ -473,8 +496,8 @@ extension Worker {
         } else {
             return dropPacket(.noLocalPort)
         }
-        scratch.value.variant.set(Transposition.Variant.uniform, isUniform)
-        if case .flow = decision, mayBeControlled(frame, outer, packet, from: pa) { return .packet }
+        scratch.value.variant.set(Transposition.Variant.uniform, arrival.value.isUniform)
+        if case .flow = decision, source == pa, mayBeControlled(frame, outer, packet, from: pa) { return .packet }
         return decision
     }
 
@@ -494,8 +517,17 @@ extension Worker {
     }
 
     /// Step 11: the wire carries the destination's VSID; the sender's follows from its address.
+    @_optimize(speed)
     func sourceSubnet(of source: IPAddress, arrivedIn vsid: UInt32, domain: UInt32) -> UInt32 {
         if domain == none { return vsid }
-        return customerRoute(source, domain: domain, onLinkOnly: true).map { tables.routes[$0].vsid } ?? vsid
+        let prefix = source.masked(tables.domains[domain].value.lengths.deciding(for: source))
+        let place = Recent.place(of: IPAddress(high: prefix.high ^ domain.u64, low: prefix.low), Recent.originBits)
+        let origin = origins.advanced(by: place)
+        if origin.value.version != version || origin.value.prefix != prefix || origin.value.domain != domain || trace != nil {
+            let route = customerRoute(source, domain: domain, onLinkOnly: true)
+            origin.value = Recent.Origin(
+                version: version, prefix: prefix, domain: domain, vsid: route.map { tables.routes[$0].vsid } ?? none)
+        }
+        return origin.value.vsid == none ? vsid : origin.value.vsid
     }
 }

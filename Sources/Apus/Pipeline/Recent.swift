@@ -24,6 +24,33 @@ struct Recent {
         var isLocal: Bool
     }
 
+    /// How packets of a tunnel arrive, against which docs/pipeline.md 4 has nothing to say up to step 9, and what follows from it.
+    struct Arrival {
+        var version: UInt64
+        /// ``OuterPacket/identity``.
+        var identity: UInt64
+        var pa: IPAddress
+        var ourPA: IPAddress
+        var port: UInt32
+        var vsid: UInt32
+        /// An address of ours may turn out to be somebody else's.
+        var neighborEpoch: UInt32
+        /// A number.
+        var domain: UInt32
+        var isIPv6: Bool
+        /// The inner DSCP becomes the outer one.
+        var isUniform: Bool
+    }
+
+    /// The virtual subnet of the on-link customer route to an address, of which the first bits decide.
+    struct Origin {
+        var version: UInt64
+        var prefix: IPAddress
+        var domain: UInt32
+        /// `none`: there is no such route.
+        var vsid: UInt32
+    }
+
     struct Subnet {
         var version: UInt64
         var vsid: UInt32
@@ -43,8 +70,15 @@ struct Recent {
     var flowLimit: FlowLimit
     var hosts: InlineArray<256, Host>
 
+    static var hostBits: UInt64 { 8 }
+    static var originBits: UInt64 { 6 }
+    static var arrivalBits: UInt64 { 10 }
+
+    /// Where something of an address is, of 2^`bits` places.
     @inline(__always)
-    static func place(of pa: IPAddress) -> Int { (((pa.low ^ pa.high) &* 0x9E37_79B9_7F4A_7C15) &>> 56).int }
+    static func place(of address: IPAddress, _ bits: UInt64) -> Int {
+        (((address.low ^ address.high) &* 0x9E37_79B9_7F4A_7C15) &>> (64 &- bits)).int
+    }
 }
 
 extension Worker {
@@ -102,7 +136,7 @@ extension Worker {
     /// Is this provider address one of ours, usable or not: does a record that has it describe a local machine?
     @_optimize(speed)
     func isLocal(_ pa: IPAddress) -> Bool {
-        let place = Recent.place(of: pa)
+        let place = Recent.place(of: pa, Recent.hostBits)
         if recent.value.hosts[place].pa == pa, recent.value.hosts[place].version == version {
             return recent.value.hosts[place].isLocal
         }

@@ -50,15 +50,15 @@ extension Worker {
     private func decideVM(_ frame: Frame, _ packet: IPPacket) -> Decision {
         guard let recent = ingress(frame.port) else { return dropPacket(.portUnknown) }
         let domain = recent.value.ingress.domain
-        let port = tables.ports[recent.value.ingress.port]
-        if port.kind == Port.external { return decideOutside(packet, from: port, domain: domain) }
-        let scope = Scopes.of(vsid: port.vsid, domain: domain)
+        let port = tables.ports.place(of: recent.value.ingress.port)
+        if port.value.kind == Port.external { return decideOutside(packet, from: port, domain: domain) }
+        let scope = Scopes.of(vsid: port.value.vsid, domain: domain)
         let bytes = frame.bytes
         let sourceMAC = bytes.mac(Ethernet.source)
         let destinationMAC = bytes.mac(Ethernet.destination)
 
-        if !port.isTrusted, sourceMAC != port.mac { return dropFlow(.sourceMAC, scope) }
-        if port.hasDHCPGuard, isFromDHCPServer(frame, packet) { return dropFlow(.dhcpGuard, scope) }
+        if !port.value.isTrusted, sourceMAC != port.value.mac { return dropFlow(.sourceMAC, scope) }
+        if port.value.hasDHCPGuard, isFromDHCPServer(frame, packet) { return dropFlow(.dhcpGuard, scope) }
         if destinationMAC.isGroup, let decision = decideGroup(packet, sourceMAC, from: port, scope) { return decision }
         if destinationMAC.isGroup || !packet.hasUnicastDestination { return dropFlow(.notUnicast, scope) }
         if !packet.hasUnicastSource { return dropFlow(.ipMalformed, scope) }
@@ -66,7 +66,7 @@ extension Worker {
         let sender = checkSource(packet.source, sourceMAC, port)
         if let refusal = sender.refusal { return dropFlow(refusal, scope) }
         let decision =
-            domain != none && isGatewayMAC(destinationMAC, port.vsid, recent.value.ingress)
+            domain != none && isGatewayMAC(destinationMAC, port.value.vsid, recent.value.ingress)
             ? decideRouted(packet, from: port, domain: domain, sender)
             : decideSwitched(packet, destinationMAC, from: port, scope, sender)
         if !sender.hasRecord { scratch.value.dependsOnTwoRecords = false }
@@ -95,17 +95,17 @@ extension Worker {
 
     /// Step 6.
     @_optimize(speed)
-    func checkSource(_ ca: IPAddress, _ mac: MACAddress, _ port: Port) -> Sender {
-        let source = record(port.vsid, ca)
-        if let source, isLocal(tables.records[source].pa), port.isTrusted || tables.records[source].mac == mac {
+    func checkSource(_ ca: IPAddress, _ mac: MACAddress, _ port: Ref<Port>) -> Sender {
+        let source = record(port.value.vsid, ca, expected: expected.source)
+        if let source, isLocal(tables.records[source].pa), port.value.isTrusted || tables.records[source].mac == mac {
             return Sender(hasRecord: true, pa: tables.records[source].pa)
         }
-        if let gateway = forwardingRecord(port.vsid, port.isTrusted ? port.mac : mac, for: ca),
+        if let gateway = forwardingRecord(port.value.vsid, port.value.isTrusted ? port.value.mac : mac, for: ca),
             isLocal(tables.records[gateway].pa)
         {
             return Sender(pa: tables.records[gateway].pa)
         }
-        if port.isTrusted { return Sender() }
+        if port.value.isTrusted { return Sender() }
         guard let source else { return Sender(isKnown: false) }
         return Sender(isKnown: false, refusal: tables.records[source].mac == mac ? .sourceCARemote : .sourceCAMAC)
     }
@@ -113,10 +113,10 @@ extension Worker {
     /// Section 2.1.
     @_optimize(speed)
     private func decideSwitched(
-        _ packet: IPPacket, _ mac: MACAddress, from port: Port, _ scope: UInt32, _ sender: Sender
+        _ packet: IPPacket, _ mac: MACAddress, from port: Ref<Port>, _ scope: UInt32, _ sender: Sender
     ) -> Decision {
-        if let egress = vmPort(port.vsid, mac) {
-            if egress == port.id { return dropFlow(.hairpin, scope) }
+        if let egress = vmPort(port.value.vsid, mac) {
+            if egress == port.value.id { return dropFlow(.hairpin, scope) }
             scratch.value = Transposition(.deliver, scope: scope)
             scratch.value.egress = egress
             // Without a source record some gateway may be the sender tomorrow.
@@ -124,17 +124,17 @@ extension Worker {
             return .flow
         }
         if !sender.isKnown { return dropFlow(.sourceRecordMissing, scope) }
-        if let external = externalPort(port.vsid, mac) { return decideLeaving(packet, through: external, scope) }
+        if let external = externalPort(port.value.vsid, mac) { return decideLeaving(packet, through: external, scope) }
         let destination = packet.destination
-        let own = record(port.vsid, destination)
-        guard let number = own ?? forwardingRecord(port.vsid, mac, for: destination) else {
+        let own = record(port.value.vsid, destination, expected: expected.destination)
+        guard let number = own ?? forwardingRecord(port.value.vsid, mac, for: destination) else {
             return dropFlow(.destinationRecordMissing, scope)
         }
-        let target = tables.records[number]
-        if target.mac != mac { return dropFlow(.destinationCAMAC, scope) }
-        if target.isUnusable { return dropFlow(.recordUnusable, scope) }
-        if isLocal(target.pa) { return dropFlow(.noLocalPort, scope) }
-        if target.isRuleNone { return dropFlow(.ruleNone, scope) }
+        let target = tables.records.place(of: number)
+        if target.value.mac != mac { return dropFlow(.destinationCAMAC, scope) }
+        if target.value.isUnusable { return dropFlow(.recordUnusable, scope) }
+        if isLocal(target.value.pa) { return dropFlow(.noLocalPort, scope) }
+        if target.value.isRuleNone { return dropFlow(.ruleNone, scope) }
         scratch.value = Transposition(.encapsulate, scope: scope)
         let decision = decideTransport(packet, from: port, sender, to: target)
         scratch.value.dependsOnTwoRecords = own != nil
@@ -144,27 +144,27 @@ extension Worker {
     /// Into a tunnel or rewritten, by the rules of both records; `scratch` is an encapsulation whose inner side is decided.
     @_optimize(speed)
     private func decideTransport(
-        _ packet: IPPacket, from port: Port, _ sender: Sender, to target: LookupRecord
+        _ packet: IPPacket, from port: Ref<Port>, _ sender: Sender, to target: Ref<LookupRecord>
     ) -> Decision {
         scratch.value.variant.set(Transposition.Variant.ipv6, packet.isIPv6)
-        if target.isRewritten || hasRewrites {
-            let source = record(port.vsid, packet.source).map { tables.records[$0] }
-            if target.isRewritten != source?.isRewritten ?? false { return failEncapsulation(.translationMismatch) }
+        if target.value.isRewritten || hasRewrites {
+            let source = record(port.value.vsid, packet.source).map { tables.records[$0] }
+            if target.value.isRewritten != source?.isRewritten ?? false { return failEncapsulation(.translationMismatch) }
             // The address of somebody behind a gateway would be lost.
-            if target.isRewritten, target.ca != packet.destination { return failEncapsulation(.translationMismatch) }
-            if target.isRewritten, let source { return decideRewrite(packet, from: source, to: target) }
+            if target.value.isRewritten, target.value.ca != packet.destination { return failEncapsulation(.translationMismatch) }
+            if target.value.isRewritten, let source { return decideRewrite(packet, from: source, to: target.value) }
         }
-        return decideEncapsulation(to: target.pa, vsid: target.vsid, from: sender.pa)
+        return decideEncapsulation(to: target.value.pa, vsid: target.value.vsid, from: sender.pa)
     }
 
     /// Section 2.2.
     @_optimize(speed)
-    func decideRouted(_ packet: IPPacket, from port: Port, domain: UInt32, _ sender: Sender) -> Decision {
+    func decideRouted(_ packet: IPPacket, from port: Ref<Port>, domain: UInt32, _ sender: Sender) -> Decision {
         if let trace { note(trace, "destination MAC is that of the gateway: routed") }
         let scope = Scopes.of(domain: domain)
         if !sender.isKnown { return dropFlow(.sourceRecordMissing, scope) }
         let destination = packet.destination
-        if isGateway(destination, domain: domain) || routerMAC(destination, vsid: port.vsid) != nil {
+        if isGateway(destination, domain: domain) || routerMAC(destination, vsid: port.value.vsid) != nil {
             return decideAnswer(through: none, scope)
         }
         if destination.isLinkLocal || packet.source.isLinkLocal { return dropFlow(.linkLocal, scope) }
@@ -178,24 +178,24 @@ extension Worker {
         guard let number = found else {
             return dropFlow(route.isOnLink ? .destinationRecordMissing : .nextHopRecordMissing, scope)
         }
-        let target = tables.records[number]
-        if target.isUnusable { return dropFlow(.recordUnusable, scope) }
-        let isLocal = isLocal(target.pa)
-        if target.isRuleNone, !isLocal { return dropFlow(.ruleNone, scope) }
+        let target = tables.records.place(of: number)
+        if target.value.isUnusable { return dropFlow(.recordUnusable, scope) }
+        let isLocal = isLocal(target.value.pa)
+        if target.value.isRuleNone, !isLocal { return dropFlow(.ruleNone, scope) }
         if isLocal {
-            guard let egress = vmPort(route.vsid, target.mac) else {
-                guard let external = externalPort(route.vsid, target.mac) else { return dropFlow(.noLocalPort, scope) }
-                if tables.ports[external].id == port.id { return dropFlow(.hairpin, scope) }
+            guard let egress = vmPort(route.vsid, target.value.mac) else {
+                guard let external = externalPort(route.vsid, target.value.mac) else { return dropFlow(.noLocalPort, scope) }
+                if tables.ports[external].id == port.value.id { return dropFlow(.hairpin, scope) }
                 return decideLeaving(packet, through: external, scope)
             }
-            if egress == port.id { return dropFlow(.hairpin, scope) }
+            if egress == port.value.id { return dropFlow(.hairpin, scope) }
             scratch.value = Transposition(.deliver, scope: scope)
             scratch.value.egress = egress
         } else {
             scratch.value = Transposition(.encapsulate, scope: scope)
         }
         scratch.value.isRouted = 1
-        scratch.value.destinationMAC = target.mac.inMemoryOrder
+        scratch.value.destinationMAC = target.value.mac.inMemoryOrder
         let decision = isLocal ? .flow : decideTransport(packet, from: port, sender, to: target)
         scratch.value.dependsOnTwoRecords = own != nil
         return decision
@@ -208,12 +208,13 @@ extension Worker {
         return .flow
     }
 
-    @_optimize(speed)
+    @inline(never)
     func dropFlow(_ reason: DropReason, _ scope: UInt32) -> Decision {
         scratch.value = Transposition(drop: reason, scope: scope)
         return .flow
     }
 
+    @inline(never)
     func dropPacket(_ reason: DropReason) -> Decision {
         scratch.value = Transposition(drop: reason, scope: 0)
         return .packet

@@ -58,8 +58,9 @@ struct Worker: ~Copyable {
     private let wideKeys: Ref<StagedWideKey>
     /// The flow of a packet that is in no cache.
     let noFlow: Ref<FlowState>
-    /// Of the records of a chunk's new flows: source, destination.
-    let recordHashes: Ref<UInt64>
+    let newcomers: Newcomers
+    /// Of the records of a chunk's new flows: source, destination. First the hashes, then the numbers of what has them.
+    let probableRecords: Ref<UInt64>
     /// Buffers to give back.
     let releases: Ref<UInt>
     /// By port slot: when the next ICMP error is due there, if they are sent at no more than their rate.
@@ -74,6 +75,10 @@ struct Worker: ~Copyable {
     /// The ports that a frame is being copied to.
     let members: Ref<UInt32>
     let recent: Ref<Recent>
+    /// By outer source.
+    let arrivals: Ref<Recent.Arrival>
+    /// By prefix.
+    let origins: Ref<Recent.Origin>
     /// Where a decision is put together before it is interned.
     let scratch: Ref<Transposition>
 
@@ -108,6 +113,9 @@ struct Worker: ~Copyable {
     var keylessPackets: UInt64 = 0
     /// The frame being processed did not come with this burst: it may not take the place of one that did.
     var isExtra = false
+    /// Packets of the chunk that have probable records, and those of the packet that is decided.
+    var prefetchedPackets: UInt64 = 0
+    var expected = (source: none, destination: none)
     /// The next hop for which the frame being processed has waited until now.
     var waitedFor: UInt32 = none
     /// Who sent the frame being processed, if that came from an external port; zero: not known any more.
@@ -262,7 +270,8 @@ extension Worker {
         staged = Self.cut(workspace, at: &offset, count: Self.chunk &+ 1)
         wideKeys = Self.cut(workspace, at: &offset, count: Self.chunk &+ 1)
         noFlow = FlowCache.state(of: Self.cut(workspace, at: &offset, count: 1) as Ref<FlowEntry<WideFlowKey>>)
-        recordHashes = Self.cut(workspace, at: &offset, count: 2 &* Self.chunk)
+        newcomers = Newcomers(Self.cut(workspace, at: &offset, count: 1))
+        probableRecords = Self.cut(workspace, at: &offset, count: 2 &* Self.chunk)
         releases = Self.cut(workspace, at: &offset, count: Self.releaseBatch)
         errorTimes = Self.cut(workspace, at: &offset, count: PortSlots.count)
         copyTimes = Self.cut(workspace, at: &offset, count: PortSlots.count)
@@ -270,6 +279,8 @@ extension Worker {
         learnTimes = Self.cut(workspace, at: &offset, count: Self.learnBuckets)
         members = Self.cut(workspace, at: &offset, count: PortSlots.count)
         recent = Self.cut(workspace, at: &offset, count: 1)
+        arrivals = Self.cut(workspace, at: &offset, count: 1 &<< Recent.arrivalBits.int)
+        origins = Self.cut(workspace, at: &offset, count: 1 &<< Recent.originBits.int)
         scratch = Self.cut(workspace, at: &offset, count: 1)
         output = nowhere
         (recent.value.ingress.version, recent.value.subnet.version, recent.value.flowLimit.version) = (.max, .max, .max)
@@ -293,8 +304,10 @@ extension Worker {
     private static var workspaceSize: Int {
         let perPacket = (MemoryLayout<Staged>.stride &+ MemoryLayout<StagedWideKey>.stride) &* (chunk &+ 1)
         let times = 8 &* (3 &* PortSlots.count &+ learnBuckets)
-        let rest = MemoryLayout<Recent>.stride &+ MemoryLayout<Transposition>.stride &+ MemoryLayout<FlowEntry<WideFlowKey>>.stride &+ 12 &* 64
-        return perPacket &+ times &+ 8 &* (2 &* chunk &+ releaseBatch) &+ 4 &* PortSlots.count &+ rest
+        let rest = MemoryLayout<Recent>.stride &+ MemoryLayout<Transposition>.stride &+ MemoryLayout<FlowEntry<WideFlowKey>>.stride &+ 16 &* 64
+        let arrivals = MemoryLayout<Recent.Arrival>.stride &<< Recent.arrivalBits.int
+        let origins = MemoryLayout<Recent.Origin>.stride &<< Recent.originBits.int
+        return perPacket &+ arrivals &+ origins &+ times &+ 8 &* (2 &* chunk &+ releaseBatch) &+ 4 &* PortSlots.count &+ rest
     }
 
     private static func cut<Value>(_ block: Ref<UInt8>, at offset: inout Int, count: Int) -> Ref<Value> {

@@ -45,6 +45,15 @@ struct PrefixLengths: ~Copyable {
         }
     }
 
+    /// So many bits of this address decide which prefixes it has, its family among them.
+    @inline(__always)
+    func deciding(for address: IPAddress) -> UInt8 {
+        if full.load(ordering: .relaxed) != 0 { return 128 }
+        let word = upper.load(ordering: .relaxed)
+        let length = word != 0 ? 127 &- word.leadingZeroBitCount : 64
+        return max(length.u8, address.isV4 ? IPAddress.v4PrefixOffset : 0)
+    }
+
     /// Call `body` with every length that a prefix of this address can have, longest first, until it returns true.
     @inline(__always)
     func searchLongestFirst(for address: IPAddress, _ body: (UInt8) -> Bool) {

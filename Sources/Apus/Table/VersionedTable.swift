@@ -108,13 +108,14 @@ struct VersionedTable<Value: Versionable>: BitwiseCopyable {
 
     @inline(__always)
     subscript(number: UInt32) -> Value {
-        unsafeAddress { unsafe UnsafePointer(pointer(number)) }
-        nonmutating unsafeMutableAddress { unsafe pointer(number) }
+        unsafeAddress { unsafe UnsafePointer(place(of: number).pointer) }
+        nonmutating unsafeMutableAddress { unsafe place(of: number).pointer }
     }
 
+    /// The same, for what is too large to be passed by value.
     @inline(__always)
-    private func pointer(_ number: UInt32) -> UnsafeMutablePointer<Value> {
-        unsafe (nodes[number].raw + 16).assumingMemoryBound(to: Value.self)
+    func place(of number: UInt32) -> Ref<Value> {
+        unsafe Ref((nodes[number].raw + 16).assumingMemoryBound(to: Value.self))
     }
 
     @inline(__always)
@@ -140,12 +141,15 @@ struct VersionedTable<Value: Versionable>: BitwiseCopyable {
     /// What `find` looks at is far away.
     var isLarge: Bool { primary.isLarge }
 
-    /// Ask for what `find` will look at first: its place in the index, and when that is there the entry.
+    /// Ask for what `find` will look at first: its place in the index, and when that is there the entry. That one's number is what
+    /// `find` will return if it has the key, and exists; `none` if there is none.
     @inline(__always)
     func prefetchIndex(_ hash: UInt64) { primary.prefetch(hash) }
     @inline(__always)
-    func prefetchEntry(_ hash: UInt64) {
-        if let number = primary.find(hash, { _ in true }) { unsafe apus_prefetch(nodes[number].raw) }
+    func prefetchEntry(_ hash: UInt64) -> UInt32 {
+        guard let number = primary.find(hash, { _ in true }) else { return none }
+        unsafe apus_prefetch(nodes[number].raw)
+        return number
     }
 
     /// All entries of this version with this primary hash; `body` looks whether they have the key.
