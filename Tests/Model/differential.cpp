@@ -268,7 +268,8 @@ bool Round::open()
 		opts.gateway_mac = objects::mac(settings_.gateway_mac);
 		opts.outer_ttl = settings_.outer_ttl;
 		opts.vxlan_port = settings_.vxlan_port == 4789 && random_.one_in(2) ? 0 : settings_.vxlan_port;
-		opts.expected_records = 16;
+		// With a large table first packets ask for their records in advance.
+		opts.expected_records = random_.one_in(3) ? 200'000 : 16;
 		opts.neighbor_reachable_ms = static_cast<std::uint32_t>(settings_.reachable_ns / 1'000'000);
 		opts.neighbor_retry_ms = static_cast<std::uint32_t>(settings_.retry_ns / 1'000'000);
 		opts.neighbor_retries = settings_.retries;
