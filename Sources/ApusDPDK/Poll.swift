@@ -174,14 +174,14 @@ extension Worker {
     /// Make the mbuf say what the frame says. True: it is alone, as nearly every one is.
     @inline(__always) @discardableResult
     static func finish(_ mbuf: Mbuf, _ frame: apus_frame) -> Bool {
-        let shift = unsafe mbuf.data - frame.data.unsafelyUnwrapped
+        let offset = unsafe apus_mbuf_offset_of(mbuf.pointer, frame.data)
         let length = unsafe frame.length.int
         if _fastPath(mbuf.segments == 1) {
-            unsafe apus_mbuf_describe(mbuf.pointer, (mbuf.offset &- shift).u16, length.u16)
+            unsafe apus_mbuf_describe(mbuf.pointer, offset, length.u16)
             return true
         }
         unsafe apus_mbuf_forget(mbuf.pointer)
-        mbuf.reshape(shift: shift, newLength: length)
+        mbuf.reshape(shift: mbuf.offset &- offset.int, newLength: length)
         return mbuf.segments == 1
     }
 

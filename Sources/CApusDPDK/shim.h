@@ -34,6 +34,11 @@
 APUS_DPDK_INLINE uint8_t *_Nonnull apus_mbuf_data(const struct rte_mbuf *m) { return rte_pktmbuf_mtod(m, uint8_t *); }
 APUS_DPDK_INLINE uint16_t apus_mbuf_buffer_length(const struct rte_mbuf *m) { return m->buf_len; }
 APUS_DPDK_INLINE uint16_t apus_mbuf_offset(const struct rte_mbuf *m) { return m->data_off; }
+/* Where data lies that is in the mbuf's buffer. */
+APUS_DPDK_INLINE uint16_t apus_mbuf_offset_of(const struct rte_mbuf *m, const uint8_t *data)
+{
+	return (uint16_t)((uintptr_t)data - (uintptr_t)m->buf_addr);
+}
 APUS_DPDK_INLINE uint16_t apus_mbuf_length(const struct rte_mbuf *m) { return m->data_len; }
 APUS_DPDK_INLINE uint32_t apus_mbuf_packet_length(const struct rte_mbuf *m) { return m->pkt_len; }
 APUS_DPDK_INLINE uint16_t apus_mbuf_segments(const struct rte_mbuf *m) { return m->nb_segs; }
@@ -72,13 +77,13 @@ APUS_DPDK_INLINE void apus_mbuf_describe(struct rte_mbuf *m, uint16_t offset, ui
 	m->vlan_tci_outer = 0;
 }
 
-/* One segment that nobody else holds. Both counts are in one word, and read at once. */
+/* One segment that nobody else holds. The counts lie side by side, and are read at once. */
 APUS_DPDK_INLINE int apus_mbuf_is_alone(const struct rte_mbuf *m)
 {
-	uint64_t word;
+	uint32_t counts;
 
-	memcpy(&word, (const uint8_t *)m + offsetof(struct rte_mbuf, rearm_data), sizeof(word));
-	return (word & 0x0000FFFFFFFF0000ull) == 0x0000000100010000ull;
+	memcpy(&counts, (const uint8_t *)m + offsetof(struct rte_mbuf, refcnt), sizeof(counts));
+	return counts == 0x00010001;
 }
 
 APUS_DPDK_INLINE uint16_t apus_mbuf_vlan(const struct rte_mbuf *m) { return m->vlan_tci; }
