@@ -246,7 +246,11 @@ extension Worker {
             }
             if operation.decapsulates { return decapsulate(result, frame, isIPv6: true) }
             if operation.delivers {
-                if operation.isRouted, !result.deliverRouted(bytes, isIPv6: operation.isIPv6) { return false }
+                if operation.isRouted {
+                    let isAlive =
+                        operation.isIPv6 ? result.deliverRouted(bytes, isIPv6: true) : result.deliverRouted(bytes, isIPv6: false)
+                    if !isAlive { return false }
+                }
                 return send(result, frame, bytes, frame.value.length)
             }
             place.value = frame.value
