@@ -144,7 +144,11 @@ APUS_INLINE apus_vector apus_spread_vsid(const void *key)
 #if defined(__SSSE3__)
 	const __m128i order = _mm_setr_epi8(2, -1, 1, 0, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
 
-	return (apus_vector)_mm_shuffle_epi8(_mm_cvtsi32_si128((int)apus_load32(key)), order);
+	__m128i spread = _mm_shuffle_epi8(_mm_cvtsi32_si128((int)apus_load32(key)), order);
+
+	/* Apart from what it is combined with: together the compiler makes three shuffles of one. */
+	__asm__("" : "+x"(spread));
+	return (apus_vector)spread;
 #else
 	const unsigned char *p = (const unsigned char *)key;
 
@@ -234,11 +238,10 @@ APUS_INLINE uint64_t apus_hash_vectors(apus_vector a, apus_vector b, uint64_t c,
 	return apus_hash_finish(h, k0, k1);
 }
 
-APUS_INLINE uint64_t apus_hash_four_vectors(apus_vector a, apus_vector b, apus_vector c, apus_vector d,
-					    const struct apus_hash_key *key)
+APUS_INLINE uint64_t apus_hash_four_vectors(apus_vector a, apus_vector b, apus_vector c, apus_vector d, apus_vector first,
+					    apus_vector second)
 {
-	const __m128i k0 = _mm_loadu_si128((const __m128i *)(const void *)&key->k[0]);
-	const __m128i k1 = _mm_loadu_si128((const __m128i *)(const void *)&key->k[2]);
+	const __m128i k0 = (__m128i)first, k1 = (__m128i)second;
 	__m128i h = _mm_aesenc_si128(_mm_xor_si128(k0, (__m128i)a), k1);
 
 	h = _mm_aesenc_si128(_mm_xor_si128(h, (__m128i)b), k1);
@@ -282,10 +285,9 @@ APUS_INLINE uint64_t apus_hash_vectors(apus_vector a, apus_vector b, uint64_t c,
 	return apus_hash_words(c, h, 0, 2, &key);
 }
 
-APUS_INLINE uint64_t apus_hash_four_vectors(apus_vector a, apus_vector b, apus_vector c, apus_vector d,
-					    const struct apus_hash_key *key)
+APUS_INLINE uint64_t apus_hash_four_vectors(apus_vector a, apus_vector b, apus_vector c, apus_vector d, apus_vector first,
+					    apus_vector second)
 {
-	const apus_vector first = apus_load128(&key->k[0]), second = apus_load128(&key->k[2]);
 	uint64_t h = apus_hash_vectors(a, b, (uint64_t)c[0], first, second);
 
 	return apus_hash_vectors(c, d, h, first, second);

@@ -8,7 +8,7 @@ protocol FlowIdentity: BitwiseCopyable {
     /// Where it came from: never 0.
     var link: SIMD4<UInt32> { get set }
     /// Where the flow stands in the cache.
-    func hash(_ key: Ref<apus_hash_key>) -> UInt64
+    func hash(_ key: HashKey) -> UInt64
     /// The FlowID of the wire (RFC 7637 section 3.2): documented in docs/pipeline.md 2.3 so that others can compute it.
     /// Not the keyed hash of the cache, whose bits are nobody's business.
     var flowID: UInt8 { get }
@@ -89,8 +89,6 @@ struct FlowKey: FlowIdentity {
     static func == (a: FlowKey, b: FlowKey) -> Bool {
         isZero((a.link ^ b.link) | (a.network ^ b.network), a.outer ^ b.outer)
     }
-
-    func hash(_ key: Ref<apus_hash_key>) -> UInt64 { hash(HashKey(key)) }
 
     @inline(__always)
     func hash(_ key: HashKey) -> UInt64 {
@@ -201,11 +199,11 @@ struct WideFlowKey: FlowIdentity {
     /// Of all but the outer addresses, which add nothing where they are honest: they only make two flows of different
     /// tunnels, that agree in everything else, neighbours.
     @inline(__always)
-    func hash(_ key: Ref<apus_hash_key>) -> UInt64 {
+    func hash(_ key: HashKey) -> UInt64 {
         unsafe apus_hash_four_vectors(
             unsafeBitCast(link, to: SIMD2<Int64>.self), unsafeBitCast(source, to: SIMD2<Int64>.self),
             unsafeBitCast(destination, to: SIMD2<Int64>.self), unsafeBitCast(transport, to: SIMD2<Int64>.self),
-            key.pointer)
+            key.first, key.second)
     }
 
     var flowID: UInt8 {

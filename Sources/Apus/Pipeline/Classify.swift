@@ -133,7 +133,7 @@ extension Worker {
         let number = TranspositionTable.number(of: cache.state(index).value.transposition)
         cache.lost(transpositions[number].scope)
         transpositions.release(number)
-        cache.clear(index, cache.entries[index].key.hash(tables.key))
+        cache.clear(index, cache.entries[index].key.hash(HashKey(tables.key)))
         counters.subtract(.flowEntries)
     }
 

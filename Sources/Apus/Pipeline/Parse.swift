@@ -15,19 +15,14 @@ extension Worker {
             Self.prefetch(frames[i].address)
             i &+= 1
         }
-        // Hosts read their ports one after the other: frames from one come in runs, and each kind of port has its own loop.
+        // Hosts read their ports one after the other: frames from one come in runs, and each kind of port has its own loops.
         var run = Run(frames, count, staged)
         while run.next < count {
             run.begin()
             let first = run.next
             let kind = tables.portSlots.kind(of: run.port)
-            if kind == Port.vm {
-                parseVM(&run)
-            } else if kind == Port.provider, !hasDraftPeers {
-                parseTunnels(&run)
-            } else {
-                parseRest(&run, kind)
-            }
+            let isTunnel = kind == Port.provider && !hasDraftPeers
+            if kind == Port.vm || isTunnel { parseCommon(&run, isTunnel: isTunnel) } else { parseRest(&run, kind) }
             account(run.port, kind, run.next &- first, run.bytes)
         }
     }
@@ -59,17 +54,31 @@ extension Worker {
         @inline(__always)
         mutating func begin() { (port, bytes) = (frames[next].port, 0) }
 
+        /// Another port's frame is next, or none.
         @inline(__always)
-        mutating func stageEach(_ stage: (Ref<Frame>, Ref<Staged>) -> Void) {
+        var isOver: Bool { next == count || frames[next].port != port }
+
+        /// Stage packets until `stage` says that one is not of the kind it is for; that one is next then.
+        @inline(__always)
+        mutating func stageEach(_ stage: (Ref<Frame>, Ref<Staged>, Int) -> Bool) {
             let fetching = count &- ahead
-            var (i, bytes) = (next, UInt64(0))
+            var (i, bytes) = (next, bytes)
             repeat {
                 if i < fetching { prefetch(frames[i &+ ahead].address) }
-                bytes &+= frames[i].length.u64
-                stage(frames.advanced(by: i), staged.advanced(by: i))
+                let length = frames[i].length.u64
+                if !stage(frames.advanced(by: i), staged.advanced(by: i), i) { break }
+                bytes &+= length
                 i &+= 1
             } while i < count && frames[i].port == port
             (next, self.bytes) = (i, bytes)
+        }
+
+        /// One packet of any kind.
+        @inline(__always)
+        mutating func stageOne(_ stage: (Ref<Frame>, Ref<Staged>) -> Void) {
+            bytes &+= frames[next].length.u64
+            stage(frames.advanced(by: next), staged.advanced(by: next))
+            next &+= 1
         }
     }
 
@@ -80,24 +89,57 @@ extension Worker {
         if kind != 0 { portCounters.add(port, .received, frames.u64, bytes: bytes) }
     }
 
-    /// From a vm port. Plain IPv4 stays in the loop; the rest leaves it, so that it keeps its registers.
+    /// From a vm port, or of tunnels whose keys all have one layout. What is plain has loops without a call, which keep everything in
+    /// registers: both families inside NVGRE over IPv4 without a tag, or not encapsulated.
+    @_optimize(speed)
+    private mutating func parseCommon(_ run: inout Run, isTunnel: Bool) {
+        while true {
+            if isTunnel { stagePlainIPv4(fromTunnel: &run) } else { stagePlainIPv4(fromVM: &run) }
+            if run.isOver { return }
+            let first = run.next
+            if isTunnel { stagePlainIPv6(fromTunnel: &run) } else { stagePlainIPv6(fromVM: &run) }
+            if run.isOver { return }
+            if run.next == first { run.stageOne { isTunnel ? stageRest(fromTunnel: $0, $1) : stageRest(fromVM: $0, $1) } }
+            if run.isOver { return }
+        }
+    }
+
+    private static var least: UInt32 { Ethernet.headerLength.u32 &+ IPv4Header.plainMinimum }
+
     @inline(never)
     @_optimize(speed)
-    private mutating func parseVM(_ run: inout Run) {
+    private func stagePlainIPv4(fromVM run: inout Run) {
         let (cache, hashKey, port) = (cache, HashKey(tables.key), run.port)
-        let least = Ethernet.headerLength.u32 &+ IPv4Header.plainMinimum
-        run.stageEach { frame, packet in
+        run.stageEach { frame, packet, _ in
             let (bytes, available) = (frame.value.bytes, frame.value.length.int &- Ethernet.headerLength)
-            guard frame.value.isValid(ofAtLeast: least) else { return stageRest(fromVM: frame, packet) }
+            guard frame.value.isValid(ofAtLeast: Self.least), IPv4Header.isPlain(bytes, available: available) else { return false }
             packet.value.outerIdentity = 0
-            if _fastPath(IPv4Header.isPlain(bytes, available: available)) {
-                packet.value.set(FlowKey(plain: bytes, port: port, tunnel: nil), cache, hashKey)
-            } else if IPv6Header.isPlain(bytes, available: available) {
-                stagePlainIPv6(fromVM: bytes, port, packet)
-            } else {
-                stageRest(fromVM: frame, packet)
-            }
+            packet.value.set(FlowKey(plain: bytes, port: port, tunnel: nil), cache, hashKey)
+            return true
         }
+    }
+
+    @inline(never)
+    @_optimize(speed)
+    private mutating func stagePlainIPv6(fromVM run: inout Run) {
+        let (cache, hashKey, keys, port) = (wideCache, HashKey(tables.key), wideKeys, run.port)
+        let first = run.next
+        run.stageEach { frame, packet, i in
+            let (bytes, available) = (frame.value.bytes, frame.value.length.int &- Ethernet.headerLength)
+            guard frame.value.isValid(ofAtLeast: Self.least), IPv6Header.isPlain(bytes, available: available) else { return false }
+            let key = WideFlowKey(plainIPv6: bytes, port: port, vsid: 0)
+            keys.advanced(by: i).key.value = key
+            packet.value.outerIdentity = 0
+            packet.value.setWide(key.hash(hashKey), cache)
+            return true
+        }
+        noteWide(first, run.next)
+    }
+
+    /// The packets from the first to the one before the second have wide keys.
+    @inline(__always)
+    private mutating func noteWide(_ first: Int, _ end: Int) {
+        if end != first { widePackets |= (UInt64.max &>> (Self.chunk &- (end &- first)).u64) &<< first.u64 }
     }
 
     @inline(never)
@@ -118,24 +160,40 @@ extension Worker {
         }
     }
 
-    /// From a provider port, of tunnels whose keys all have one layout: IPv4 in NVGRE over IPv4 without a tag stays in the loop.
     @inline(never)
     @_optimize(speed)
-    private mutating func parseTunnels(_ run: inout Run) {
+    private func stagePlainIPv4(fromTunnel run: inout Run) {
         let (cache, hashKey, port) = (cache, HashKey(tables.key), run.port)
-        run.stageEach { frame, packet in
-            guard let innerLength = OuterPacket.plainInnerLength(frame) else { return stageRest(fromTunnel: frame, packet) }
+        run.stageEach { frame, packet, _ in
+            guard let innerLength = OuterPacket.plainInnerLength(frame) else { return false }
             let tunnel = frame.value.bytes.advanced(by: Ethernet.headerLength)
             let inner = tunnel.advanced(by: 28)
+            guard IPv4Header.isPlain(inner, available: innerLength &- Ethernet.headerLength) else { return false }
             packet.value.outerIdentity = OuterPacket.identity(frame.value.bytes, LinkHeader.untagged)
-            if _fastPath(IPv4Header.isPlain(inner, available: innerLength &- Ethernet.headerLength)) {
-                packet.value.set(FlowKey(plain: inner, port: port, tunnel: tunnel), cache, hashKey)
-            } else if IPv6Header.isPlain(inner, available: innerLength &- Ethernet.headerLength) {
-                stagePlainIPv6(inner, port, tunnel, packet)
-            } else {
-                stageRest(fromTunnel: frame, packet)
-            }
+            packet.value.set(FlowKey(plain: inner, port: port, tunnel: tunnel), cache, hashKey)
+            return true
         }
+    }
+
+    @inline(never)
+    @_optimize(speed)
+    private mutating func stagePlainIPv6(fromTunnel run: inout Run) {
+        let (cache, hashKey, keys, port) = (wideCache, HashKey(tables.key), wideKeys, run.port)
+        let first = run.next
+        run.stageEach { frame, packet, i in
+            guard let innerLength = OuterPacket.plainInnerLength(frame) else { return false }
+            let tunnel = frame.value.bytes.advanced(by: Ethernet.headerLength)
+            let inner = tunnel.advanced(by: 28)
+            guard IPv6Header.isPlain(inner, available: innerLength &- Ethernet.headerLength) else { return false }
+            let gre = GREHeader(tunnel.advanced(by: IPv4Header.minimumLength))
+            var key = WideFlowKey(plainIPv6: inner, port: port, vsid: gre.vsid)
+            key.setOuter(tunnel, isIPv6: false)
+            keys.advanced(by: i).key.value = key
+            packet.value.outerIdentity = OuterPacket.identity(frame.value.bytes, LinkHeader.untagged)
+            packet.value.setWide(key.hash(hashKey), cache)
+            return true
+        }
+        noteWide(first, run.next)
     }
 
     @inline(never)
@@ -161,28 +219,13 @@ extension Worker {
     /// From any other port, or none. Frames of external ports have to be made ready first.
     @inline(never)
     private mutating func parseRest(_ run: inout Run, _ kind: UInt8) {
-        run.stageEach { frame, packet in
-            stageNothing(packet)
-            if kind == Port.provider, frame.value.isValid { stageTunnel(frame.value, packet) }
-            noteForm(of: packet)
+        while !run.isOver {
+            run.stageOne { frame, packet in
+                stageNothing(packet)
+                if kind == Port.provider, frame.value.isValid { stageTunnel(frame.value, packet) }
+                noteForm(of: packet)
+            }
         }
-    }
-
-    @inline(never)
-    @_optimize(speed)
-    private mutating func stagePlainIPv6(fromVM frame: Bytes, _ port: UInt32, _ packet: Ref<Staged>) {
-        stage(WideFlowKey(plainIPv6: frame, port: port, vsid: 0), packet)
-        noteForm(of: packet)
-    }
-
-    /// `tunnel` is the IPv4 header around it.
-    @inline(never)
-    @_optimize(speed)
-    private mutating func stagePlainIPv6(_ inner: Bytes, _ port: UInt32, _ tunnel: Bytes, _ packet: Ref<Staged>) {
-        var key = WideFlowKey(plainIPv6: inner, port: port, vsid: GREHeader(tunnel.advanced(by: IPv4Header.minimumLength)).vsid)
-        key.setOuter(tunnel, isIPv6: false)
-        stage(key, packet)
-        noteForm(of: packet)
     }
 
     @inline(never)

@@ -55,7 +55,7 @@ struct Worker: ~Copyable {
     /// The packets of a chunk, and one that is looked at by itself.
     let staged: Ref<Staged>
     /// Where their keys are if those are wide ones: elsewhere, so that what is common is close together.
-    private let wideKeys: Ref<StagedWideKey>
+    let wideKeys: Ref<StagedWideKey>
     /// The flow of a packet that is in no cache.
     let noFlow: Ref<FlowState>
     let newcomers: Newcomers
@@ -174,6 +174,14 @@ struct Staged {
         flow = cache.fetch(hash)
     }
 
+    /// It has a wide key with this hash.
+    @inline(__always)
+    mutating func setWide(_ hash: UInt64, _ cache: FlowCache<WideFlowKey>) {
+        setForm(.wide)
+        self.hash = hash
+        flow = cache.fetch(hash)
+    }
+
     @inline(__always)
     mutating func setForm(_ form: Form) { key.link = SIMD4(form.rawValue, 0, 0, 0) }
 }
@@ -185,19 +193,16 @@ struct StagedWideKey {
 }
 
 extension Ref where Value == StagedWideKey {
-    fileprivate var key: Ref<WideFlowKey> { unsafe Ref<WideFlowKey>(raw.assumingMemoryBound(to: WideFlowKey.self)) }
+    var key: Ref<WideFlowKey> { unsafe Ref<WideFlowKey>(raw.assumingMemoryBound(to: WideFlowKey.self)) }
 }
 
 extension Worker {
     @inline(__always)
     func wideKey(of packet: Ref<Staged>) -> Ref<WideFlowKey> { wideKeys.advanced(by: packet.index(in: staged)).key }
 
-    @inline(__always)
     func stage(_ key: WideFlowKey, _ packet: Ref<Staged>) {
         wideKey(of: packet).value = key
-        packet.value.setForm(.wide)
-        packet.value.hash = key.hash(tables.key)
-        packet.value.flow = wideCache.fetch(packet.value.hash)
+        packet.value.setWide(key.hash(HashKey(tables.key)), wideCache)
     }
 
     /// Not for the flow cache, unless it turns out to be.
