@@ -91,12 +91,10 @@ test: all ## Run every test; about a quarter of an hour, the end-to-end part nee
 	@Tests/run.sh
 
 bench: lib $(BIN)/apus-forwarder-c ## Measure everything: against the same work in C, and end to end over DPDK (Benchmarks/README.md)
-	@Benchmarks/bench.py run
-	@Benchmarks/bench.py dpdk
+	@status=0; Benchmarks/bench.py run || status=$$?; Benchmarks/bench.py dpdk || status=$$?; exit $$status
 
 bench-quick: lib $(BIN)/apus-forwarder-c ## The most telling measurements, in less than two minutes
-	@Benchmarks/bench.py run --quick
-	@Benchmarks/bench.py dpdk --quick
+	@status=0; Benchmarks/bench.py run --quick || status=$$?; Benchmarks/bench.py dpdk --quick || status=$$?; exit $$status
 
 clean: ## Remove everything that was built
 	rm -rf $(BUILD) .build .build-*

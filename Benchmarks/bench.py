@@ -4,16 +4,20 @@
 
 import argparse
 import datetime
+import fcntl
 import json
 import os
 import pathlib
 import signal
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from harness import endtoend, guard, machine, plots, processes, program, report, rfc2544, scenarios
 
+# Of the JSON file of a run.
+FORMAT = 2
 # Processes of each scenario; those that take long to set up have the fewest.
 PROCESSES = {"quick": 3, "full": 5, "8M": 3}
 PACKETS_WORDS = ["--rounds", "5", "--count", "65536"]
@@ -36,21 +40,27 @@ def processes_of(name, words, quick):
 
 
 def measure(chosen, quick):
-    """Every scenario once, then every scenario again: a slow spell of the machine meets one process of a scenario, not all."""
+    """Every scenario once, then every scenario again: a slow spell of the machine meets one process of a scenario, not all. Returns what was
+    measured, and whether that is all: it is not if somebody interrupted."""
     results = {name: [] for name in chosen}
     refused = {}
     start = time.monotonic()
     passes = max(processes_of(name, words, quick) for name, words in chosen.items())
-    for number in range(passes):
-        for position, (name, words) in enumerate(chosen.items(), 1):
-            if name in refused or number >= processes_of(name, words, quick):
-                continue
-            progress(f"[pass {number + 1}/{passes}, {position}/{len(chosen)}, {time.monotonic() - start:.0f} s] {name}")
-            try:
-                results[name].append(program.run(words_of(words, quick)))
-            except program.Refused as refusal:
-                refused[name] = {"error": str(refusal)}
-    return {name: refused.get(name) or processes.combine(results[name]) for name in chosen}
+    is_complete = True
+    try:
+        for number in range(passes):
+            for position, (name, words) in enumerate(chosen.items(), 1):
+                if name in refused or number >= processes_of(name, words, quick):
+                    continue
+                progress(f"[pass {number + 1}/{passes}, {position}/{len(chosen)}, {time.monotonic() - start:.0f} s] {name}")
+                try:
+                    results[name].append(program.run(words_of(words, quick)))
+                except program.Refused as refusal:
+                    refused[name] = {"error": str(refusal)}
+    except KeyboardInterrupt:
+        is_complete = False
+    measured = {name: refused.get(name) or processes.combine(results[name]) for name in chosen if name in refused or results[name]}
+    return measured, is_complete
 
 
 def count(chosen, measured, quick):
@@ -71,44 +81,84 @@ def count(chosen, measured, quick):
 
 def begin(quick, libraries):
     when = datetime.datetime.now(datetime.timezone.utc)
-    return {"format": 2, "when": when.isoformat(timespec="seconds"), "quick": quick,
+    return {"format": FORMAT, "when": when.isoformat(timespec="seconds"), "quick": quick,
             "machine": machine.fingerprint(libraries), "scenarios": {}}
 
 
-def end(result, libraries, start, out):
+def destination(out):
+    """The directory of runs; before anything is measured for it."""
+    directory = pathlib.Path(out)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=directory).close()
+    except OSError as error:
+        sys.exit(f"bench.py: --out: {out}: {error.strerror}")
+    return directory
+
+
+def alone():
+    """A lock for as long as it is held: two measurements at once are none."""
+    lock = open(pathlib.Path(tempfile.gettempdir()) / "apus-bench.lock", "a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.seek(0)
+        sys.exit(f"bench.py: another measurement is running on this machine (process {lock.read().strip() or '?'})")
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
+    return lock
+
+
+def write(result, directory, kind):
+    """Into a file that was not there."""
+    when = f"{datetime.datetime.fromisoformat(result['when']):%Y%m%d-%H%M%S}"
+    number = 1
+    while True:
+        path = directory / f"{when}-{kind}{'' if number == 1 else f'-{number}'}.json"
+        try:
+            with open(path, "x") as file:
+                file.write(json.dumps(result, indent=1) + "\n")
+            return path
+        except FileExistsError:
+            number += 1
+
+
+def end(result, libraries, start, directory, kind):
     """Write a run, print its table; the exit status of the program."""
     result["seconds"] = round(time.monotonic() - start, 1)
     result["machine"]["load_after"] = os.getloadavg()
     if machine.digests(libraries) != result["machine"]["digests"]:
         sys.exit("bench.py: a library was built anew while it was measured: these figures belong to nothing")
-    directory = pathlib.Path(out)
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / f"{datetime.datetime.fromisoformat(result['when']):%Y%m%d-%H%M%S}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    if not result["scenarios"]:
+        sys.exit(f"bench.py: {'interrupted' if not result['complete'] else 'nothing was chosen'}: no figures")
+    path = write(result, directory, kind)
     print("\n".join(report.table(result)))
     progress(f"{path}, {result['seconds']} s")
+    if not result["complete"]:
+        progress("interrupted: not all was measured")
+        return 128 + signal.SIGINT
     return 1 if any("error" in found for found in result["scenarios"].values()) else 0
 
 
 def run(options):
-    program.build()
+    directory, lock = destination(options.out), alone()
     chosen = scenarios.select(options.quick, options.only)
-    if not chosen:
-        sys.exit(f"bench.py: no scenario is called {options.only}")
+    program.build()
     start = time.monotonic()
     result = begin(options.quick, [program.LIBRARY])
-    result["scenarios"] = measure(chosen, options.quick)
-    count(chosen, result["scenarios"], options.quick)
-    return end(result, [program.LIBRARY], start, options.out)
+    result["scenarios"], result["complete"] = measure(chosen, options.quick)
+    if result["complete"]:
+        count(chosen, result["scenarios"], options.quick)
+    return end(result, [program.LIBRARY], start, directory, "run")
 
 
 def dpdk(options):
-    endtoend.build()
-    chosen = endtoend.select(options.quick, options.only)
-    if not chosen:
-        sys.exit(f"bench.py: no scenario is called {options.only}")
     if options.ports and len(options.ports) != 4 and options.ports != ["memif"]:
         sys.exit("bench.py: --ports takes four ports, or \"memif\"")
+    directory, lock = destination(options.out), alone()
+    chosen = endtoend.select(options.quick, options.only, options.ports)
+    endtoend.build()
     peers, absent = endtoend.peers(options.peers)
     if options.ports == ["memif"] and "ovs" in peers:
         peers.remove("ovs")
@@ -121,11 +171,11 @@ def dpdk(options):
     result["absent"] = absent
     pages = endtoend.pages(options.pages)
     if options.ports:
-        chosen = {name.replace("dpdk/", "rfc2544/"): case for name, case in chosen.items() if case.is_for_ports}
-        result["scenarios"] = rfc2544.run(chosen, ["apus", *peers], options.quick, pages, options.ports, progress)
+        found = rfc2544.run(chosen, ["apus", *peers], options.quick, pages, options.ports, progress)
     else:
-        result["scenarios"] = endtoend.run(chosen, peers, options.quick, pages, progress)
-    return end(result, libraries, start, options.out)
+        found = endtoend.run(chosen, peers, options.quick, pages, progress)
+    result["scenarios"], result["complete"] = found
+    return end(result, libraries, start, directory, "dpdk")
 
 
 def load(path):
@@ -133,10 +183,19 @@ def load(path):
         found = json.loads(pathlib.Path(path).read_text())
     except OSError as error:
         sys.exit(f"bench.py: {path}: {error.strerror}")
-    except ValueError:
-        sys.exit(f"bench.py: {path} is no run of this program")
-    if not isinstance(found, dict) or found.get("format") != 2 or "machine" not in found:
-        sys.exit(f"bench.py: {path} is no run of this program")
+    except UnicodeDecodeError:
+        sys.exit(f"bench.py: {path} is no run of this program: it is no text")
+    except ValueError as error:
+        sys.exit(f"bench.py: {path} is no run of this program: {error}")
+    if not isinstance(found, dict) or "format" not in found:
+        sys.exit(f"bench.py: {path} is no run of this program: it has no \"format\"")
+    if found["format"] != FORMAT:
+        sys.exit(f"bench.py: {path}: its format is {found['format']}, this program reads {FORMAT}")
+    for key in ("machine", "scenarios"):
+        if not isinstance(found.get(key), dict):
+            sys.exit(f"bench.py: {path} is no run of this program: \"{key}\" is {'missing' if key not in found else 'no object'}")
+    if not all(isinstance(result, dict) for result in found["scenarios"].values()):
+        sys.exit(f"bench.py: {path} is no run of this program: a scenario in it is no object")
     return found
 
 
@@ -145,7 +204,8 @@ def main():
     commands = parser.add_subparsers(dest="command", required=True)
     measuring = argparse.ArgumentParser(add_help=False)
     measuring.add_argument("--quick", action="store_true", help="the most telling scenarios, in less than two minutes")
-    measuring.add_argument("--only", metavar="GLOB", help="scenarios with such a name; `--only list` lists all")
+    measuring.add_argument("--only", metavar="GLOB", help="the scenario with this name, those that fit it, or else those that contain it, whether --quick "
+                           "has them or not; `--only list` lists all")
     measuring.add_argument("--out", default=str(machine.ROOT / "build/benchmarks/runs"), metavar="DIR",
                            help="where the JSON file goes; without: build/benchmarks/runs")
     commands.add_parser("run", parents=[measuring], help="measure the library, print a table, write one JSON file")
@@ -163,26 +223,40 @@ def main():
     command.add_argument("run")
     command = commands.add_parser("plot", help="a run as SVG pictures")
     command.add_argument("run")
-    command.add_argument("--out", default=str(machine.ROOT / "build/benchmarks/plots"), metavar="DIR")
+    command.add_argument("--out", metavar="DIR", help="where the pictures go; without: build/benchmarks/plots/RUN")
     options = parser.parse_args()
     # What was started is ended, and its directories go, however this program is asked to end.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     if options.command in ("run", "dpdk"):
         if options.only == "list":
-            print("\n".join(scenarios.arguments() if options.command == "run" else endtoend.cases()))
+            print("\n".join(scenarios.arguments() if options.command == "run" else endtoend.cases(options.ports)))
             return 0
         return run(options) if options.command == "run" else dpdk(options)
     if options.command == "compare":
-        print("\n".join(report.comparison(load(options.old), load(options.new))))
+        old, new = load(options.old), load(options.new)
+        if not old["scenarios"].keys() & new["scenarios"].keys():
+            sys.exit("bench.py: the runs have no scenario in common")
+        print("\n".join(report.comparison(old, new)))
     elif options.command == "table":
         print("\n".join(report.table(load(options.run))))
     elif options.command == "guard":
         program.build()
         return guard.guard(options.update, progress)
     else:
-        plots.plot(load(options.run), pathlib.Path(options.out))
+        found = load(options.run)
+        return plots.plot(found, pathlib.Path(options.out or machine.ROOT / "build/benchmarks/plots" / pathlib.Path(options.run).stem))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        status = main()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        progress("interrupted")
+        status = 128 + signal.SIGINT
+    except BrokenPipeError:
+        # Whoever read the table has read enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status)

@@ -5,6 +5,7 @@
 
 #include "clock.h"
 #include "json.h"
+#include "memory.h"
 #include "must.h"
 #include "scenarios.h"
 #include "traffic.h"
@@ -34,7 +35,7 @@ void scenario_conditions(const struct options *o)
 	json_integer("records", o->records);
 	json_integer("networks", o->networks);
 	json_integer("hosts", o->hosts);
-	json_text("pages", o->small_pages ? "small" : "huge");
+	json_text("pages", o->small_pages ? "small" : memory_has_huge_pages() ? "huge" : "small, huge ones were not given");
 	json_close();
 }
 

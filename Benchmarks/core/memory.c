@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #define _DEFAULT_SOURCE
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -63,6 +64,22 @@ struct apus_allocator memory_allocator(bool small_pages)
 }
 
 uint64_t memory_held(void) { return __atomic_load_n(&held, __ATOMIC_RELAXED); }
+
+bool memory_has_huge_pages(void)
+{
+	FILE *map = fopen("/proc/self/smaps_rollup", "r");
+	unsigned long kilobytes = 0;
+	char line[128];
+
+	/* Who does not say is believed. */
+	if (map == NULL)
+		return true;
+	while (fgets(line, sizeof(line), map) != NULL)
+		if (sscanf(line, "AnonHugePages: %lu", &kilobytes) == 1)
+			break;
+	fclose(map);
+	return kilobytes != 0;
+}
 
 void *memory_take(size_t size, bool small_pages)
 {

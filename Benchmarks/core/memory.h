@@ -13,6 +13,9 @@ struct apus_allocator memory_allocator(bool small_pages);
 /* Bytes that are allocated now, as asked for. */
 uint64_t memory_held(void);
 
+/* Whether the system gave any of the huge pages that it was asked for. */
+bool memory_has_huge_pages(void);
+
 /* Zeroed; ends the process when there is none. Never released. */
 void *memory_take(size_t size, bool small_pages);
 

@@ -69,7 +69,11 @@ static int choice(const char *name, const char *text, const char *const *words, 
 	for (int i = 0; i < count; i++)
 		if (strcmp(words[i], text) == 0)
 			return i;
-	fail("--%s: %s is unknown; see --help", name, text);
+	fprintf(stderr, "apus-bench: --%s: %s is none of", name, text);
+	for (int i = 0; i < count; i++)
+		fprintf(stderr, " %s", words[i]);
+	fputc('\n', stderr);
+	exit(1);
 }
 
 struct options options_read(int count, char **words)

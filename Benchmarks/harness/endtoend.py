@@ -51,8 +51,8 @@ class Case:
     contenders = property(lambda self: PAIRS if self.direction == "back-to-back" else CONTENDERS)
 
 
-def cases():
-    """Every case: name -> Case."""
+def cases(ports=None):
+    """Every case: name -> Case; those for real ports have names of their own."""
     found = {}
     for direction in scenarios.TUNNEL:
         for label in ("1k", "64k", "1M"):
@@ -65,16 +65,20 @@ def cases():
             found[f"dpdk/{direction}/ring-4096-{label}"] = Case(direction, scenarios.SIZES[label], ring=4096)
     for label in ("1k", "64k", "1M"):
         found[f"dpdk/back-to-back/flows-{label}"] = Case("back-to-back", scenarios.SIZES[label])
+    if ports:
+        return {name.replace("dpdk/", "rfc2544/"): case for name, case in found.items() if case.is_for_ports}
     return found
 
 
 QUICK = ("dpdk/encap/flows-1k", "dpdk/encap/flows-1M", "dpdk/decap/flows-64k", "dpdk/encap/records-64k")
 
 
-def select(quick, only):
+def select(quick, only, ports):
     """The cases of a run; those that are named are taken from all."""
-    patterns = [only, f"*{only}*"] if only else QUICK if quick else ["*"]
-    return {name: case for name, case in cases().items() if scenarios.matches(name, patterns)}
+    chosen = cases(ports)
+    if only is not None:
+        return scenarios.named(chosen, only)
+    return {name: case for name, case in chosen.items() if not quick or scenarios.matches(name.replace("rfc2544/", "dpdk/"), QUICK)}
 
 
 # ---- what is needed
@@ -82,6 +86,8 @@ def select(quick, only):
 
 def missing(peer):
     """Why a peer cannot take part, or None."""
+    if peer == "ovs" and "OVS_VSWITCHD" in os.environ and shutil.which(ovs.VSWITCHD) is None:
+        return f"OVS_VSWITCHD: {ovs.VSWITCHD} is no program"
     if any(shutil.which(program) is None for program in PROGRAMS[peer]):
         return f"apt-get install --no-install-recommends {PACKAGES[peer]}"
     if peer == "ovs" and os.geteuid() != 0:
@@ -92,7 +98,7 @@ def missing(peer):
 def peers(wanted):
     """(names of those that take part, name -> why not). Those that are asked for must be there."""
     names = [name for name in (wanted.split(",") if wanted is not None else PROGRAMS) if name]
-    absent = {name: missing(name) if name in PROGRAMS else "there is no such peer" for name in names}
+    absent = {name: missing(name) if name in PROGRAMS else f"there is no such peer, but {', '.join(PROGRAMS)}" for name in names}
     absent = {name: reason for name, reason in absent.items() if reason}
     if wanted is not None and absent:
         sys.exit("bench.py: " + "; ".join(f"{name}: {reason}" for name, reason in absent.items()))
@@ -243,18 +249,23 @@ class Field:
 
 
 def run(chosen, peers, quick, page_size, progress):
-    """All cases, as many times as there are passes: name -> result, or why there is none."""
+    """All cases, as many times as there are passes: name -> result, or why there is none; and whether nobody interrupted."""
     results = {name: [] for name in chosen}
     refused = {}
-    with Field(["apus", *peers], page_size) as field:
-        passes = PASSES["quick" if quick else "full"]
-        for number in range(passes):
-            for position, (name, case) in enumerate(chosen.items(), 1):
-                if name in refused:
-                    continue
-                progress(f"[pass {number + 1}/{passes}, {position}/{len(chosen)}] {name}")
-                try:
-                    results[name].append(field.measure(case, quick))
-                except Refused as refusal:
-                    refused[name] = {"error": str(refusal)}
-    return {name: refused.get(name) or combine(results[name]) for name in chosen}
+    is_complete = True
+    try:
+        with Field(["apus", *peers], page_size) as field:
+            passes = PASSES["quick" if quick else "full"]
+            for number in range(passes):
+                for position, (name, case) in enumerate(chosen.items(), 1):
+                    if name in refused:
+                        continue
+                    progress(f"[pass {number + 1}/{passes}, {position}/{len(chosen)}] {name}")
+                    try:
+                        results[name].append(field.measure(case, quick))
+                    except Refused as refusal:
+                        refused[name] = {"error": str(refusal)}
+    except KeyboardInterrupt:
+        is_complete = False
+    measured = {name: refused.get(name) or combine(results[name]) for name in chosen if name in refused or results[name]}
+    return measured, is_complete

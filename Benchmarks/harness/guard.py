@@ -31,16 +31,25 @@ def explain(old, new):
             yield f"    {value:+8.2f}  {old.get(place, 0):7.2f} -> {new.get(place, 0):7.2f}  {place}"
 
 
+def baseline():
+    try:
+        known = json.loads(BASELINE.read_text())
+        return {key: known[key] for key in ("tolerance", "swiftc", "scenarios")}
+    except OSError as error:
+        reason = error.strerror
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"is no baseline: {error}"
+    sys.exit(f"bench.py: {BASELINE.relative_to(machine.ROOT)}: {reason}; `bench.py guard --update` writes one")
+
+
 def guard(update, progress):
     """0: no scenario needs more instructions than the baseline and its tolerance say."""
+    known = None if update else baseline()
     found = measure(progress)
     if update:
         BASELINE.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
         print(f"{BASELINE.relative_to(machine.ROOT)}: {len(found['scenarios'])} scenarios")
         return 0
-    if not BASELINE.exists():
-        sys.exit("bench.py: there is no baseline: `bench.py guard --update` writes one")
-    known = json.loads(BASELINE.read_text())
     is_comparable = known["swiftc"] == found["swiftc"]
     if not is_comparable:
         print(f"The baseline was made by another compiler: {known['swiftc']}; this is {found['swiftc']}.")

@@ -2,8 +2,10 @@
 """A run as pictures."""
 
 import re
+import sys
 
 from . import drawing, plots_control, report, scenarios, stages
+
 
 def size_of(label):
     return scenarios.SIZES[label] if label in scenarios.SIZES else int(label)
@@ -101,11 +103,17 @@ def side_by_side(pyplot, run, path):
 
 
 def plot(run, directory):
+    """The exit status: there is nothing to see in a run without figures."""
+    if all("error" in result for result in run["scenarios"].values()):
+        sys.exit("bench.py: the run has no figures")
     pyplot = drawing.library()
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.exit(f"bench.py: --out: {directory}: {error.strerror}")
     if report.contenders(run):
         side_by_side(pyplot, run, directory / "end-to-end.svg")
-        return
+        return 0
     tunnel = scenarios.TUNNEL
     curves(pyplot, run, directory / "flows.svg", "Cost against flows: IPv4, 64 bytes, hot, bursts of 64", "flows",
            {d: rf"core/{d}/flows-(.+)" for d in scenarios.DIRECTIONS})
@@ -124,3 +132,4 @@ def plot(run, directory):
     ratios(pyplot, run, directory / "swift-c.svg")
     stacked(pyplot, run, directory / "stages.svg")
     plots_control.plot(pyplot, run, directory)
+    return 0

@@ -28,7 +28,9 @@ def heading(run):
     yield f"{where['cpu']['model']}, {where['cpu']['count']} CPUs{' (virtual)' if where['cpu']['virtual'] else ''}, Linux {where['kernel']}"
     yield f"{where['compilers']['swiftc']}; {where['compilers']['gcc']}"
     yield f"revision {(git['revision'] or '?')[:12]}{' with changes' if git['dirty'] else ''}, load {where['load'][0]:.1f}, {run['when']}"
-    yield "Median [least greatest] over processes."
+    yield "Median [least greatest] over processes; end to end over passes, of one pass over its rounds."
+    if not run.get("complete", True):
+        yield "Interrupted: not all was measured."
     if any(is_packets(result) for result in run["scenarios"].values()):
         yield "Cycles of the time stamp counter; packets of 64 bytes, IPv4, hot, bursts of 64, 1,024 records, flows known, where a name does not say else."
 
@@ -155,12 +157,12 @@ def families(run):
         return
     yield ""
     yield f"Customers' IPv6 against IPv4, all else the same: cycles per packet, IPv4 = 1. The library is meant to need at most {IPV6_LIMIT}."
-    rows = [("IPv6 / IPv4", "apus", "C", "instructions apus", "C", "")]
+    rows = [("IPv6 / IPv4", "apus", "C", "instructions apus", "C", f"above {IPV6_LIMIT}")]
     for name, ratio in ratios.items():
         both = [run["scenarios"][each] for each in (name, name.replace("/ipv6-", "/flows-"))]
         counted = [[instructions(each, engine) for each in both] for engine in ("apus", "c")]
         rows.append((name, interval(ratio), interval(reference.get(name)), *(number(a / b if a and b else None) for a, b in counted),
-                     "more" if ratio["median"] > IPV6_LIMIT else ""))
+                     "yes" if ratio["median"] > IPV6_LIMIT else ""))
     yield from columns(rows)
 
 

@@ -117,26 +117,33 @@ def ports_of(words, directory):
 
 
 def run(chosen, names, quick, page_size, ports, progress):
-    """All cases: name -> result, or why there is none."""
+    """All cases: name -> result, or why there is none; and whether nobody interrupted."""
+    results = {}
+    try:
+        for name, case in chosen.items():
+            results[name] = search(name, case, names, quick, page_size, ports, progress)
+    except KeyboardInterrupt:
+        return results, False
+    return results, True
+
+
+def search(name, case, names, quick, page_size, ports, progress):
+    """One case, with all contenders."""
     cpus = endtoend.cpus()
     tester_cpu = endtoend.cpu_of_tester()
-    results = {}
-    for name, case in chosen.items():
-        result = {"scenario": "rfc2544", "conditions": {
-            **dataclasses.asdict(case), "goals": {key: dataclasses.asdict(goal) for key, goal in GOALS["quick" if quick else "full"].items()},
-            "pages": page_size, "cpus": cpus, "tester_cpu": tester_cpu, "ports": ports}}
-        for each in names:
-            progress(f"{name}: {each}")
-            with tempfile.TemporaryDirectory(prefix="apus-bench-", dir="/dev/shm") as directory:
-                place = pathlib.Path(directory) / "tester"
-                place.mkdir()
-                placed = ports_of(ports, directory)
-                contender = endtoend.CONTENDERS[each](directory, cpus, page_size, placed[2:])
-                try:
-                    result[each] = measure(contender, case, placed[:2], tester_cpu, quick, place)
-                    result["conditions"][each] = contender.conditions()
-                except Refused as refusal:
-                    result = {"error": str(refusal)}
-                    break
-        results[name] = result
-    return results
+    result = {"scenario": "rfc2544", "conditions": {
+        **dataclasses.asdict(case), "goals": {key: dataclasses.asdict(goal) for key, goal in GOALS["quick" if quick else "full"].items()},
+        "pages": page_size, "cpus": cpus, "tester_cpu": tester_cpu, "ports": ports}}
+    for each in names:
+        progress(f"{name}: {each}")
+        with tempfile.TemporaryDirectory(prefix="apus-bench-", dir="/dev/shm") as directory:
+            place = pathlib.Path(directory) / "tester"
+            place.mkdir()
+            placed = ports_of(ports, directory)
+            contender = endtoend.CONTENDERS[each](directory, cpus, page_size, placed[2:])
+            try:
+                result[each] = measure(contender, case, placed[:2], tester_cpu, quick, place)
+                result["conditions"][each] = contender.conditions()
+            except Refused as refusal:
+                return {"error": str(refusal)}
+    return result

@@ -2,6 +2,7 @@
 """What is measured: names, and the command lines of apus-bench that they stand for."""
 
 import fnmatch
+import sys
 
 SIZES = {"1": 1, "1k": 1024, "64k": 65536, "1M": 1048576, "8M": 8388608 - 65536}
 DIRECTIONS = ("encap", "decap", "switch", "route", "route-encap")
@@ -80,11 +81,17 @@ def matches(name, patterns):
     return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
 
 
+def named(all_of, only):
+    """Those of a name, or of names that fit a pattern; if there are none, those with it in their names."""
+    chosen = [name for name in all_of if fnmatch.fnmatch(name, only)] or [name for name in all_of if only and only in name]
+    if not chosen:
+        sys.exit(f"bench.py: --only: no scenario is called {only!r}; `--only list` lists them")
+    return {name: all_of[name] for name in chosen}
+
+
 def select(quick, only):
-    """The scenarios of a run."""
+    """The scenarios of a run; those that are named are taken from all."""
     chosen = arguments()
-    if quick:
-        chosen = {name: words for name, words in chosen.items() if matches(name, QUICK)}
-    if only:
-        chosen = {name: words for name, words in chosen.items() if matches(name, [only, f"*{only}*"])}
-    return chosen
+    if only is not None:
+        return named(chosen, only)
+    return {name: words for name, words in chosen.items() if not quick or matches(name, QUICK)}
