@@ -912,6 +912,40 @@ const CounterCase counter_cases[] = {
 		t.process({t.frame(t.vm1, vm1_to_remote1()), t.frame(t.vm1, vm1_to_remote2()), t.frame(t.vm1, vm1_to_remote2())});
 		t.moved(burst(3, 174, 3, 300) + new_flow + new_flow + Moves{{&Stats::encapsulated, 3}, {&Stats::routed, 2}, {&Stats::flow_hits, 1}});
 	}},
+	{"encapsulated", "routed, on a way that others are switched on", [](Trial &t) {
+		// In bursts of their own: the second packet of a flow in its first burst is looked at step by step.
+		const auto twice = [&t](std::uint32_t port, const Bytes &bytes, std::int64_t routed) {
+			t.mark();
+			const auto first = t.send(port, bytes);
+			t.moved(burst(1, 58, 1, 100) + new_flow + Moves{{&Stats::encapsulated, 1}, {&Stats::routed, routed}});
+			t.mark();
+			const auto second = t.send(port, bytes);
+			t.moved(burst(1, 58, 1, 100) + Moves{{&Stats::encapsulated, 1}, {&Stats::routed, routed}, {&Stats::flow_hits, 1}});
+			t.check(first.size() == 1 && second.size() == 1 && first[0].bytes == second[0].bytes, "the second packet differs");
+		};
+		const Bytes switched = udp(remote2_mac, vm3_mac, vm3_ip, remote2_ip);
+		twice(t.vm3, switched, 0);
+		twice(t.vm1, vm1_to_remote2(), 1);
+		twice(t.vm3, with16(switched, ip_at + 20, 77), 0);
+	}},
+	{"decapsulated", "VM networks that use the same addresses", [](Trial &t) {
+		std::vector<std::uint32_t> machines;
+		for (unsigned i = 0; i < 100; i++) {
+			const Vsid vsid = 8000 + i;
+			t.add_route(vsid, {ip(10, 0, 1, 0), 24}, {}, static_cast<std::uint8_t>(100 + i));
+			t.add_record(vsid, vm1_ip, vm1_mac, our_pa);
+			t.add_record(vsid, remote1_ip, remote1_mac + (i << 8), remote_pa);
+			machines.push_back(t.add_vm(vsid, vm1_mac));
+		}
+		std::vector<Frame> frames;
+		for (unsigned i = 0; i < 100; i++)
+			frames.push_back(t.frame(t.uplink, tunnelled(udp(vm1_mac, remote1_mac + (i << 8), remote1_ip, vm1_ip), 8000 + i)));
+		t.mark();
+		const auto sent = t.process(frames);
+		t.moved(burst(100, 10000, 100, 5800) + Moves{{&Stats::flow_misses, 100}, {&Stats::flow_inserts, 100}, {&Stats::flow_entries, 100}, {&Stats::decapsulated, 100}});
+		for (std::size_t i = 0; i < sent.size(); i++)
+			t.check(sent[i].port == machines[i], "another one's machine has it");
+	}},
 	{"decapsulated", "first and second packet", [](Trial &t) {
 		t.mark();
 		t.process(std::vector<Frame>(2, t.frame(t.uplink, tunnel())));
@@ -996,6 +1030,26 @@ const CounterCase counter_cases[] = {
 			 {&Stats::bursts, flows}, {&Stats::switched, flows}, {&Stats::flow_misses, flows}, {&Stats::flow_inserts, flows},
 			 {&Stats::flow_evictions, flows - capacity}, {&Stats::flow_entries, capacity}});
 	}, [](Trial &t) { t.worker_opts.flow_capacity = 64; }},
+	{"flow_evictions", "a flow whose place was taken in this burst is not sent to where the newcomer goes", [](Trial &t) {
+		constexpr int capacity = 256;
+		const auto numbered = [](Bytes frame, int number) { return with16(frame, ip_at + 20, static_cast<std::uint16_t>(number)); };
+		for (int i = 0; i < 4 * capacity; i++)
+			t.send(t.vm1, numbered(vm1_to_vm2(), i));
+		for (int round = 0; round < 32; round++) {
+			std::vector<Frame> frames;
+			for (int i = 0; i < 32; i++)
+				frames.push_back(t.frame(t.vm1, numbered(vm1_to_vm3(), 5000 + 32 * round + i)));
+			for (int i = 0; i < 32; i++)
+				frames.push_back(t.frame(t.vm1, numbered(vm1_to_vm2(), 3 * capacity + 8 * round % capacity + i)));
+			const auto sent = t.process(frames);
+			t.check(sent.size() == frames.size(), "not all were sent");
+			for (std::size_t i = 0; i < sent.size(); i++)
+				t.check(sent[i].port == (i < 32 ? t.vm3 : t.vm2), "it went to another machine");
+		}
+		t.mark();
+		t.send(t.vm1, numbered(vm1_to_vm3(), 4000));
+		t.moved(burst(1, 58, 1, 58) + Moves{{&Stats::flow_misses, 1}, {&Stats::flow_inserts, 1}, {&Stats::flow_evictions, 1}, {&Stats::routed, 1}});
+	}},
 	{"flow_suppressed", "a tenant does not displace those of smaller ones", [](Trial &t) {
 		// Sixteen other tenants fill the cache evenly; vm1's tenant then gets its share, and no more.
 		std::vector<std::uint32_t> others;

@@ -676,6 +676,11 @@ const std::vector<DropCase> ipv6_drop_cases = {
 		}());
 		t.passes(t.uplink, tunnel6(), t.vm1);
 	}},
+	{APUS_DROP_OUTER_NOT_OURS, "the form of IPv4 in an IPv6 header, while the tunnel is known in IPv4", [](Trial &t) {
+		const build::Ip6 outer{ip6(0, 0xFFFFC0A80021), ip6(0, 0xFFFFC0A80016), 0, 0, 64, 47};
+		t.passes(t.uplink, tunnel(), t.vm1);
+		t.drops(t.uplink, build::ipv6(outer_ethernet6(), outer, build::gre(0x2000, type_bridging, subnet1 << 8 | 0x42, remote1_to_vm1())));
+	}},
 	{APUS_DROP_OUTER_FRAGMENT, "fragment header", [](Trial &t) {
 		const Bytes gre = build::gre(0x2000, type_bridging, subnet1 << 8 | 0x42, remote1_to_vm1_ip6());
 		for (const std::uint16_t field : {0, 1, 8})
