@@ -180,6 +180,27 @@ import Testing
         dataplane.destroy()
     }
 
+    /// What a transaction added or killed waits for workers, all of it, whichever way it ends: none of it is forgotten.
+    @Test func largeTransactionsAreRecycled() {
+        let dataplane = TestDataplane()
+        let records = (0..<1500 as Range<UInt32>).map { record(5001, 0x0A00_0001 + $0, 0x0060_0000_0001, 0xAC10_0000 + $0) }
+        func cycle() {
+            dataplane.begin()
+            for record in records { dataplane.add(record) }
+            dataplane.abort()
+            for record in records { dataplane.add(record) }
+            dataplane.begin()
+            for record in records { #expect(dataplane.change(record, apus_lookup_record_remove) == 0) }
+            dataplane.commit()
+        }
+        for _ in 0..<2 { cycle() }
+        let held = apus_dataplane_memory(dataplane.handle)
+        for _ in 0..<3 { cycle() }
+        #expect(apus_dataplane_memory(dataplane.handle) == held)
+        #expect(dump(dataplane).isEmpty)
+        dataplane.destroy()
+    }
+
     /// Port ids: a removed one is not accepted again, its slot is, with another id.
     @Test func portNumbers() {
         let dataplane = TestDataplane()
