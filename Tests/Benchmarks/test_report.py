@@ -28,6 +28,18 @@ def packets(*cycles):
             "processes": [{"apus": {"cycles_per_packet": {"median": value}}} for value in cycles]}
 
 
+class Selection(unittest.TestCase):
+    def test_a_name_is_itself_a_pattern_what_fits_it_and_else_a_part_of_names(self):
+        for only, chosen in {"core/encap/flows-1": ["core/encap/flows-1"], "core/*cap/miss-1M": ["core/encap/miss-1M", "core/decap/miss-1M"],
+                             "frame-570": ["core/encap/frame-570", "core/decap/frame-570"]}.items():
+            self.assertEqual(list(scenarios.select(True, only)), chosen)
+
+    def test_what_does_not_exist_is_refused(self):
+        for only in ("", "nothing"):
+            with self.assertRaisesRegex(SystemExit, "no scenario is called"):
+                scenarios.select(False, only)
+
+
 class Report(unittest.TestCase):
     def test_every_control_figure_has_a_unit(self):
         names = list(figures())
