@@ -89,7 +89,8 @@ extension Worker {
                 prefetch(packet.value.flow, transpositions)
             } else {
                 far |= left & (0 &- left)
-                if packet.value.form == .narrow { cache.fetchFarLines(packet.value.hash) }
+                let hash = packet.value.hash
+                if packet.value.form == .narrow { cache.fetchFarLines(hash) } else { wideCache.fetchFarLines(hash) }
             }
             left &= left &- 1
         }
